@@ -1,0 +1,110 @@
+// swift-tools-version: 6.3
+// The rooms of Afloat, from the bottom up. docs/ARCHITECTURE.md says what each one owns; Tests/TidyTests checks the arrows.
+import PackageDescription
+
+let swift: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .treatAllWarnings(as: .error),
+]
+
+/// A room in plain Swift.
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: swift)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .executableTarget(name: name, dependencies: dependencies, swiftSettings: swift)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: swift)
+}
+
+let package = Package(
+  name: "afloat",
+  products: [
+    .executable(name: "afloat", targets: ["afloat"]),
+    .executable(name: "afloat-elector", targets: ["afloat-elector"]),
+    .executable(name: "afloat-balancer", targets: ["afloat-balancer"]),
+    .executable(name: "afloat-sim", targets: ["afloat-sim"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+  ],
+  targets: [
+    // C: constants and calls that Swift cannot import.
+    .target(name: "CLinux", dependencies: ["CNetlink"], linkerSettings: [.linkedLibrary("cap")]),
+    .systemLibrary(name: "CNetlink", pkgConfig: "libnl-route-3.0", providers: [.apt(["libnl-route-3-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+
+    // Pure rooms: no I/O, clock, randomness or logger.
+    room("Primitives"),
+    room("Wire", ["Primitives"]),
+    room("Membership", ["Primitives"]),
+    room("Election", ["Primitives", "Membership"]),
+    room("ClusterNode", ["Primitives", "Wire", "Membership", "Election"]),
+    room("Intents", ["Primitives"]),
+    room("Health", ["Primitives"]),
+    room("Balancing", ["Primitives", "Health"]),
+    room("HTTP1", ["Primitives"]),
+    room("Settings", ["Primitives", .product(name: "Yams", package: "Yams")]),
+    room("Simulator", ["Primitives", "Wire", "Membership", "Election", "ClusterNode"]),
+
+    // Rooms that touch the system.
+    room("Kernel", ["CLinux", "CNetlink", "Primitives"]),
+    room("Cryptography", ["COpenSSL", "Primitives"]),
+    room("Control", ["Primitives"]),
+    room("Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
+    room("Balancer", ["Primitives", "HTTP1", "Balancing", "Health", "Kernel", "Control"]),
+    room(
+      "Agent",
+      [
+        "Primitives", "Wire", "Intents", "Settings", "Kernel", "Cryptography", "Control", "COpenSSL",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    room(
+      "Commands",
+      [
+        "Primitives", "Control", "Settings", "Kernel",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+
+    // Programs.
+    program("afloat", ["Agent", "Commands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    program("afloat-elector", ["Elector"]),
+    program("afloat-balancer", ["Balancer"]),
+    program("afloat-sim", ["Simulator", "Primitives"]),
+
+    // Tests.
+    tests("PrimitivesTests", ["Primitives"]),
+    tests("WireTests", ["Wire", "Primitives", "Cryptography"]),
+    tests("MembershipTests", ["Membership", "Primitives"]),
+    tests("ElectionTests", ["Election", "Membership", "Primitives"]),
+    tests("ClusterNodeTests", ["ClusterNode", "Wire", "Membership", "Election", "Primitives"]),
+    tests("SimulatorTests", ["Simulator", "Primitives"]),
+    tests("IntentsTests", ["Intents", "Primitives"]),
+    tests("HealthTests", ["Health", "Primitives"]),
+    tests("BalancingTests", ["Balancing", "Health", "Primitives"]),
+    tests("HTTP1Tests", ["HTTP1", "Primitives"]),
+    tests("SettingsTests", ["Settings", "Primitives"]),
+    tests("KernelTests", ["Kernel", "Primitives"]),
+    tests("CryptographyTests", ["Cryptography", "Primitives"]),
+    tests("ControlTests", ["Control", "Primitives"]),
+    tests("ElectorTests", ["Elector", "Control", "Primitives"]),
+    tests("BalancerTests", ["Balancer", "Control", "Primitives", "Kernel"]),
+    tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Primitives"]),
+    tests("TidyTests", []),
+  ]
+)

@@ -1,0 +1,277 @@
+// What the agent and its balancer say to each other; framing as in ElectorMessages.swift.
+
+package import Primitives
+
+package enum ProxyMode: String, Codable, Sendable { case http, tcp }
+
+package enum ForwardedStyle: String, Codable, Sendable {
+  case xForwarded = "x-forwarded"
+  case forwarded, both, none
+}
+
+package struct ListenerConfiguration: Codable, Equatable, Sendable {
+  package struct Timeouts: Codable, Equatable, Sendable {
+    package var requestHead = TimeSpan.seconds(10)
+    package var idle = TimeSpan.seconds(60)
+    package var clientBody = TimeSpan.seconds(30)
+    package var tunnel = TimeSpan.seconds(3600)
+    package init() {}
+  }
+  package struct Limits: Codable, Equatable, Sendable {
+    package var connections = 20_000
+    package var headByteCount = 16 * 1024
+    package var headerCount = 100
+    /// Nil: no limit.
+    package var bodyByteCount: Int64?
+    package var connectionsPerSource: Int?
+    package init() {}
+  }
+  package var name: String
+  package var mode: ProxyMode
+  /// In the order of the file. Worker w's socket for bind b is the b × threads + w th descriptor of `listen`.
+  package var bind: [Endpoint]
+  package var pool: String
+  /// Name of the response header that names node and server; nil: none.
+  package var servedByHeader: String?
+  package var forwardedTrust: [AddressPrefix]
+  package var forwardedStyle: ForwardedStyle
+  package var timeouts: Timeouts
+  package var limits: Limits
+
+  package init(
+    name: String, mode: ProxyMode, bind: [Endpoint], pool: String, servedByHeader: String? = nil,
+    forwardedTrust: [AddressPrefix] = [], forwardedStyle: ForwardedStyle = .xForwarded, timeouts: Timeouts = .init(),
+    limits: Limits = .init()
+  ) {
+    self.name = name
+    self.mode = mode
+    self.bind = bind
+    self.pool = pool
+    self.servedByHeader = servedByHeader
+    self.forwardedTrust = forwardedTrust
+    self.forwardedStyle = forwardedStyle
+    self.timeouts = timeouts
+    self.limits = limits
+  }
+}
+
+package enum BalanceAlgorithm: String, Codable, Sendable {
+  case roundRobin = "round_robin"
+  case leastConnections = "least_connections"
+  case randomTwo = "random_two"
+  case hashSource = "hash_source"
+}
+
+package enum Affinity: Codable, Equatable, Sendable {
+  case none
+  case source
+  /// `maxAge` nil: a session cookie. `sameSite` is "Strict", "Lax", "None" or nil.
+  case cookie(name: String, maxAge: TimeSpan?, secure: Bool, sameSite: String?)
+}
+
+package struct ServerConfiguration: Codable, Equatable, Sendable {
+  package var name: String
+  package var endpoint: Endpoint
+  /// 0 to 1,000; 0 takes no new clients.
+  package var weight: Int
+  package var maximumConnections: Int?
+  /// The member that runs it, when it has one: that member's drain takes the server out.
+  package var member: NodeName?
+
+  package init(name: String, endpoint: Endpoint, weight: Int = 100, maximumConnections: Int? = nil, member: NodeName? = nil) {
+    self.name = name
+    self.endpoint = endpoint
+    self.weight = weight
+    self.maximumConnections = maximumConnections
+    self.member = member
+  }
+}
+
+package struct HealthCheckConfiguration: Codable, Equatable, Sendable {
+  package enum Kind: Codable, Equatable, Sendable {
+    /// Server counts as up without a look.
+    case none
+    /// `send` is written first when it is not empty; with `expect` not empty the answer must contain it.
+    case tcp(send: [UInt8], expect: [UInt8])
+    case http(path: String, method: String, host: String?, status: [ClosedRange<Int>], bodyContains: String?)
+  }
+  package var kind: Kind
+  package var every = TimeSpan.seconds(2)
+  package var timeout = TimeSpan.seconds(1)
+  package var rise = 2
+  package var fall = 3
+  /// While a server's state is changing.
+  package var fast = TimeSpan.milliseconds(500)
+  /// While it is down.
+  package var down = TimeSpan.seconds(5)
+
+  package init(kind: Kind) { self.kind = kind }
+}
+
+package struct PoolConfiguration: Codable, Equatable, Sendable {
+  package struct Timeouts: Codable, Equatable, Sendable {
+    package var connect = TimeSpan.seconds(3)
+    package var response = TimeSpan.seconds(60)
+    package var idle = TimeSpan.seconds(60)
+    package init() {}
+  }
+  package struct Retry: Codable, Equatable, Sendable {
+    /// Extra tries after the first.
+    package var attempts = 1
+    /// Share of the pool's requests that may be retries, in percent.
+    package var budgetPercent = 20
+    package init() {}
+  }
+  package var name: String
+  package var balance: BalanceAlgorithm
+  package var affinity: Affinity
+  package var servers: [ServerConfiguration]
+  package var check: HealthCheckConfiguration
+  package var timeouts = Timeouts()
+  package var retry = Retry()
+  package var stickyGrace = TimeSpan.seconds(30)
+
+  package init(
+    name: String, balance: BalanceAlgorithm, affinity: Affinity, servers: [ServerConfiguration],
+    check: HealthCheckConfiguration
+  ) {
+    self.name = name
+    self.balance = balance
+    self.affinity = affinity
+    self.servers = servers
+    self.check = check
+  }
+}
+
+package struct BalancerConfiguration: Codable, Equatable, Sendable {
+  /// Named in Via and `served_by_header`.
+  package var node: String
+  package var threads: Int
+  /// 16 bytes derived from the cluster key (or random for a lone balancer without one): the key of the affinity cookie's
+  /// tags. First issues, all are accepted.
+  package var cookieKeys: [[UInt8]]
+  package var drainTimeout: TimeSpan
+  package var listeners: [ListenerConfiguration]
+  package var pools: [PoolConfiguration]
+
+  package init(
+    node: String, threads: Int, cookieKeys: [[UInt8]], drainTimeout: TimeSpan, listeners: [ListenerConfiguration],
+    pools: [PoolConfiguration]
+  ) {
+    self.node = node
+    self.threads = threads
+    self.cookieKeys = cookieKeys
+    self.drainTimeout = drainTimeout
+    self.listeners = listeners
+    self.pools = pools
+  }
+}
+
+/// What operators asked of a server.
+package enum ServerAdministration: String, Codable, Sendable { case ready, drain, maint }
+
+package struct ServerOrder: Codable, Equatable, Sendable {
+  package var pool: String
+  package var server: String
+  package var administration: ServerAdministration
+
+  package init(pool: String, server: String, administration: ServerAdministration) {
+    self.pool = pool
+    self.server = server
+    self.administration = administration
+  }
+}
+
+/// Agent → balancer.
+package enum BalancerCommand: Codable, Sendable {
+  /// The first message. The listening sockets come with it (SCM_RIGHTS), listener by listener, bind by bind, worker by
+  /// worker; already bound and listening, non-blocking, SO_REUSEPORT.
+  case start(BalancerConfiguration)
+  /// The whole list of orders that differ from `ready`; replaces the one before.
+  case orders([ServerOrder])
+  /// These addresses are about to leave the node: close gently what is connected to them (first `Connection: close`, then
+  /// new SYNs dropped while requests in flight finish). Answered by `quietened` at the latest after `deadline`.
+  case quieten(token: UInt64, addresses: [IPAddress], deadline: TimeSpan)
+  /// The addresses have left, or come back: SYNs to them are accepted again.
+  case resume(addresses: [IPAddress])
+  /// Stop accepting, let connections finish until `drainTimeout`, then exit.
+  case shutdown
+}
+
+package enum ServerState: String, Codable, Sendable { case up, down, starting, drain, maint }
+
+package struct ServerStatus: Codable, Equatable, Sendable {
+  package var name: String
+  package var endpoint: Endpoint
+  package var state: ServerState
+  package var weight: Int
+  /// Requests in flight (HTTP) and open connections (TCP, tunnels) on it; idle pooled connections do not count.
+  package var connections: Int
+  package var requests: UInt64
+  package var failures: UInt64
+  /// The last check's result in words, empty before the first.
+  package var lastCheck: String
+
+  package init(
+    name: String, endpoint: Endpoint, state: ServerState, weight: Int, connections: Int, requests: UInt64,
+    failures: UInt64, lastCheck: String
+  ) {
+    self.name = name
+    self.endpoint = endpoint
+    self.state = state
+    self.weight = weight
+    self.connections = connections
+    self.requests = requests
+    self.failures = failures
+    self.lastCheck = lastCheck
+  }
+}
+
+package struct PoolStatus: Codable, Equatable, Sendable {
+  package var name: String
+  package var servers: [ServerStatus]
+
+  package init(name: String, servers: [ServerStatus]) {
+    self.name = name
+    self.servers = servers
+  }
+}
+
+package struct ListenerStatus: Codable, Equatable, Sendable {
+  package var name: String
+  package var connections: Int
+  package var accepted: UInt64
+  package var requests: UInt64
+  package var refused: UInt64
+
+  package init(name: String, connections: Int, accepted: UInt64, requests: UInt64, refused: UInt64) {
+    self.name = name
+    self.connections = connections
+    self.accepted = accepted
+    self.requests = requests
+    self.refused = refused
+  }
+}
+
+package struct BalancerStatus: Codable, Equatable, Sendable {
+  package var pools: [PoolStatus]
+  package var listeners: [ListenerStatus]
+  package var warnings: [String]
+
+  package init(pools: [PoolStatus], listeners: [ListenerStatus], warnings: [String]) {
+    self.pools = pools
+    self.listeners = listeners
+    self.warnings = warnings
+  }
+}
+
+/// Balancer → agent.
+package enum BalancerReport: Codable, Sendable {
+  /// Accepting on every listener.
+  case ready
+  /// On every change of a server's state, and at least every 250 ms.
+  case status(BalancerStatus)
+  case serverChanged(pool: String, server: String, state: ServerState, cause: String)
+  case quietened(token: UInt64)
+  case failed(String)
+}

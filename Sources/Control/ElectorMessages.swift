@@ -1,0 +1,232 @@
+// What the agent and its elector say to each other, over a SOCK_SEQPACKET socketpair: one message per packet, each the
+// `MessageCoding` form of one of these enums. Values longer than `maximumInlineByteCount` travel in a memory file whose
+// descriptor goes with the packet (see `Kernel.ControlSocket`).
+
+package import Primitives
+
+/// A member of the cluster as the elector sees it.
+package struct MemberConfiguration: Codable, Hashable, Sendable {
+  package enum Role: String, Codable, Sendable { case voter, witness, observer }
+  package var name: NodeName
+  package var address: IPAddress
+  package var role: Role
+
+  package init(name: NodeName, address: IPAddress, role: Role) {
+    self.name = name
+    self.address = address
+    self.role = role
+  }
+}
+
+/// When a VIP goes back to a node that ranks higher than its holder.
+package enum Failback: Codable, Hashable, Sendable {
+  case never
+  case atOnce
+  /// After the preferred node has been healthy for this long.
+  case after(TimeSpan)
+}
+
+package struct VIPConfiguration: Codable, Hashable, Sendable {
+  package var name: String
+  package var addresses: [AddressPrefix]
+  package var interface: String
+  /// Nodes in order of preference; nil means `spread`, the rendezvous order of (VIP, node).
+  package var prefer: [NodeName]?
+  package var failback: Failback
+  /// Whether the node needs a running balancer to be eligible, and whether that holds even if nobody else is (`strict`).
+  package var requiresBalancer: Bool
+  package var requiresBalancerStrictly: Bool
+  /// Refresh of the neighbours' caches.
+  package var announce: TimeSpan
+
+  package init(
+    name: String, addresses: [AddressPrefix], interface: String, prefer: [NodeName]?, failback: Failback,
+    requiresBalancer: Bool, requiresBalancerStrictly: Bool, announce: TimeSpan
+  ) {
+    self.name = name
+    self.addresses = addresses
+    self.interface = interface
+    self.prefer = prefer
+    self.failback = failback
+    self.requiresBalancer = requiresBalancer
+    self.requiresBalancerStrictly = requiresBalancerStrictly
+    self.announce = announce
+  }
+}
+
+/// Everything that the elector needs from the configuration file.
+package struct ElectorConfiguration: Codable, Equatable, Sendable {
+  package var clusterName: String
+  package var node: NodeName
+  package var interface: String
+  package var group: Endpoint
+  /// 1 or 2 keys of 32 bytes; the first signs, all are accepted.
+  package var keys: [[UInt8]]
+  package var heartbeat: TimeSpan
+  package var deadAfter: Int
+  package var aloneAfter: TimeSpan
+  package var members: [MemberConfiguration]
+  package var vips: [VIPConfiguration]
+  /// Hash of the configuration file, shown by `members`.
+  package var digest: UInt64
+
+  package init(
+    clusterName: String, node: NodeName, interface: String, group: Endpoint, keys: [[UInt8]], heartbeat: TimeSpan,
+    deadAfter: Int, aloneAfter: TimeSpan, members: [MemberConfiguration], vips: [VIPConfiguration], digest: UInt64
+  ) {
+    self.clusterName = clusterName
+    self.node = node
+    self.interface = interface
+    self.group = group
+    self.keys = keys
+    self.heartbeat = heartbeat
+    self.deadAfter = deadAfter
+    self.aloneAfter = aloneAfter
+    self.members = members
+    self.vips = vips
+    self.digest = digest
+  }
+}
+
+/// Agent → elector.
+package enum ElectorCommand: Codable, Sendable {
+  /// The first message; comes again on reload.
+  case configure(ElectorConfiguration)
+  /// Operators asked this node to give everything away, and to take nothing.
+  case draining(Bool)
+  /// The balancer is serving, or why it is not.
+  case balancer(ready: Bool, cause: String)
+  /// Planned handover of a VIP that this node holds. Answered by `moveRefused`, or by the events of the handover.
+  case move(vip: String, to: NodeName)
+  /// The balancer has quietened the VIP: swap now (answer to `ElectorReport.handoverStarting`).
+  case handoverReady(vip: String)
+  /// Hand everything over, then exit.
+  case shutdown
+}
+
+/// What this node is to a VIP.
+package enum VIPRole: String, Codable, Sendable { case idle, candidate, holder }
+
+package struct VIPStatus: Codable, Equatable, Sendable {
+  package var name: String
+  /// Who holds it in this node's eyes.
+  package var holder: NodeName?
+  package var role: VIPRole
+  /// When the holder last changed: nanoseconds since 1970, 0 if it never did.
+  package var sinceUnixNanoseconds: Int64
+  /// Why it last changed, in words.
+  package var cause: String
+  /// Why this node may not hold it; nil if it may.
+  package var ineligible: String?
+
+  package init(
+    name: String, holder: NodeName?, role: VIPRole, sinceUnixNanoseconds: Int64, cause: String, ineligible: String?
+  ) {
+    self.name = name
+    self.holder = holder
+    self.role = role
+    self.sinceUnixNanoseconds = sinceUnixNanoseconds
+    self.cause = cause
+    self.ineligible = ineligible
+  }
+}
+
+package struct MemberStatus: Codable, Equatable, Sendable {
+  package enum State: String, Codable, Sendable { case alive, suspect, dead, starting }
+  package var name: NodeName
+  package var state: State
+  package var draining: Bool
+  /// Nil until measured.
+  package var roundTrip: TimeSpan?
+  /// Share of heartbeats lost over the last 256, 0…1; nil until measured. `lossIn`: from it to us; `lossOut`: from us to it.
+  package var lossIn: Double?
+  package var lossOut: Double?
+  package var lastHeardAgo: TimeSpan?
+  package var configurationDigest: UInt64?
+  package var intentsDigest: UInt64?
+  /// Software version that the member announces, as text; nil until heard.
+  package var softwareVersion: String?
+
+  package init(
+    name: NodeName, state: State, draining: Bool, roundTrip: TimeSpan?, lossIn: Double?, lossOut: Double?,
+    lastHeardAgo: TimeSpan?, configurationDigest: UInt64?, intentsDigest: UInt64?, softwareVersion: String?
+  ) {
+    self.name = name
+    self.state = state
+    self.draining = draining
+    self.roundTrip = roundTrip
+    self.lossIn = lossIn
+    self.lossOut = lossOut
+    self.lastHeardAgo = lastHeardAgo
+    self.configurationDigest = configurationDigest
+    self.intentsDigest = intentsDigest
+    self.softwareVersion = softwareVersion
+  }
+}
+
+package struct ElectorStatus: Codable, Equatable, Sendable {
+  package var vips: [VIPStatus]
+  package var members: [MemberStatus]
+  /// Datagrams dropped before any state was touched, by reason in words ("wrong key" → count).
+  package var dropped: [String: UInt64]
+  package var worstStall: TimeSpan
+  package var detectionTime: TimeSpan
+  /// What the elector would like the operator to know ("real-time scheduling refused: …").
+  package var warnings: [String]
+
+  package init(
+    vips: [VIPStatus], members: [MemberStatus], dropped: [String: UInt64], worstStall: TimeSpan, detectionTime: TimeSpan,
+    warnings: [String]
+  ) {
+    self.vips = vips
+    self.members = members
+    self.dropped = dropped
+    self.worstStall = worstStall
+    self.detectionTime = detectionTime
+    self.warnings = warnings
+  }
+}
+
+/// One line of the event log.
+package struct ElectorEvent: Codable, Equatable, Sendable {
+  package enum Kind: String, Codable, Sendable {
+    case vipGained, vipLost, vipAddressFailed, memberAlive, memberSuspect, memberDead, handoverDone, warning
+  }
+  package var kind: Kind
+  /// VIP or member.
+  package var subject: String
+  package var cause: String
+  package var unixNanoseconds: Int64
+  /// Times of the steps in words → nanoseconds ("detect", "decide", "activate"), where there were any.
+  package var steps: [String: Int64]
+
+  package init(kind: Kind, subject: String, cause: String, unixNanoseconds: Int64, steps: [String: Int64] = [:]) {
+    self.kind = kind
+    self.subject = subject
+    self.cause = cause
+    self.unixNanoseconds = unixNanoseconds
+    self.steps = steps
+  }
+}
+
+/// Elector → agent.
+package enum ElectorReport: Codable, Sendable {
+  /// Configured and listening; `privileges` in words for `status`.
+  case ready(bootHigh: UInt64, bootLow: UInt64)
+  /// On every change, and at least every 250 ms.
+  case status(ElectorStatus)
+  case event(ElectorEvent)
+  /// A planned handover begins: have the balancer quieten the VIP, then answer `handoverReady`. The elector swaps
+  /// without an answer after `deadline`.
+  case handoverStarting(vip: String, to: NodeName, deadline: TimeSpan)
+  case moveRefused(vip: String, why: String)
+  case failed(String)
+}
+
+/// Layout of the page of memory that agent and elector share; each word is an atomic of eight bytes.
+/// The guardian reads it to see that the elector lives and, when it does not, to resign in its name.
+package enum ElectorPage {
+  package static let byteCount = 4096
+  package static let magic: UInt64 = 0x4146_4c4f_4154_0001
+  package enum Word: Int { case magic, beat, bootHigh, bootLow, nextSequence, detectionNanoseconds }
+}
