@@ -3,3 +3,4 @@
 #pragma once
 #include "CLinuxProcess.h"
 #include "CLinuxSocket.h"
+#include "CLinuxListen.h"
