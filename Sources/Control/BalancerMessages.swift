@@ -78,7 +78,9 @@ package struct ServerConfiguration: Codable, Equatable, Sendable {
   /// The member that runs it, when it has one: that member's drain takes the server out.
   package var member: NodeName?
 
-  package init(name: String, endpoint: Endpoint, weight: Int = 100, maximumConnections: Int? = nil, member: NodeName? = nil) {
+  package init(
+    name: String, endpoint: Endpoint, weight: Int = 100, maximumConnections: Int? = nil, member: NodeName? = nil
+  ) {
     self.name = name
     self.endpoint = endpoint
     self.weight = weight

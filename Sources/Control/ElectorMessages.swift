@@ -175,7 +175,8 @@ package struct ElectorStatus: Codable, Equatable, Sendable {
   package var warnings: [String]
 
   package init(
-    vips: [VIPStatus], members: [MemberStatus], dropped: [String: UInt64], worstStall: TimeSpan, detectionTime: TimeSpan,
+    vips: [VIPStatus], members: [MemberStatus], dropped: [String: UInt64], worstStall: TimeSpan,
+    detectionTime: TimeSpan,
     warnings: [String]
   ) {
     self.vips = vips

@@ -20,7 +20,9 @@ struct MessageDecoding: Decoder {
   }
 }
 
-private func unwrap<Value: Decodable>(_ type: Value.Type, _ value: MessageValue, _ path: [any CodingKey]) throws -> Value {
+private func unwrap<Value: Decodable>(_ type: Value.Type, _ value: MessageValue, _ path: [any CodingKey]) throws
+  -> Value
+{
   func fault(_ what: String) -> DecodingError {
     .typeMismatch(type, .init(codingPath: path, debugDescription: "expected \(what)"))
   }
@@ -66,14 +68,18 @@ private struct Keyed<Key: CodingKey>: KeyedDecodingContainerProtocol {
   func decode<Value: Decodable>(_ type: Value.Type, forKey key: Key) throws -> Value {
     try unwrap(type, try value(key), codingPath + [key])
   }
-  func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type, forKey key: Key) throws -> KeyedDecodingContainer<Nested> {
+  func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type, forKey key: Key) throws -> KeyedDecodingContainer<
+    Nested
+  > {
     try MessageDecoding(value: try value(key), codingPath: codingPath + [key]).container(keyedBy: type)
   }
   func nestedUnkeyedContainer(forKey key: Key) throws -> any UnkeyedDecodingContainer {
     try MessageDecoding(value: try value(key), codingPath: codingPath + [key]).unkeyedContainer()
   }
   func superDecoder() throws -> any Decoder { preconditionFailure("our messages are values, not classes") }
-  func superDecoder(forKey key: Key) throws -> any Decoder { preconditionFailure("our messages are values, not classes") }
+  func superDecoder(forKey key: Key) throws -> any Decoder {
+    preconditionFailure("our messages are values, not classes")
+  }
 }
 
 private struct Unkeyed: UnkeyedDecodingContainer {
@@ -100,7 +106,9 @@ private struct Unkeyed: UnkeyedDecodingContainer {
     currentIndex += 1
     return true
   }
-  mutating func decode<Value: Decodable>(_ type: Value.Type) throws -> Value { try unwrap(type, try next(), codingPath) }
+  mutating func decode<Value: Decodable>(_ type: Value.Type) throws -> Value {
+    try unwrap(type, try next(), codingPath)
+  }
   mutating func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type) throws -> KeyedDecodingContainer<Nested> {
     try MessageDecoding(value: try next(), codingPath: codingPath).container(keyedBy: type)
   }

@@ -27,7 +27,9 @@ package struct IPAddress: Hashable, Comparable, Codable, Sendable, CustomStringC
   private var allBytes: [UInt8] {
     var result: [UInt8] = []
     for word in [high, low] {
-      for shift in stride(from: UInt64(56), through: 0, by: -8) { result.append(UInt8(truncatingIfNeeded: word >> shift)) }
+      for shift in stride(from: UInt64(56), through: 0, by: -8) {
+        result.append(UInt8(truncatingIfNeeded: word >> shift))
+      }
     }
     return result
   }
@@ -74,7 +76,9 @@ package struct IPAddress: Hashable, Comparable, Codable, Sendable, CustomStringC
     let right: [UInt16]
     if let gapAt {
       left = gapAt == 0 ? [] : groups(Array(bytes[..<gapAt]), mayEndInV4: false)
-      guard let tail = gapAt + 2 == bytes.count ? [] : groups(Array(bytes[(gapAt + 2)...]), mayEndInV4: true) else { return nil }
+      guard let tail = gapAt + 2 == bytes.count ? [] : groups(Array(bytes[(gapAt + 2)...]), mayEndInV4: true) else {
+        return nil
+      }
       right = tail
     } else {
       left = groups(bytes, mayEndInV4: true)
@@ -187,7 +191,9 @@ package struct Endpoint: Hashable, Codable, Sendable, CustomStringConvertible {
 
   /// Parses `ADDRESS:PORT` with an IPv6 address in brackets. Nil if it is anything else, or the port is 0 or above 65,535.
   package init?(_ text: some StringProtocol) {
-    guard let colon = text.lastIndex(of: ":"), let port = Self.parsePort(text[text.index(after: colon)...]) else { return nil }
+    guard let colon = text.lastIndex(of: ":"), let port = Self.parsePort(text[text.index(after: colon)...]) else {
+      return nil
+    }
     var host = String(text[..<colon])
     if host.hasPrefix("["), host.hasSuffix("]") {
       host = String(host.dropFirst().dropLast())
@@ -201,7 +207,8 @@ package struct Endpoint: Hashable, Codable, Sendable, CustomStringConvertible {
 
   /// A decimal port, 1 to 65,535.
   package static func parsePort(_ text: some StringProtocol) -> UInt16? {
-    guard (1...5).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) }), let port = UInt16(text), port > 0
+    guard (1...5).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) }), let port = UInt16(text),
+      port > 0
     else { return nil }
     return port
   }

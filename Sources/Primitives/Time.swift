@@ -42,8 +42,9 @@ package struct Instant: Hashable, Comparable, Codable, Sendable {
 
   @inlinable package static func < (left: Instant, right: Instant) -> Bool { left.nanoseconds < right.nanoseconds }
   @inlinable package static func + (left: Instant, right: TimeSpan) -> Instant {
-    Instant(nanoseconds: left.nanoseconds.addingReportingOverflow(right.nanoseconds).overflow
-      ? .max : left.nanoseconds + right.nanoseconds)
+    Instant(
+      nanoseconds: left.nanoseconds.addingReportingOverflow(right.nanoseconds).overflow
+        ? .max : left.nanoseconds + right.nanoseconds)
   }
   @inlinable package static func - (left: Instant, right: TimeSpan) -> Instant {
     Instant(nanoseconds: left.nanoseconds - right.nanoseconds)

@@ -1,8 +1,6 @@
 // What Linux offers and Swift's Glibc module does not import: constants, macros and calls that take transparent unions.
+// Each room's needs are in a header of their own.
 #pragma once
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <netinet/in.h>
+#include "CLinuxProcess.h"
+#include "CLinuxSocket.h"
+#include "CLinuxListen.h"

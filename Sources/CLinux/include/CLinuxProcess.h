@@ -1,0 +1,35 @@
+// Processes, capabilities, scheduling.
+#pragma once
+#include <stdint.h>
+#include <sys/types.h>
+
+#define AFLOAT_CAPABILITY_NET_ADMIN (1u << 0)
+#define AFLOAT_CAPABILITY_NET_RAW (1u << 1)
+
+// Becomes (uid, gid) without supplementary groups and keeps exactly `capabilities` (AFLOAT_CAPABILITY_…) as permitted and
+// effective; the bounding set is cut down to the same set, ambient and inheritable sets are emptied, no_new_privs is set.
+// Returns 0, or -1 with errno and the name of the failed step in *step. Acts on the whole process only while it has one
+// thread.
+int afloat_drop_privileges(uid_t uid, gid_t gid, unsigned capabilities, const char **step);
+
+int afloat_pidfd_open(pid_t pid);
+int afloat_pidfd_send_signal(int pidfd, int signal);
+void afloat_set_thread_name(const char *name);
+// Gives the calling thread SCHED_FIFO at `priority`.
+int afloat_set_fifo(int priority);
+// Pins the calling thread to one core.
+int afloat_pin_to_core(int core);
+// Writes the cores of the inherited affinity mask to `cores`; returns how many, at most `room`.
+int afloat_allowed_cores(int *cores, int room);
+
+#define AFLOAT_LIMIT_REAL_TIME_PRIORITY 0
+#define AFLOAT_LIMIT_LOCKED_MEMORY 1
+#define AFLOAT_LIMIT_OPEN_FILES 2
+// Sets soft and hard limit (AFLOAT_LIMIT_…) to `value`; UINT64_MAX is no limit.
+int afloat_set_limit(int limit, uint64_t value);
+// Raises the soft limit of open files to the hard one and returns it.
+uint64_t afloat_open_files_to_hard_limit(void);
+// Locks the pages of this process in memory as they are touched (MCL_ONFAULT).
+int afloat_lock_memory_on_fault(void);
+// The environment, for posix_spawn.
+char **afloat_environment(void);

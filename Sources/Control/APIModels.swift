@@ -1,0 +1,279 @@
+// What GET /v1/… answers and `--json` prints. The field names are the contract with operators' scripts: fields may be
+// added, never renamed or removed. Numbers of time say their unit in the name.
+
+/// GET /v1/members: an array of these.
+package struct APIMember: Codable, Equatable, Sendable {
+  package enum State: String, Codable, Sendable { case alive, suspect, dead, draining, drained, starting }
+
+  package var name: String
+  package var address: String
+  /// voter, witness or observer.
+  package var role: String
+  package var state: State
+  /// True for the node that answers.
+  package var isSelf: Bool
+  @OrNull package var rttMilliseconds: Double?
+  /// Share of heartbeats lost, 0…1; `lossIn`: from it to the node that answers, `lossOut`: the other way.
+  @OrNull package var lossIn: Double?
+  @OrNull package var lossOut: Double?
+  @OrNull package var lastHeardMilliseconds: Double?
+  /// Hash of its configuration file, 16 hex digits: members with different ones run different files.
+  @OrNull package var configuration: String?
+  /// Longest time that its elector was kept from running.
+  @OrNull package var worstStallMilliseconds: Double?
+  @OrNull package var version: String?
+
+  package init(
+    name: String, address: String, role: String, state: State, isSelf: Bool = false, rttMilliseconds: Double? = nil,
+    lossIn: Double? = nil, lossOut: Double? = nil, lastHeardMilliseconds: Double? = nil, configuration: String? = nil,
+    worstStallMilliseconds: Double? = nil, version: String? = nil
+  ) {
+    self.name = name
+    self.address = address
+    self.role = role
+    self.state = state
+    self.isSelf = isSelf
+    self.rttMilliseconds = rttMilliseconds
+    self.lossIn = lossIn
+    self.lossOut = lossOut
+    self.lastHeardMilliseconds = lastHeardMilliseconds
+    self.configuration = configuration
+    self.worstStallMilliseconds = worstStallMilliseconds
+    self.version = version
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case name, address, role, state, configuration, version
+    case isSelf = "self"
+    case rttMilliseconds = "rtt_ms"
+    case lossIn = "loss_in"
+    case lossOut = "loss_out"
+    case lastHeardMilliseconds = "last_heard_ms"
+    case worstStallMilliseconds = "worst_stall_ms"
+  }
+}
+
+/// GET /v1/vips: an array of these.
+package struct APIVIP: Codable, Equatable, Sendable {
+  package var name: String
+  /// With their prefix length: `192.0.2.100/24`.
+  package var addresses: [String]
+  package var interface: String
+  /// Null while nobody holds it.
+  @OrNull package var holder: String?
+  /// When the holder last changed.
+  @OrNull package var since: APITime?
+  /// Why it last changed, in words.
+  package var cause: String
+  /// none or majority.
+  package var quorum: String
+  /// For a majority VIP.
+  @OrNull package var term: UInt64?
+  /// none, address-lifetime or kernel-gate.
+  package var fence: String
+  /// Why the node that answers may not hold it; null if it may.
+  @OrNull package var ineligible: String?
+
+  package init(
+    name: String, addresses: [String], interface: String, holder: String?, since: APITime?, cause: String,
+    quorum: String = "none", term: UInt64? = nil, fence: String = "none", ineligible: String? = nil
+  ) {
+    self.name = name
+    self.addresses = addresses
+    self.interface = interface
+    self.holder = holder
+    self.since = since
+    self.cause = cause
+    self.quorum = quorum
+    self.term = term
+    self.fence = fence
+    self.ineligible = ineligible
+  }
+}
+
+/// GET /v1/services: an array of these.
+package struct APIService: Codable, Equatable, Sendable {
+  package var name: String
+  @OrNull package var leader: String?
+  @OrNull package var term: UInt64?
+  @OrNull package var leaseMilliseconds: Double?
+  package var state: String
+
+  package init(name: String, leader: String?, term: UInt64?, leaseMilliseconds: Double?, state: String) {
+    self.name = name
+    self.leader = leader
+    self.term = term
+    self.leaseMilliseconds = leaseMilliseconds
+    self.state = state
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case name, leader, term, state
+    case leaseMilliseconds = "lease_ms"
+  }
+}
+
+/// A server of a pool, as the balancer of the node that answers sees it.
+package struct APIServer: Codable, Equatable, Sendable {
+  package enum State: String, Codable, Sendable { case up, down, starting, drain, maint, backup }
+
+  package var name: String
+  package var address: String
+  package var state: State
+  package var weight: Int
+  package var connections: Int
+  package var requests: UInt64
+  package var failures: UInt64
+  /// The last check's result in words; empty before the first.
+  package var lastCheck: String
+  /// The member that runs it.
+  @OrNull package var member: String?
+
+  package init(
+    name: String, address: String, state: State, weight: Int, connections: Int, requests: UInt64, failures: UInt64,
+    lastCheck: String, member: String? = nil
+  ) {
+    self.name = name
+    self.address = address
+    self.state = state
+    self.weight = weight
+    self.connections = connections
+    self.requests = requests
+    self.failures = failures
+    self.lastCheck = lastCheck
+    self.member = member
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case name, address, state, weight, connections, requests, failures, member
+    case lastCheck = "last_check"
+  }
+}
+
+/// GET /v1/pools: an array of these.
+package struct APIPool: Codable, Equatable, Sendable {
+  package var name: String
+  package var servers: [APIServer]
+
+  package init(name: String, servers: [APIServer]) {
+    self.name = name
+    self.servers = servers
+  }
+}
+
+/// GET /v1/listeners: an array of these.
+package struct APIListener: Codable, Equatable, Sendable {
+  package var name: String
+  /// `0.0.0.0:80`.
+  package var bind: [String]
+  /// http or tcp.
+  package var mode: String
+  package var pool: String
+  package var connections: Int
+  package var accepted: UInt64
+  package var requests: UInt64
+  package var refused: UInt64
+
+  package init(
+    name: String, bind: [String], mode: String, pool: String, connections: Int = 0, accepted: UInt64 = 0,
+    requests: UInt64 = 0, refused: UInt64 = 0
+  ) {
+    self.name = name
+    self.bind = bind
+    self.mode = mode
+    self.pool = pool
+    self.connections = connections
+    self.accepted = accepted
+    self.requests = requests
+    self.refused = refused
+  }
+}
+
+/// One line of the durable log; GET /v1/events: an array of these, oldest first.
+package struct APIEvent: Codable, Equatable, Sendable {
+  package var time: APITime
+  /// The node that saw it.
+  package var node: String
+  /// For instance vip_gained, vip_lost, member_dead, server_down, drained.
+  package var kind: String
+  /// The VIP, member, server (`POOL/SERVER`) or process.
+  package var subject: String
+  package var cause: String
+  /// Times of the steps, where there were any: detect, decide, activate.
+  package var stepsMilliseconds: [String: Double]
+
+  package init(
+    time: APITime, node: String, kind: String, subject: String, cause: String, stepsMilliseconds: [String: Double] = [:]
+  ) {
+    self.time = time
+    self.node = node
+    self.kind = kind
+    self.subject = subject
+    self.cause = cause
+    self.stepsMilliseconds = stepsMilliseconds
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case time, node, kind, subject, cause
+    case stepsMilliseconds = "steps_ms"
+  }
+}
+
+/// A child of the agent, or the agent itself.
+package struct APIProcess: Codable, Equatable, Sendable {
+  package var name: String
+  @OrNull package var pid: Int32?
+  /// running, starting, stopped, or why it does not run.
+  package var state: String
+  package var restarts: Int
+
+  package init(name: String, pid: Int32?, state: String, restarts: Int) {
+    self.name = name
+    self.pid = pid
+    self.state = state
+    self.restarts = restarts
+  }
+}
+
+/// GET /v1/status.
+package struct APIStatus: Codable, Equatable, Sendable {
+  package var verdict: APIVerdict
+  /// What the verdict rests on, worst first; printed behind it, separated by semicolons.
+  package var reasons: [String]
+  /// Null for a lone balancer.
+  @OrNull package var cluster: String?
+  package var node: String
+  package var version: String
+  /// When the agent started.
+  @OrNull package var started: APITime?
+  package var members: [APIMember]
+  package var vips: [APIVIP]
+  package var services: [APIService]
+  package var pools: [APIPool]
+  package var listeners: [APIListener]
+  package var drains: [APIDrain]
+  package var processes: [APIProcess]
+  /// What does not change the verdict and is worth knowing ("real-time scheduling refused: …").
+  package var warnings: [String]
+
+  package init(
+    verdict: APIVerdict, reasons: [String], cluster: String?, node: String, version: String, started: APITime? = nil,
+    members: [APIMember] = [], vips: [APIVIP] = [], services: [APIService] = [], pools: [APIPool] = [],
+    listeners: [APIListener] = [], drains: [APIDrain] = [], processes: [APIProcess] = [], warnings: [String] = []
+  ) {
+    self.verdict = verdict
+    self.reasons = reasons
+    self.cluster = cluster
+    self.node = node
+    self.version = version
+    self.started = started
+    self.members = members
+    self.vips = vips
+    self.services = services
+    self.pools = pools
+    self.listeners = listeners
+    self.drains = drains
+    self.processes = processes
+    self.warnings = warnings
+  }
+}

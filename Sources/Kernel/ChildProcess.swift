@@ -1,0 +1,60 @@
+// Starting and watching our own children.
+
+internal import CLinux
+internal import Glibc
+
+/// A child process, held by its pidfd, so that a signal never reaches a stranger who got the same number.
+package struct ChildProcess: ~Copyable, Sendable {
+  package let pid: Int32
+  /// Becomes readable when the child has ended.
+  package let pidfd: FileDescriptor
+
+  /// Starts `path`. `descriptors` become 3, 4, … of the child; 0, 1 and 2 are ours; everything else must be close-on-exec.
+  /// The child starts with default signal handlers and an empty signal mask.
+  package static func start(
+    _ path: String, arguments: [String], descriptors: [Int32]
+  ) throws(SystemError) -> ChildProcess {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    // First out of the way of the targets, then into place.
+    var moved: [Int32] = []
+    defer { for raw in moved { close(raw) } }
+    for raw in descriptors {
+      moved.append(try checkedCall("duplicate a descriptor") { fcntl(raw, F_DUPFD_CLOEXEC, Int32(64)) })
+    }
+    for (offset, raw) in moved.enumerated() {
+      posix_spawn_file_actions_adddup2(&actions, raw, Int32(3 + offset))
+    }
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var defaults = sigset_t()
+    sigfillset(&defaults)
+    posix_spawnattr_setsigdefault(&attributes, &defaults)
+    var mask = sigset_t()
+    sigemptyset(&mask)
+    posix_spawnattr_setsigmask(&attributes, &mask)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
+
+    var pid: pid_t = 0
+    var argv: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
+    defer { for argument in argv { free(argument) } }
+    let code = posix_spawn(&pid, path, &actions, &attributes, &argv, afloat_environment())
+    guard code == 0 else { throw SystemError("start \(path)", code: code) }
+    let child = pid
+    return ChildProcess(
+      pid: pid, pidfd: FileDescriptor(owning: try checkedCall("watch process \(pid)") { afloat_pidfd_open(child) }))
+  }
+
+  package borrowing func signal(_ number: Int32) { _ = afloat_pidfd_send_signal(pidfd.raw, number) }
+
+  /// How it ended, in words ("exit status 1", "signal 9 (killed)"); nil while it runs. Reaps it.
+  package borrowing func endedBecause() -> String? {
+    var status: Int32 = 0
+    guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
+    let signal = status & 0x7f
+    if signal == 0 { return "exit status \((status >> 8) & 0xff)" }
+    return "signal \(signal) (\(String(cString: strsignal(signal)).lowercased()))"
+  }
+}
