@@ -125,8 +125,9 @@ package struct ControlSocketPair: ~Copyable {
   package var parent: ControlSocket
   package var child: ControlSocket
 
-  /// Splits the pair: hands out the parent's end and closes the child's.
+  /// Hands out one end and closes the other.
   package consuming func takeParent() -> ControlSocket { parent }
+  package consuming func takeChild() -> ControlSocket { child }
 }
 
 package struct ControlPacket: ~Copyable {

@@ -1,1 +1,113 @@
-// Placeholder until the first test arrives.
+// The wrappers round the kernel: sockets between processes, shared pages, children.
+
+import Kernel
+import Primitives
+import Testing
+
+/// `#require` cannot carry a value that is not copyable.
+private func packet(from socket: borrowing ControlSocket) throws -> ControlPacket {
+  guard let packet = try socket.receive() else { throw SystemError("receive a packet", code: SystemError.tryAgain) }
+  return packet
+}
+
+@Suite("Channel between processes")
+struct ControlSocketTests {
+  @Test("messages keep their borders, large ones and descriptors arrive whole")
+  func messages() throws {
+    let pair = try ControlSocket.pair()
+    let page = try SharedMemory(name: "test", byteCount: 4096)
+    page.store(42, in: 7)
+    let large = (0..<300_000).map { UInt8(truncatingIfNeeded: $0) }
+    #expect(try pair.parent.send([1, 2, 3]))
+    #expect(try pair.parent.send(large, descriptors: [page.descriptor.raw]))
+    let first = try packet(from: pair.child).bytes
+    #expect(first == [1, 2, 3])
+    var second = try packet(from: pair.child)
+    #expect(second.bytes == large)
+    guard let file = second.descriptors.takeFirst() else {
+      Issue.record("the descriptor is missing")
+      return
+    }
+    let mapped = try SharedMemory(mapping: file, byteCount: 4096)
+    #expect(mapped.load(7) == 42)
+    mapped.store(43, in: 7)
+    #expect(page.load(7) == 43)
+  }
+
+  @Test("a non-blocking end says that nothing is there, and that the buffer is full")
+  func nonBlocking() throws {
+    let pair = try ControlSocket.pair()
+    try pair.parent.setNonBlocking()
+    try pair.child.setNonBlocking()
+    let nothing = try pair.child.receive() == nil
+    #expect(nothing)
+    var sent = 0
+    while sent < 10_000, try pair.parent.send([UInt8](repeating: 0, count: 1000)) { sent += 1 }
+    #expect(sent > 0 && sent < 10_000)
+  }
+
+  @Test("the end of the other process is an error that says so")
+  func ended() throws {
+    let child = try ControlSocket.pair().takeChild()
+    do {
+      _ = try child.receive()
+      Issue.record("no error")
+    } catch { #expect(error.cause.contains("reset")) }
+  }
+}
+
+@Suite("Children")
+struct ChildProcessTests {
+  @Test("get their descriptors at 3, and say how they ended")
+  func start() throws {
+    let pair = try ControlSocket.pair()
+    let child = try ChildProcess.start(
+      "/bin/sh", arguments: ["-c", "printf '\\000hello' >&3; exit 7"], descriptors: [pair.child.descriptor.raw])
+    #expect(try packet(from: pair.parent).bytes == Array("hello".utf8))
+    #expect(wait(for: child) == "exit status 7")
+  }
+
+  @Test("die of the signal that is sent through their pidfd")
+  func signal() throws {
+    let child = try ChildProcess.start("/bin/sleep", arguments: ["60"], descriptors: [])
+    child.signal(9)
+    #expect(wait(for: child) == "signal 9 (killed)")
+  }
+
+  @Test("a program that is not there is a clear error")
+  func missing() {
+    do {
+      _ = try ChildProcess.start("/nonexistent/program", arguments: [], descriptors: [])
+      Issue.record("no error")
+    } catch { #expect(error.description == "cannot start /nonexistent/program: no such file or directory") }
+  }
+
+  private func wait(for child: borrowing ChildProcess) -> String? {
+    do {
+      let poller = try Poller(capacity: 1)
+      try poller.add(child.pidfd.raw, .read, token: 1)
+      for _ in 0..<100 {
+        if poller.wait(timeout: .milliseconds(100)) > 0, let cause = child.endedBecause() { return cause }
+      }
+    } catch { Issue.record(error) }
+    return nil
+  }
+}
+
+@Suite("Timers")
+struct TimerTests {
+  @Test("fire when their time has come, and not before")
+  func fire() throws {
+    let timer = try Timer()
+    let poller = try Poller(capacity: 1)
+    try poller.add(timer.descriptor.raw, .read, token: 9)
+    timer.arm(at: Clock.monotonic + .milliseconds(30))
+    #expect(poller.wait(timeout: .milliseconds(1)) == 0)
+    #expect(poller.wait(timeout: .seconds(10)) == 1)
+    timer.clear()
+    timer.arm(at: .distantFuture)
+    #expect(poller.wait(timeout: .milliseconds(20)) == 0)
+    timer.arm(at: Instant(nanoseconds: 1))
+    #expect(poller.wait(timeout: .seconds(10)) == 1)
+  }
+}

@@ -3,3 +3,5 @@
 #pragma once
 #include "CLinuxProcess.h"
 #include "CLinuxSocket.h"
+#include "CLinuxListen.h"
+#include "CLinuxStream.h"
