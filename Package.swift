@@ -60,7 +60,7 @@ let package = Package(
 
     // Rooms that touch the system.
     room("Kernel", ["CLinux", "CNetlink", "Primitives"]),
-    room("Cryptography", ["COpenSSL", "Primitives"]),
+    room("Cryptography", ["COpenSSL", "Primitives", "Wire"]),
     room("Control", ["Primitives"]),
     room("Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
     room("Balancer", ["Primitives", "HTTP1", "Balancing", "Health", "Kernel", "Control"]),
