@@ -4,3 +4,5 @@
 #include "CLinuxNetwork.h"
 #include "CLinuxProcess.h"
 #include "CLinuxSocket.h"
+#include "CLinuxListen.h"
+#include "CLinuxStream.h"

@@ -1,0 +1,61 @@
+// The two seams between this node's supervision and what the cluster agreed on: what the operators' side (intents, drains,
+// the channel to other agents) answers to the local API, and what it may see of this node and have it do.
+
+package import Control
+package import Primitives
+
+/// An answer that is not 2xx: the status of the HTTP response and its body.
+package struct Refusal: Error, Equatable, Sendable, CustomStringConvertible {
+  package var status: Int
+  package var body: APIError
+
+  package init(_ status: Int, _ error: String, override: String? = nil) {
+    self.status = status
+    body = APIError(error: error, override: override)
+  }
+
+  package var description: String { body.error }
+}
+
+/// What operators ask of the whole cluster. Everything here returns only once it is recorded, and throws `Refusal`
+/// otherwise.
+package protocol OperatorRequests: Sendable {
+  func drains() async -> [APIDrain]
+  /// The drain's answer, with 202 when recorded or 200 for a check.
+  func drain(_ request: APIDrainRequest) async throws -> APIDrainAnswer
+  func undrain(_ request: APIUndrainRequest) async throws -> APIUndrainAnswer
+  func setServer(_ request: APIServerRequest) async throws -> APIServerAnswer
+  /// Has `holder`, another node, carry out a move of a VIP that it holds.
+  func forwardMove(_ request: APIMoveRequest, to holder: NodeName) async throws -> APIMoveAnswer
+  /// What `status` should warn of ("not connected to n2").
+  func warnings() async -> [String]
+}
+
+/// This node as its children report it, at one moment.
+package struct NodeView: Sendable {
+  /// Nil while the elector has not reported, or is down.
+  package var elector: ElectorStatus?
+  /// Nil while the balancer has not reported, or is down.
+  package var balancer: BalancerStatus?
+  package var balancerReady = false
+  package var processes: [APIProcess] = []
+  /// From the agent itself and from the guardian.
+  package var warnings: [String] = []
+
+  package init() {}
+}
+
+/// What the operators' side may see of this node and have it do. None of it blocks.
+package protocol NodeControls: AnyObject, Sendable {
+  var view: NodeView { get }
+  /// Yields after each change of `view`, at least every 250 ms while a child runs; bursts are merged.
+  func changes() -> AsyncStream<Void>
+  /// The whole list of orders that differ from `ready`, drains of members included. Kept over restarts of the balancer.
+  func setOrders(_ orders: [ServerOrder])
+  /// Whether this node is being drained: it gives its VIPs away and takes none. Kept over restarts of the elector.
+  func setDraining(_ draining: Bool)
+  /// Moves a VIP that this node holds and waits for the result.
+  func move(_ request: APIMoveRequest) async throws -> APIMoveAnswer
+  /// Writes to the durable log; the time is now.
+  func record(_ kind: String, subject: String, cause: String)
+}
