@@ -100,7 +100,7 @@ let package = Package(
     tests("HTTP1Tests", ["HTTP1", "Primitives"]),
     tests("SettingsTests", ["Settings", "Primitives"]),
     tests("KernelTests", ["Kernel", "Primitives"]),
-    tests("CryptographyTests", ["Cryptography", "Primitives"]),
+    tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
     tests("ElectorTests", ["Elector", "Control", "Primitives"]),
     tests("BalancerTests", ["Balancer", "Control", "Primitives", "Kernel"]),

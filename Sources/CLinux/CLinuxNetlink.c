@@ -173,6 +173,14 @@ int afloat_netlink_remove_address(struct afloat_netlink *connection, const struc
   return change_address(connection, RTM_DELADDR, 0, address);
 }
 
+int afloat_netlink_set_up(struct afloat_netlink *connection, uint32_t interface) {
+  struct ifinfomsg body = {.ifi_family = AF_UNSPEC, .ifi_index = (int)interface, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+  connection->error = 0;
+  int code = nl_send_simple(connection->socket, RTM_NEWLINK, NLM_F_ACK, &body, sizeof body);
+  if (code >= 0) code = nl_wait_for_ack(connection->socket);
+  return code < 0 || connection->error ? failure(connection, code) : 0;
+}
+
 static int list(struct afloat_netlink *connection, int type, int family) {
   int code = 0;
   // A listing that changed under the kernel's hands is begun again, a few times.

@@ -94,6 +94,12 @@ package struct NetlinkConnection: ~Copyable, @unchecked Sendable {
     }
   }
 
+  /// Brings an interface up, as `ip link set … up`.
+  package borrowing func setUp(interface index: UInt32) throws(SystemError) {
+    let code = afloat_netlink_set_up(connection, index)
+    guard code == 0 else { throw SystemError("bring interface \(index) up", code: -code) }
+  }
+
   /// All IPv4 addresses of this network namespace.
   package borrowing func addresses() throws(SystemError) -> [InterfaceAddress] {
     var room = 256

@@ -58,6 +58,8 @@ void afloat_netlink_close(struct afloat_netlink *connection);
 // Adds (idempotent: an address that is there is replaced) or removes an address.
 int afloat_netlink_add_address(struct afloat_netlink *connection, const struct afloat_address *address);
 int afloat_netlink_remove_address(struct afloat_netlink *connection, const struct afloat_address *address);
+// Brings an interface up.
+int afloat_netlink_set_up(struct afloat_netlink *connection, uint32_t interface);
 // Fill at most `room` entries; the return value may be larger than `room`.
 int afloat_netlink_addresses(struct afloat_netlink *connection, struct afloat_address *list, int room);
 int afloat_netlink_links(struct afloat_netlink *connection, struct afloat_link *list, int room);
