@@ -108,12 +108,14 @@ private final class Victim: Sendable {
   let keys = ChannelKeys(cluster: "zone-a", clusterKeys: [[UInt8](repeating: 1, count: 32)])
   let port = UInt16.random(in: 30_000...39_000)
   private static let count = Atomic<UInt32>(0)
-  private let network = 127 << 24 | 78 << 16 | (count.add(1, ordering: .relaxed).newValue % 200) << 8
-  var own: IPAddress { IPAddress(v4: network | 2) }
-  var member: IPAddress { IPAddress(v4: network | 1) }
+  let own: IPAddress
+  let member: IPAddress
   var endpoint: Endpoint { Endpoint(address: own, port: port) }
 
   init(_ change: (inout ClusterLink.Timing) -> Void = { _ in }) throws {
+    let network: UInt32 = 127 << 24 | 78 << 16 | (Self.count.add(1, ordering: .relaxed).newValue % 200) << 8
+    own = IPAddress(v4: network | 2)
+    member = IPAddress(v4: network | 1)
     var settings = ClusterLink.Settings(
       node: NodeName("n2")!, address: own, port: port, keys: keys,
       peers: [.init(name: NodeName("n1")!, address: member)])
