@@ -1,1 +1,105 @@
-// Placeholder until the room's first file arrives.
+// One node of the cluster as a value: datagrams, time and commands go in, effects come out. The elector's shell and the
+// simulator drive the same code. Only the tag needs the authenticator; everything else is in `NodeCore`.
+
+package import Election
+package import Membership
+package import Primitives
+package import Wire
+
+/// Keep one copy and mutate it in place: a second copy makes the next change allocate.
+///
+/// The order of calls after a wake-up: `receive` for every datagram that waits, then `advance`, then wait until
+/// `nextDeadline`. `now` never goes back between calls.
+package struct ClusterNode<Authenticator: DatagramAuthenticator> {
+  private var core: NodeCore
+  private var authenticator: Authenticator
+  package private(set) var dropped = DropCounters()
+
+  /// - Parameters:
+  ///   - bootID: 128 random bits, new at every start, not zero.
+  ///   - randomSeed: spreads the rotating slices; need not be secret.
+  package init(
+    configuration: ClusterConfiguration, authenticator: Authenticator, bootID: BootID, randomSeed: UInt64, now: Instant,
+    plantedFaults: PlantedFaults = []
+  ) {
+    core = NodeCore(configuration: configuration, boot: bootID, seed: randomSeed, now: now, faults: plantedFaults)
+    self.authenticator = authenticator
+  }
+
+  /// One datagram. `receivedAt` is when the kernel got it, on the clock of `now`, clamped by the shell to be not after `now`.
+  package mutating func receive(
+    _ datagram: UnsafeRawBufferPointer, from address: IPAddress, receivedAt: Instant, now: Instant,
+    effects: inout EffectBuffer
+  ) {
+    switch Datagram.open(datagram, clusterID: core.clusterID, authenticator: &authenticator) {
+    case .failure(let reason): dropped.count(reason)
+    case .success(let opened):
+      if let reason = core.receive(opened, receivedAt: receivedAt, now: now, effects: &effects) {
+        dropped.count(reason)
+      }
+    }
+  }
+
+  /// Lets time pass: heartbeats, judgements, takeovers, announcements that are due at `now`.
+  package mutating func advance(now: Instant, effects: inout EffectBuffer) { core.advance(now: now, effects: &effects) }
+
+  /// When `advance` has something to do next. Exact: the detection deadline of a peer is in it.
+  package var nextDeadline: Instant { core.nextDeadline }
+
+  package mutating func handle(_ command: Command, now: Instant, effects: inout EffectBuffer) {
+    core.handle(command, now: now, effects: &effects)
+  }
+
+  /// A new configuration, in place: slots of names that stay keep their numbers. Allocates.
+  /// Precondition: same `node`, and `node` among the members.
+  package mutating func reconfigure(
+    _ configuration: ClusterConfiguration, authenticator: Authenticator, now: Instant, effects: inout EffectBuffer
+  ) {
+    self.authenticator = authenticator
+    core.reconfigure(configuration, now: now, effects: &effects)
+  }
+
+  /// Carries out `Effect.send`: writes the next datagram, signed, and takes its sequence. Returns its length.
+  /// Precondition: `buffer` has at least `DatagramLayout.maximumByteCount` bytes.
+  package mutating func encodeDatagram(into buffer: UnsafeMutableRawBufferPointer, now: Instant) -> Int {
+    var writer = DatagramWriter(buffer: buffer)
+    core.encode(into: &writer, keyID: authenticator.signingKeyID, now: now)
+    return writer.finish(authenticator: &authenticator)
+  }
+
+  package func snapshot(into status: inout StatusSnapshot, now: Instant) { core.snapshot(into: &status, now: now) }
+
+  package var bootID: BootID { core.boot }
+  /// The sequence of the next datagram: what a guardian resigns with.
+  package var nextSequence: UInt64 { core.nextSequence }
+  package var detectionTime: TimeSpan { core.detectionTime }
+  package var selfIndex: MemberIndex { core.selfIndex }
+
+  /// Slots by name, nil if not configured. Not for the heartbeat thread's hot path.
+  package func memberIndex(_ name: NodeName) -> MemberIndex? { core.memberIndex(name) }
+  package func vipIndex(_ name: String) -> VIPIndex? { core.vipIndex(name) }
+  package func memberName(_ index: MemberIndex) -> NodeName? { core.memberName(index) }
+  package func vipName(_ index: VIPIndex) -> String? { core.vipName(index) }
+  /// Software version that a member announced, nil until heard. Allocates.
+  package func softwareVersion(_ index: MemberIndex) -> String? { core.softwareVersion(index) }
+}
+
+/// Faults that the simulator plants to prove that it would find them. Empty everywhere else.
+package struct PlantedFaults: OptionSet, Sendable {
+  package let rawValue: Int
+  package init(rawValue: Int) { self.rawValue = rawValue }
+  /// Judges a holder by what this node heard itself, not by its peers' reports.
+  package static let ownEvidenceOnly = PlantedFaults(rawValue: 1)
+  /// Ranks rivals by this node's configuration instead of what they announce.
+  package static let orderFromOwnConfiguration = PlantedFaults(rawValue: 2)
+  /// The survivor of two holders does not announce again.
+  package static let noAnnouncementAfterHeal = PlantedFaults(rawValue: 4)
+  /// Believes any signed boot id without the echo.
+  package static let unconfirmedBootBelieved = PlantedFaults(rawValue: 8)
+  /// A draining node takes VIPs like any other.
+  package static let drainingAcquires = PlantedFaults(rawValue: 16)
+  /// A planned handover names the successor before the address is gone.
+  package static let releaseBeforeRemoval = PlantedFaults(rawValue: 32)
+  /// Claims at once after the start, without listening.
+  package static let claimsWithoutListening = PlantedFaults(rawValue: 64)
+}

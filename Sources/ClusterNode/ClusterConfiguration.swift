@@ -1,0 +1,75 @@
+// What a node needs to know of its cluster, as the election understands it. Built by the shell from the agent's message.
+
+package import Election
+package import Primitives
+
+package struct ClusterConfiguration: Sendable {
+  package struct Member: Sendable {
+    package var name: NodeName
+    package var address: IPAddress
+    /// False for witnesses and observers.
+    package var mayHold: Bool
+
+    package init(name: NodeName, address: IPAddress, mayHold: Bool = true) {
+      self.name = name
+      self.address = address
+      self.mayHold = mayHold
+    }
+  }
+
+  package struct VIP: Sendable {
+    package var name: String
+    /// Preferred nodes, first is best; nil: the rendezvous order of (VIP, node).
+    package var prefer: [NodeName]?
+    package var failback: FailbackRule
+    package var requiresBalancer: Bool
+    /// Given up even if nobody else may hold it.
+    package var requiresBalancerStrictly: Bool
+    package var announce: TimeSpan
+
+    package init(
+      name: String, prefer: [NodeName]? = nil, failback: FailbackRule = .never, requiresBalancer: Bool = false,
+      requiresBalancerStrictly: Bool = false, announce: TimeSpan = .seconds(60)
+    ) {
+      self.name = name
+      self.prefer = prefer
+      self.failback = failback
+      self.requiresBalancer = requiresBalancer
+      self.requiresBalancerStrictly = requiresBalancerStrictly
+      self.announce = announce
+    }
+  }
+
+  package var clusterName: String
+  /// This node; one of `members`.
+  package var node: NodeName
+  package var heartbeat: TimeSpan
+  package var deadAfter: Int
+  package var aloneAfter: TimeSpan
+  /// At most `MemberIndex.limit`.
+  package var members: [Member]
+  /// At most `VIPIndex.limit`.
+  package var vips: [VIP]
+  package var digest: UInt64
+  /// Told to the peers; cut to 32 bytes.
+  package var softwareVersion: String
+
+  package init(
+    clusterName: String, node: NodeName, heartbeat: TimeSpan, deadAfter: Int = 3, aloneAfter: TimeSpan = .seconds(5),
+    members: [Member], vips: [VIP], digest: UInt64 = 0, softwareVersion: String = ""
+  ) {
+    self.clusterName = clusterName
+    self.node = node
+    self.heartbeat = heartbeat
+    self.deadAfter = deadAfter
+    self.aloneAfter = aloneAfter
+    self.members = members
+    self.vips = vips
+    self.digest = digest
+    self.softwareVersion = softwareVersion
+  }
+
+  /// How long a member may be silent before it is dead: `deadAfter` intervals and half a one, so that the last heartbeat
+  /// that counts may itself be late by half an interval.
+  package var detectionTime: TimeSpan { heartbeat * Int64(deadAfter) + heartbeat / 2 }
+}

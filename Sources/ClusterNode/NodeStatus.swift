@@ -1,0 +1,56 @@
+// A node as `status` shows it: plain numbers that can be copied on the heartbeat thread and put into words elsewhere.
+
+package import Election
+package import Membership
+package import Primitives
+
+package struct VIPView: Hashable, Sendable {
+  /// False for a free slot; the rest means nothing then.
+  package var isConfigured = false
+  package var holder: MemberIndex?
+  package var position = VIPPosition.idle
+  /// When the holder last changed, on the node's clock; nil if it never did.
+  package var since: Instant?
+  package var cause = TransitionCause.none
+  /// Why this node may not take it.
+  package var ineligible: Ineligibility?
+  package var handoverUnderWay = false
+
+  package init() {}
+}
+
+package struct MemberView: Hashable, Sendable {
+  package enum State: Hashable, Sendable {
+    /// Configured, and never heard since this node started.
+    case unheard
+    case starting, alive, suspect, dead
+  }
+  package var isConfigured = false
+  package var isSelf = false
+  package var state = State.unheard
+  package var draining = false
+  package var hearsUs = false
+  package var roundTrip: TimeSpan?
+  /// In 1/255; nil until measured.
+  package var lossIn: UInt8?
+  package var lossOut: UInt8?
+  package var lastHeard: Instant?
+  package var configurationDigest: UInt64?
+  package var intentsDigest: UInt64?
+  package var detectionTime: TimeSpan?
+
+  package init() {}
+}
+
+/// Everything of a node but the words. Arrays have their full size from the start, so that filling allocates nothing.
+package struct StatusSnapshot: Sendable {
+  package var takenAt = Instant(nanoseconds: 0)
+  /// By slot.
+  package var members = [MemberView](repeating: MemberView(), count: MemberIndex.limit)
+  package var vips = [VIPView](repeating: VIPView(), count: VIPIndex.limit)
+  package var worstStall = TimeSpan.zero
+  package var detectionTime = TimeSpan.zero
+  package var nextSequence: UInt64 = 0
+
+  package init() {}
+}

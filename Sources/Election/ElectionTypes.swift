@@ -1,0 +1,127 @@
+// The vocabulary of the election: VIPs by slot, who may hold them, why they move. Small values that can be copied on the
+// heartbeat thread; words are made from them by whoever shows them.
+
+package import Membership
+package import Primitives
+
+/// A slot in a node's VIP table, stable as long as the VIP stays configured. Never on the wire.
+package struct VIPIndex: Hashable, Sendable {
+  /// The most VIPs a cluster may have.
+  package static let limit = 256
+  package let rawValue: UInt16
+
+  @inlinable package init(_ value: Int) { rawValue = UInt16(value) }
+  @inlinable package var value: Int { Int(rawValue) }
+}
+
+/// When a VIP goes back to a node that ranks higher than its holder.
+package enum FailbackRule: Hashable, Sendable {
+  case never
+  case atOnce
+  /// After the preferred node has been eligible for this long without a break.
+  case after(TimeSpan)
+}
+
+/// Why this node may not take a VIP.
+package enum Ineligibility: Hashable, Sendable {
+  /// Witness or observer.
+  case notVoter
+  /// Listens first.
+  case starting
+  case draining
+  /// Leaves the cluster.
+  case leaving
+  case noCarrier
+  case balancerNotReady
+  /// The system refused the address lately; tried again after `ElectionLimits.addressRetry`.
+  case addressFailed
+
+  package var words: String {
+    switch self {
+    case .notVoter: "this member never holds VIPs"
+    case .starting: "listening before it claims anything"
+    case .draining: "draining"
+    case .leaving: "shutting down"
+    case .noCarrier: "no carrier on the interface"
+    case .balancerNotReady: "the balancer is not ready"
+    case .addressFailed: "the address could not be added"
+    }
+  }
+}
+
+/// Why a VIP changed hands, or why a node acts.
+package enum TransitionCause: Hashable, Sendable {
+  case none
+  /// Nobody held it.
+  case vacant
+  /// The holder fell silent for its detection time.
+  case holderDead(MemberIndex)
+  /// The holder's agent said that its elector ended.
+  case holderResigned(MemberIndex)
+  /// The holder left in order.
+  case holderLeft(MemberIndex)
+  /// The holder let it go without naming this node in time.
+  case holderReleased(MemberIndex)
+  /// Planned: an operator's move from or to that member.
+  case moved(MemberIndex)
+  /// Planned: the member that gives is being drained.
+  case drained(MemberIndex)
+  /// Planned: back to the member that ranks higher.
+  case failback(MemberIndex)
+  /// Planned: the member that gives shuts down.
+  case shutdown(MemberIndex)
+  /// Planned: the member that gives may not hold it any more.
+  case becameIneligible(MemberIndex)
+  /// Two held it; the lower rank gave way.
+  case yielded(MemberIndex)
+  /// This node held it, nobody acknowledged it, and a rival was heard.
+  case yieldedUnheard(MemberIndex)
+  case noCarrier
+  case addressFailed
+  /// This node slept longer than its detection time.
+  case stalled
+  case unconfigured
+  /// Seen in another's heartbeat, cause not known here.
+  case observed(MemberIndex)
+
+  /// In plain words. `name` translates a member slot.
+  package func words(_ name: (MemberIndex) -> String) -> String {
+    switch self {
+    case .none: "never held"
+    case .vacant: "nobody held it"
+    case .holderDead(let member): "\(name(member)) fell silent"
+    case .holderResigned(let member): "the elector of \(name(member)) ended"
+    case .holderLeft(let member): "\(name(member)) left"
+    case .holderReleased(let member): "\(name(member)) let it go"
+    case .moved(let member): "moved by an operator (\(name(member)))"
+    case .drained(let member): "\(name(member)) is drained"
+    case .failback(let member): "failback (\(name(member)))"
+    case .shutdown(let member): "\(name(member)) shuts down"
+    case .becameIneligible(let member): "\(name(member)) is not eligible any more"
+    case .yielded(let member): "two holders: \(name(member)) ranks higher"
+    case .yieldedUnheard(let member): "nobody hears this node, \(name(member)) holds it"
+    case .noCarrier: "no carrier on the interface"
+    case .addressFailed: "the address could not be added"
+    case .stalled: "this node slept longer than its detection time"
+    case .unconfigured: "removed from the configuration"
+    case .observed(let member): "\(name(member)) holds it"
+    }
+  }
+}
+
+/// What a node is to a VIP.
+package enum VIPPosition: Hashable, Sendable { case idle, candidate, holder }
+
+/// Named limits and waits of the election.
+package enum ElectionLimits {
+  /// How long a planned handover waits for the balancer to quieten.
+  package static let quietenDeadline = TimeSpan.milliseconds(500)
+  /// How long a planned handover waits for the address to be gone before it names the successor anyway.
+  package static let removalDeadline = TimeSpan.milliseconds(50)
+  /// How long a node stays ineligible for a VIP whose address the system refused.
+  package static let addressRetry = TimeSpan.seconds(5)
+  /// A release is repeated in this many datagrams, so that one lost datagram costs an interval, not a detection time.
+  package static let releaseRepeats = 5
+  /// Announcements after a gain: at these times, then every `announce`.
+  package static let announcementBurstMilliseconds: (Int64, Int64, Int64, Int64, Int64) = (0, 10, 50, 200, 1000)
+}
