@@ -55,7 +55,7 @@ let package = Package(
     room("Health", ["Primitives"]),
     room("Balancing", ["Primitives", "Health"]),
     room("HTTP1", ["Primitives"]),
-    room("Settings", ["Primitives", .product(name: "Yams", package: "Yams")]),
+    room("Settings", ["Primitives", "Control", .product(name: "Yams", package: "Yams")]),
     room("Simulator", ["Primitives", "Wire", "Membership", "Election", "ClusterNode"]),
 
     // Rooms that touch the system.
@@ -98,7 +98,7 @@ let package = Package(
     tests("HealthTests", ["Health", "Primitives"]),
     tests("BalancingTests", ["Balancing", "Health", "Primitives"]),
     tests("HTTP1Tests", ["HTTP1", "Primitives"]),
-    tests("SettingsTests", ["Settings", "Primitives"]),
+    tests("SettingsTests", ["Settings", "Control", "Primitives"]),
     tests("KernelTests", ["Kernel", "Primitives"]),
     tests("CryptographyTests", ["Cryptography", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),

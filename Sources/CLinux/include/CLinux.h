@@ -4,3 +4,4 @@
 #include "CLinuxProcess.h"
 #include "CLinuxSocket.h"
 #include "CLinuxListen.h"
+#include "CLinuxStream.h"

@@ -1,0 +1,102 @@
+// Answers of the balancer's own: short, correct, with the reason in words and an id that the log shows too.
+
+package enum LocalResponse {
+  /// Room for every answer with a reason of up to `maximumReasonByteCount`; longer reasons are cut off.
+  package static let byteCapacity = 1024
+  package static let maximumReasonByteCount = 256
+
+  package static func phrase(_ status: Int) -> StaticString {
+    switch status {
+    case 100: "Continue"
+    case 200: "OK"
+    case 400: "Bad Request"
+    case 408: "Request Timeout"
+    case 413: "Content Too Large"
+    case 414: "URI Too Long"
+    case 417: "Expectation Failed"
+    case 431: "Request Header Fields Too Large"
+    case 500: "Internal Server Error"
+    case 501: "Not Implemented"
+    case 502: "Bad Gateway"
+    case 503: "Service Unavailable"
+    case 504: "Gateway Timeout"
+    case 505: "HTTP Version Not Supported"
+    default: "Error"
+    }
+  }
+
+  /// Writes a whole answer to `destination`, which has `byteCapacity` bytes; returns the byte count.
+  /// - `reason`: the end of a sentence, "no server of pool app is up"; printable ASCII.
+  /// - `withoutBody`: the request is HEAD.
+  /// - `oldVersion`: the client speaks HTTP/1.0, so staying open has to be said.
+  /// - `retryAfterSeconds`: Retry-After of a 503; 0 for none.
+  package static func write(
+    status: Int, reason: StaticString, requestID: UInt64, closes: Bool, withoutBody: Bool = false,
+    oldVersion: Bool = false, retryAfterSeconds: Int = 0, to destination: UnsafeMutablePointer<UInt8>, capacity: Int
+  ) -> Int {
+    let text = UnsafeBufferPointer(start: reason.utf8Start, count: reason.utf8CodeUnitCount)
+    return write(
+      status: status, reason: text, requestID: requestID, closes: closes, withoutBody: withoutBody,
+      oldVersion: oldVersion, retryAfterSeconds: retryAfterSeconds, to: destination, capacity: capacity)
+  }
+
+  package static func write(
+    status: Int, reason: UnsafeBufferPointer<UInt8>, requestID: UInt64, closes: Bool, withoutBody: Bool = false,
+    oldVersion: Bool = false, retryAfterSeconds: Int = 0, to destination: UnsafeMutablePointer<UInt8>, capacity: Int
+  ) -> Int {
+    precondition(capacity >= byteCapacity && status >= 200 && status <= 599)
+    let phrase = phrase(status)
+    let reasonCount = min(reason.count, maximumReasonByteCount)
+    // "503 Service Unavailable: REASON\nrequest 0123456789abcdef\n"
+    let bodyCount = 3 + 1 + phrase.utf8CodeUnitCount + (reasonCount > 0 ? 2 + reasonCount : 0) + 1 + 8 + 16 + 1
+    var output = Output(destination)
+    output.append("HTTP/1.1 ")
+    output.append(decimal: UInt64(status))
+    output.append(32)
+    output.append(phrase)
+    output.append("\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: ")
+    output.append(decimal: UInt64(bodyCount))
+    output.append("\r\nX-Request-ID: ")
+    Cookies.write(tag: requestID, to: destination + output.count)
+    output.count += 16
+    output.append("\r\n")
+    if retryAfterSeconds > 0 {
+      output.append("Retry-After: ")
+      output.append(decimal: UInt64(retryAfterSeconds))
+      output.append("\r\n")
+    }
+    if closes {
+      output.append("Connection: close\r\n")
+    } else if oldVersion {
+      output.append("Connection: keep-alive\r\n")
+    }
+    output.append("\r\n")
+    if withoutBody { return output.count }
+    output.append(decimal: UInt64(status))
+    output.append(32)
+    output.append(phrase)
+    if reasonCount > 0 {
+      output.append(": ")
+      for index in 0..<reasonCount { output.append(reason[index] &- 32 < 95 ? reason[index] : 63) }
+    }
+    output.append("\nrequest ")
+    Cookies.write(tag: requestID, to: destination + output.count)
+    output.count += 16
+    output.append(10)
+    return output.count
+  }
+
+  /// The answer to OPTIONS whose Max-Forwards has come to 0: it ends here.
+  package static func writeOptions(
+    closes: Bool, to destination: UnsafeMutablePointer<UInt8>, capacity: Int
+  ) -> Int {
+    precondition(capacity >= byteCapacity)
+    var output = Output(destination)
+    output.append("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n")
+    if closes { output.append("Connection: close\r\n") }
+    output.append("\r\n")
+    return output.count
+  }
+
+  package static var continueText: StaticString { "HTTP/1.1 100 Continue\r\n\r\n" }
+}

@@ -1,0 +1,114 @@
+// TCP sockets for the data plane. Thousands of connections live in slabs of plain structs, so these calls take raw
+// descriptors: the slab owns them and closes each in one place. Results are counts or negative error numbers, because a
+// refused read is an ordinary event here and must not cost a thrown error.
+
+internal import CLinux
+internal import Glibc
+
+package enum StreamSocket {
+  /// Result of a call that would block.
+  package static let wouldBlock = -Int(EAGAIN)
+  package static let connectionInProgress = -Int(EINPROGRESS)
+  /// Results of `accept` when this process, or the system, has no descriptor left.
+  package static func isOutOfDescriptors(_ result: Int32) -> Bool { result == -EMFILE || result == -ENFILE }
+
+  /// Bytes read into `buffer`, 0 at the end of the stream, or a negative error number.
+  package static func receive(_ raw: Int32, _ buffer: UnsafeMutablePointer<UInt8>, _ room: Int) -> Int {
+    while true {
+      let count = recv(raw, buffer, room, 0)
+      if count >= 0 { return count }
+      let code = errno
+      if code != EINTR { return -Int(code) }
+    }
+  }
+
+  /// Whether something, or the end, waits to be read; nothing is taken.
+  package static func hasInput(_ raw: Int32) -> Bool {
+    var byte: UInt8 = 0
+    return recv(raw, &byte, 1, Int32(MSG_PEEK)) >= 0
+  }
+
+  /// Bytes taken by the kernel, or a negative error number. Never raises SIGPIPE.
+  package static func send(_ raw: Int32, _ bytes: UnsafePointer<UInt8>, _ count: Int) -> Int {
+    while true {
+      let sent = Glibc.send(raw, bytes, count, Int32(MSG_NOSIGNAL))
+      if sent >= 0 { return sent }
+      let code = errno
+      if code != EINTR { return -Int(code) }
+    }
+  }
+
+  /// The same for two pieces in one call.
+  package static func send(
+    _ raw: Int32, _ first: UnsafePointer<UInt8>, _ firstCount: Int, _ second: UnsafePointer<UInt8>, _ secondCount: Int
+  ) -> Int {
+    while true {
+      let sent = afloat_send_two(raw, first, firstCount, second, secondCount)
+      if sent >= 0 { return sent }
+      let code = errno
+      if code != EINTR { return -Int(code) }
+    }
+  }
+
+  /// A non-blocking, close-on-exec connection from the listener's queue and its peer, or a negative error number.
+  package static func accept(_ listener: Int32, _ peer: inout SocketAddress) -> Int32 {
+    while true {
+      peer.length = socklen_t(MemoryLayout<sockaddr_in6>.size)
+      let flags = Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+      let raw = afloat_accept4(listener, &peer.storage, &peer.length, flags)
+      if raw >= 0 { return raw }
+      let code = errno
+      // ECONNABORTED: that one went away while it waited; the next may be fine.
+      if code != EINTR && code != ECONNABORTED { return -code }
+    }
+  }
+
+  /// Starts a connection without delay for small segments. A descriptor, connected or about to be (write readiness or an
+  /// error tells), or a negative error number.
+  package static func connect(to address: SocketAddress) -> Int32 {
+    let family = address.isV4 ? AF_INET : AF_INET6
+    let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+    let raw = socket(family, kind, 0)
+    if raw < 0 { return -errno }
+    sendWithoutDelay(raw)
+    var address = address
+    if afloat_connect(raw, &address.storage, address.length) == 0 { return raw }
+    let code = errno
+    if code == EINPROGRESS || code == EINTR { return raw }
+    Glibc.close(raw)
+    return -code
+  }
+
+  /// TCP_NODELAY; on a listener its connections inherit it.
+  package static func sendWithoutDelay(_ raw: Int32) {
+    var on: Int32 = 1
+    setsockopt(raw, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+  }
+
+  /// The pending error of a connection (how a connect ended), as a positive error number; 0 if none.
+  package static func pendingError(_ raw: Int32) -> Int32 {
+    var code: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    return getsockopt(raw, SOL_SOCKET, SO_ERROR, &code, &length) == 0 ? code : errno
+  }
+
+  package static func localAddress(_ raw: Int32) -> SocketAddress? {
+    var address = SocketAddress()
+    return afloat_getsockname(raw, &address.storage, &address.length) == 0 ? address : nil
+  }
+
+  /// Sends the end of our stream; the other direction stays open.
+  package static func shutdownWriting(_ raw: Int32) { shutdown(raw, Int32(SHUT_WR)) }
+
+  package static func close(_ raw: Int32) { Glibc.close(raw) }
+
+  /// Closes with a reset, so that the peer never takes what it got for a complete stream.
+  package static func closeAbortively(_ raw: Int32) {
+    var abort = linger(l_onoff: 1, l_linger: 0)
+    setsockopt(raw, SOL_SOCKET, SO_LINGER, &abort, socklen_t(MemoryLayout<linger>.size))
+    Glibc.close(raw)
+  }
+
+  /// The cause in words, for people.
+  package static func words(for code: Int32) -> String { SystemError("", code: code).cause }
+}
