@@ -60,7 +60,7 @@ let package = Package(
 
     // Rooms that touch the system.
     room("Kernel", ["CLinux", "CNetlink", "Primitives"]),
-    room("Cryptography", ["COpenSSL", "Primitives"]),
+    room("Cryptography", ["COpenSSL", "Primitives", "Wire"]),
     room("Control", ["Primitives"]),
     room("Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
     room("Balancer", ["Primitives", "HTTP1", "Balancing", "Health", "Kernel", "Control"]),
@@ -100,7 +100,7 @@ let package = Package(
     tests("HTTP1Tests", ["HTTP1", "Primitives"]),
     tests("SettingsTests", ["Settings", "Control", "Primitives"]),
     tests("KernelTests", ["Kernel", "Primitives"]),
-    tests("CryptographyTests", ["Cryptography", "Primitives"]),
+    tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
     tests("ElectorTests", ["Elector", "Control", "Primitives"]),
     tests("BalancerTests", ["Balancer", "Control", "Primitives", "Kernel"]),

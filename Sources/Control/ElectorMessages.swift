@@ -220,6 +220,8 @@ package enum ElectorReport: Codable, Sendable {
   /// A planned handover begins: have the balancer quieten the VIP, then answer `handoverReady`. The elector swaps
   /// without an answer after `deadline`.
   case handoverStarting(vip: String, to: NodeName, deadline: TimeSpan)
+  /// The handover will not happen and this node keeps the VIP: have the balancer resume.
+  case handoverCancelled(vip: String)
   case moveRefused(vip: String, why: String)
   case failed(String)
 }

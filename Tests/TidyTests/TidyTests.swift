@@ -63,7 +63,7 @@ enum Repository {
     "Settings": ["Primitives"],
     "Simulator": ["Primitives", "Wire", "Membership", "Election", "ClusterNode"],
     "Kernel": ["CLinux", "CNetlink", "Primitives"],
-    "Cryptography": ["COpenSSL", "Primitives"],
+    "Cryptography": ["COpenSSL", "Primitives", "Wire"],
     "Control": ["Primitives"],
     "Elector": ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"],
     "Balancer": ["Primitives", "HTTP1", "Balancing", "Health", "Kernel", "Control"],
