@@ -13,8 +13,8 @@ struct Child: ~Copyable {
 
   let name: String
   let path: String
-  private(set) var process: ChildProcess?
-  private(set) var socket: ControlSocket?
+  private var process: ChildProcess?
+  private var socket: ControlSocket?
   private var waiting: [[UInt8]] = []
   private var backOff = BackOff()
   private(set) var startedAt = Instant(nanoseconds: 0)
@@ -31,15 +31,17 @@ struct Child: ~Copyable {
     self.path = path
   }
 
-  var isRunning: Bool { process != nil }
-  var socketDescriptor: Int32? { socket?.descriptor.raw }
-  var processDescriptor: Int32? { process?.pidfd.raw }
+  var isRunning: Bool { pid != nil }
+  /// Nil where there is none; for the poller.
+  private(set) var socketDescriptor: Int32?
+  private(set) var processDescriptor: Int32?
+  private(set) var pid: Int32?
   var hasWaiting: Bool { !waiting.isEmpty }
 
   /// What `status` shows; a child that is not to run is not in the list.
   var shown: APIProcess {
     APIProcess(
-      name: name, pid: process?.pid, state: process == nil ? downBecause : isReady ? "running" : "starting",
+      name: name, pid: pid, state: pid == nil ? downBecause : isReady ? "running" : "starting",
       restarts: max(0, startCount - 1))
   }
 
@@ -58,10 +60,14 @@ struct Child: ~Copyable {
       let pair = try ControlSocket.pair()
       let child = try ChildProcess.start(
         path, arguments: ["--user", user], descriptors: [pair.child.descriptor.raw] + descriptors)
-      let parent = pair.takeParent()
-      _ = try parent.send(first, descriptors: firstDescriptors)
-      try parent.setNonBlocking()
+      pid = child.pid
+      processDescriptor = child.pidfd.raw
       process = consume child
+      let parent = pair.takeParent()
+      socketDescriptor = parent.descriptor.raw
+      // A child that is gone already does not take it; its pidfd says so.
+      _ = try? parent.send(first, descriptors: firstDescriptors)
+      try? parent.setNonBlocking()
       socket = consume parent
     } catch {
       downBecause = "cannot be started: \(error)"
@@ -105,6 +111,7 @@ struct Child: ~Copyable {
 
   mutating func closeSocket() {
     socket = nil
+    socketDescriptor = nil
     waiting = []
   }
 
@@ -115,6 +122,8 @@ struct Child: ~Copyable {
     guard let reason = process?.endedBecause() else { return false }
     downBecause = reason
     process = nil
+    pid = nil
+    processDescriptor = nil
     isReady = false
     closeSocket()
     restartAt = restart ? now + backOff.delay(afterLifetime: now - startedAt) : nil

@@ -121,6 +121,9 @@ extension SupervisorLoop {
       moveProgress(status)
     case .event(let event): handle(event)
     case .handoverStarting(let vip, let to, let deadline): startHandover(vip: vip, to: to, deadline: deadline)
+    case .handoverCancelled(let vip):
+      resume(vip)
+      moves.removeValue(forKey: vip)?.refuse("the handover of \(vip) was given up: the successor did not take it")
     case .moveRefused(let vip, let why): moves.removeValue(forKey: vip)?.refuse("\(vip) cannot be moved: \(why)")
     case .failed(let why): events.record("process_failed", subject: "elector", cause: why, level: .error)
     }
