@@ -64,7 +64,9 @@ package struct APISources: Sendable {
       return APIVIP(
         name: vip.name, addresses: vip.addresses.map(\.description), interface: vip.interface,
         holder: status?.holder?.text,
-        since: status.flatMap { $0.sinceUnixNanoseconds == 0 ? nil : APITime(unixNanoseconds: $0.sinceUnixNanoseconds) },
+        since: status.flatMap {
+          $0.sinceUnixNanoseconds == 0 ? nil : APITime(unixNanoseconds: $0.sinceUnixNanoseconds)
+        },
         cause: status?.cause ?? electorDown ?? "the elector has not reported yet",
         ineligible: status == nil ? electorDown : status?.ineligible)
     }

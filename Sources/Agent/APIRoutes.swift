@@ -58,7 +58,9 @@ struct APIRoutes: HTTPResponder {
 
   init(_ environment: APIEnvironment) {
     let e = environment
-    func get(_ path: String, _ handler: @escaping @Sendable (Request) async throws -> some Encodable & SendableMetatype) -> Route {
+    func get(_ path: String, _ handler: @escaping @Sendable (Request) async throws -> some Encodable & SendableMetatype)
+      -> Route
+    {
       Route(method: .get, path: path) { try Self.json(await handler($0)) }
     }
     func post<Body: Decodable & SendableMetatype>(
@@ -101,7 +103,8 @@ struct APIRoutes: HTTPResponder {
       let method: HTTPRequest.Method = request.method == .head ? .get : request.method
       guard let route = here.first(where: { $0.method == method }) else {
         let allowed = here.map(\.method.rawValue).joined(separator: ", ")
-        var refusal = try Self.json(APIError(error: "\(request.uri.path) answers to \(allowed) only"), .methodNotAllowed)
+        var refusal = try Self.json(
+          APIError(error: "\(request.uri.path) answers to \(allowed) only"), .methodNotAllowed)
         refusal.headers[.allow] = allowed
         return refusal
       }

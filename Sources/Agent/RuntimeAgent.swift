@@ -147,7 +147,8 @@ package enum AgentProgram {
   }
 
   /// A predecessor that was killed may still be letting go of its ports.
-  private static func openSockets(_ balancer: BalancerConfiguration, _ logger: Logger) async throws -> ListeningSockets {
+  private static func openSockets(_ balancer: BalancerConfiguration, _ logger: Logger) async throws -> ListeningSockets
+  {
     let deadline = Clock.monotonic + .seconds(3)
     var said = false
     while true {

@@ -96,7 +96,8 @@ package struct LineLogHandler: LogHandler {
       return "\(time) \(level) \(label): \(printable(message))\(pairs)"
     case .json:
       let pairs = metadata.map { ",\(quoted($0.0)):\(quoted($0.1))" }.joined()
-      return "{\"time\":\"\(time)\",\"level\":\"\(level)\",\"source\":\(quoted(label)),\"message\":\(quoted(message))\(pairs)}"
+      return
+        "{\"time\":\"\(time)\",\"level\":\"\(level)\",\"source\":\(quoted(label)),\"message\":\(quoted(message))\(pairs)}"
     }
   }
 

@@ -26,7 +26,9 @@ package enum Verdict {
     }
     for vip in sources.vips where vip.holder == sources.node.text {
       // Kept because nobody else may have it (or until it is handed over).
-      if let why = vip.ineligible { degraded.append("VIP \(vip.name) is kept by a node that should not hold it: \(why)") }
+      if let why = vip.ineligible {
+        degraded.append("VIP \(vip.name) is kept by a node that should not hold it: \(why)")
+      }
     }
   }
 

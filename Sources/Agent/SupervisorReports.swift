@@ -159,7 +159,9 @@ extension SupervisorLoop {
       for (_, move) in moves { move.refuse("the elector ended: \(elector.downBecause)") }
       moves = [:]
       // What was quietened for a handover serves again; the addresses are gone, so this only clears filters.
-      if let vips = plan.elector?.vips { tellBalancer(.resume(addresses: vips.flatMap { $0.addresses.map(\.address) })) }
+      if let vips = plan.elector?.vips {
+        tellBalancer(.resume(addresses: vips.flatMap { $0.addresses.map(\.address) }))
+      }
     }
     for failure in report.failures { logger.error("\(failure)") }
     publishProcesses()
