@@ -68,7 +68,7 @@ final class Hands: @unchecked Sendable {
       var readsAgent = false
       var readsNetwork = false
       for index in 0..<count {
-        switch Token(rawValue: poller.token(of: index)) {
+        switch Token(rawValue: poller.token(index)) {
         case .orders: shared.handsWakeUp.clear()
         case .agent: readsAgent = true
         case .network: readsNetwork = true

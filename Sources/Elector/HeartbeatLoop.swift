@@ -86,7 +86,7 @@ struct HeartbeatLoop: ~Copyable {
       }
       for index in 0..<poller.wait(timeout: nil) {
         // The timer is cleared by arming it again, and the socket by draining it.
-        if poller.token(of: index) == Token.orders.rawValue { shared.nodeWakeUp.clear() }
+        if poller.token(index) == Token.orders.rawValue { shared.nodeWakeUp.clear() }
       }
     }
   }
