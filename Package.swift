@@ -55,12 +55,12 @@ let package = Package(
     room("Health", ["Primitives"]),
     room("Balancing", ["Primitives", "Health"]),
     room("HTTP1", ["Primitives"]),
-    room("Settings", ["Primitives", .product(name: "Yams", package: "Yams")]),
+    room("Settings", ["Primitives", "Control", .product(name: "Yams", package: "Yams")]),
     room("Simulator", ["Primitives", "Wire", "Membership", "Election", "ClusterNode"]),
 
     // Rooms that touch the system.
     room("Kernel", ["CLinux", "CNetlink", "Primitives"]),
-    room("Cryptography", ["COpenSSL", "Primitives"]),
+    room("Cryptography", ["COpenSSL", "Primitives", "Wire"]),
     room("Control", ["Primitives"]),
     room("Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
     room("Balancer", ["Primitives", "HTTP1", "Balancing", "Health", "Kernel", "Control"]),
@@ -73,6 +73,7 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
     room(
       "Commands",
@@ -98,13 +99,13 @@ let package = Package(
     tests("HealthTests", ["Health", "Primitives"]),
     tests("BalancingTests", ["Balancing", "Health", "Primitives"]),
     tests("HTTP1Tests", ["HTTP1", "Primitives"]),
-    tests("SettingsTests", ["Settings", "Primitives"]),
+    tests("SettingsTests", ["Settings", "Control", "Primitives"]),
     tests("KernelTests", ["Kernel", "Primitives"]),
-    tests("CryptographyTests", ["Cryptography", "Primitives"]),
+    tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
     tests("ElectorTests", ["Elector", "Control", "Primitives"]),
     tests("BalancerTests", ["Balancer", "Control", "Primitives", "Kernel"]),
-    tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Primitives"]),
+    tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives"]),
     tests("TidyTests", []),
   ]
 )

@@ -58,7 +58,7 @@ package enum Effect: Hashable, Sendable {
   case announce(VIPIndex)
   /// Have the balancer quieten the VIP, then report `handoverReady`; the node goes on without it after `deadline`.
   case handoverStarting(VIPIndex, to: MemberIndex, deadline: TimeSpan)
-  /// The handover will not happen and this node keeps the VIP: have the balancer resume.
+  /// The handover that started will not happen as planned: have the balancer resume.
   case handoverCancelled(VIPIndex)
   case moveRefused(VIPIndex, MoveRefusal)
   case event(NodeEvent)

@@ -1,32 +1,147 @@
-// The state machine behind `ClusterNode`, without the authenticator. Bodies follow.
+// The state machine behind `ClusterNode`, without the authenticator: one table of members, one of VIPs, one of what
+// members announced about VIPs. All storage has its full size from the start; after `init` only `reconfigure` and the
+// look-ups by name allocate.
+//
+// The other files of this type: Configuring (slots), Receiving (datagrams), Timing (deadlines, stalls), Stepping (the
+// phases of a VIP), Commanding (the shell's word), Encoding (the next datagram), Showing (status).
+
 import Election
 import Membership
 import Primitives
 import Wire
 
 struct NodeCore {
-  let clusterID: UInt64
   let boot: BootID
-  var nextSequence: UInt64 = 1
-  var detectionTime: TimeSpan
-  var selfIndex = MemberIndex(0)
-  var nextDeadline: Instant { .distantFuture }
+  let faults: PlantedFaults
+  var clusterID: UInt64
+  var configuration: ClusterConfiguration
+
+  var members: MemberTable
+  var memberSlots = SlotTable()
+  var vipSlots = SlotTable()
+  var candidacies = CandidacyTable()
+  var vips = [VIPRecord](repeating: VIPRecord(), count: VIPIndex.limit)
+  /// One past the last slot in use.
+  var vipCount = 0
+  var memberCount = 0
+  var otherMemberCount = 0
+  var mayHold = true
+
+  // Listening before anything is claimed.
+  var listening = true
+  var listeningSince: Instant
+  var listenUntil: Instant
+  var heardAnyone = false
+
+  var draining = false
+  var leaving = false
+  var hasCarrier = true
+  var balancerReady = false
+  var intentsDigest: UInt64 = 0
+
+  var stall: StallGuard
+  var nextHeartbeatAt: Instant
+  /// Not later than the earliest `stepDeadline` of any VIP.
+  var earliestStep = Instant(nanoseconds: .min)
+  var sendWanted = false
+  var goodbyeWanted = false
+  var hasExited = false
+  var evaluateAllWanted = false
+
+  // Releases that are still repeated, and what was seen of others'.
+  var notices = [PendingNotice](repeating: PendingNotice(), count: PendingNotice.limit)
+  var noticeSerial: UInt32 = 0
+  var lastSerialSeen = [UInt32](repeating: 0, count: MemberIndex.limit)
+
+  // Rotating slices.
+  var nextPeerToTell: Int
+  var nextVIPToTell: Int
+  var versionBytes = [UInt8](repeating: 0, count: Datagram.softwareVersionLimit)
+  var versionByteCount = 0
+  var versionsHeard = [VersionText](repeating: VersionText(), count: MemberIndex.limit)
+
   init(configuration: ClusterConfiguration, boot: BootID, seed: UInt64, now: Instant, faults: PlantedFaults) {
-    clusterID = StableHash.hash(configuration.clusterName)
+    precondition(boot != .none, "a boot id is never zero")
     self.boot = boot
-    detectionTime = configuration.detectionTime
+    self.faults = faults
+    self.configuration = configuration
+    clusterID = StableHash.hash(configuration.clusterName)
+    members = MemberTable(
+      ownBoot: boot, selfIndex: MemberIndex(0), interval: configuration.heartbeat,
+      detection: configuration.detectionTime)
+    stall = StallGuard(now: now)
+    listeningSince = now
+    listenUntil = now
+    // The first heartbeat goes out at once: it is what makes the peers echo.
+    nextHeartbeatAt = now
+    var random = SeededRandom(seed: seed)
+    nextPeerToTell = Int(random.next() % UInt64(MemberIndex.limit))
+    nextVIPToTell = Int(random.next() % UInt64(VIPIndex.limit))
+    var none = EffectBuffer()
+    configure(configuration, now: now, effects: &none)
+    beginListening(now: now)
   }
-  mutating func receive(_ datagram: Datagram, receivedAt: Instant, now: Instant, effects: inout EffectBuffer)
-    -> DropReason?
-  { nil }
-  mutating func advance(now: Instant, effects: inout EffectBuffer) {}
-  mutating func handle(_ command: Command, now: Instant, effects: inout EffectBuffer) {}
-  mutating func reconfigure(_ configuration: ClusterConfiguration, now: Instant, effects: inout EffectBuffer) {}
-  mutating func encode(into writer: inout DatagramWriter, keyID: UInt32, now: Instant) {}
-  func snapshot(into status: inout StatusSnapshot, now: Instant) {}
-  func memberIndex(_ name: NodeName) -> MemberIndex? { nil }
-  func vipIndex(_ name: String) -> VIPIndex? { nil }
-  func memberName(_ index: MemberIndex) -> NodeName? { nil }
-  func vipName(_ index: VIPIndex) -> String? { nil }
-  func softwareVersion(_ index: MemberIndex) -> String? { nil }
+
+  var selfIndex: MemberIndex { members.selfIndex }
+  var detectionTime: TimeSpan { members.detection }
+  var interval: TimeSpan { members.interval }
+  var nextSequence: UInt64 { members.sends.next }
+
+  /// Why this node may not take any VIP, or this one.
+  func ineligibility(_ vip: VIPIndex, now: Instant) -> Ineligibility? {
+    if !mayHold { return .notVoter }
+    if leaving { return .leaving }
+    if draining, !faults.contains(.drainingAcquires) { return .draining }
+    if !hasCarrier { return .noCarrier }
+    if listening { return .starting }
+    let record = vips[vip.value]
+    if record.requiresBalancer, !balancerReady { return .balancerNotReady }
+    if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
+    return nil
+  }
+
+  /// Ends a call: looks at what the call changed, and asks for one datagram if anything must be told now.
+  mutating func finish(now: Instant, effects: inout EffectBuffer) {
+    if evaluateAllWanted {
+      evaluateAllWanted = false
+      for slot in 0..<vipCount where vips[slot].isConfigured { step(VIPIndex(slot), now: now, effects: &effects) }
+    }
+    if leaving, !goodbyeWanted, !(0..<vipCount).contains(where: { vips[$0].isClaimed }) {
+      goodbyeWanted = true; sendWanted = true
+    }
+    guard sendWanted else { return }
+    sendWanted = false
+    effects.append(.send)
+    if goodbyeWanted {
+      hasExited = true
+      effects.append(.exit)
+    }
+  }
+}
+
+/// A release that is still told.
+struct PendingNotice: Sendable {
+  /// More releases at once than this overwrite the oldest; their successors then act after a detection time.
+  static let limit = 64
+  var notice = ReleaseNotice(vip: 0, successor: 0, serial: 0, cause: .unsaid)
+  var repeatsLeft = 0
+}
+
+/// A software version in place, so that hearing one does not allocate.
+struct VersionText: Sendable {
+  private var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+  private(set) var count = 0
+
+  mutating func set(_ bytes: UnsafeRawBufferPointer) {
+    let length = min(bytes.count, Datagram.softwareVersionLimit)
+    withUnsafeMutableBytes(of: &words) { storage in
+      for offset in 0..<length { storage[offset] = bytes[offset] }
+    }
+    count = length
+  }
+
+  var text: String? {
+    guard count > 0 else { return nil }
+    return withUnsafeBytes(of: words) { String(decoding: $0[..<count], as: UTF8.self) }
+  }
 }

@@ -100,6 +100,8 @@ package enum ElectorCommand: Codable, Sendable {
   case move(vip: String, to: NodeName)
   /// The balancer has quietened the VIP: swap now (answer to `ElectorReport.handoverStarting`).
   case handoverReady(vip: String)
+  /// Digest of the operators' intents, carried in the heartbeats.
+  case intentsDigest(UInt64)
   /// Hand everything over, then exit.
   case shutdown
 }
@@ -220,6 +222,8 @@ package enum ElectorReport: Codable, Sendable {
   /// A planned handover begins: have the balancer quieten the VIP, then answer `handoverReady`. The elector swaps
   /// without an answer after `deadline`.
   case handoverStarting(vip: String, to: NodeName, deadline: TimeSpan)
+  /// The handover will not happen and this node keeps the VIP: have the balancer resume.
+  case handoverCancelled(vip: String)
   case moveRefused(vip: String, why: String)
   case failed(String)
 }

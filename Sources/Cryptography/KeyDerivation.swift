@@ -5,6 +5,8 @@
 package enum KeyPurpose: String, CaseIterable, Sendable {
   /// Tags of the electors' datagrams.
   case heartbeat = "afloat heartbeat 1"
+  /// The id that names the heartbeat key in a datagram's header.
+  case heartbeatKeyID = "afloat heartbeat key id 1"
   /// Tags of the balancer's affinity cookies.
   case cookie = "afloat cookie 1"
   /// The pre-shared key of the channel between agents.

@@ -1,6 +1,8 @@
 // Reading a heartbeat. `open` checks everything that can be checked without knowing the node's state: lengths, cluster,
 // key, tag, and the shape of every part. What it returns can be read without further checks, and nothing is copied.
 
+import Primitives
+
 /// An authenticated datagram. Points into the receive buffer: valid only while that is.
 package struct Datagram {
   package let header: HeartbeatHeader

@@ -35,6 +35,8 @@
 //   n |           tag (128 bits) over bytes 0 to n - 1                |
 //     +---------------+---------------+---------------+---------------+
 
+package import Primitives
+
 package enum DatagramLayout {
   package static let magic: UInt32 = 0x4146_4c54
   package static let version: UInt8 = 1
@@ -77,19 +79,6 @@ package struct HeartbeatFlags: OptionSet, Sendable {
   package static let stalled = HeartbeatFlags(rawValue: 2)
   /// The sender listens and claims nothing yet.
   package static let starting = HeartbeatFlags(rawValue: 4)
-}
-
-/// 128 random bits, drawn at every start of an elector.
-package struct BootID: Hashable, Sendable {
-  package var high: UInt64
-  package var low: UInt64
-  package init(high: UInt64, low: UInt64) {
-    self.high = high
-    self.low = low
-  }
-  package static let none = BootID(high: 0, low: 0)
-  /// The half that peers repeat in their reports.
-  package var fold: UInt64 { high ^ low }
 }
 
 package struct HeartbeatHeader: Equatable, Sendable {

@@ -1,6 +1,8 @@
 // Writing a heartbeat into a caller's buffer. The size limit is hard: an entry that would not fit with the tag behind it
 // is refused, and the caller tells it in a later datagram.
 
+import Primitives
+
 /// Use: `header` first, then parts (`begin`, entries, `end`), then `finish`. Allocates nothing.
 package struct DatagramWriter {
   private let buffer: UnsafeMutableRawBufferPointer

@@ -1,6 +1,7 @@
 // Published vectors: RFC 4231 for the tags, RFC 5869 for derived keys.
 
 import Testing
+import Wire
 
 @testable import Cryptography
 
@@ -112,5 +113,24 @@ private let vectors = [
     #expect(Set((0..<100).map { _ in SecureRandom.bytes(16) }).count == 100)
     var generator = SecureRandom()
     #expect(Set((0..<100).map { _ in generator.next() }).count == 100)
+  }
+
+  @Test("while two keys live, datagrams of both are accepted, and those of a third are not")
+  func rotation() {
+    let keys = (0..<3).map { [UInt8](repeating: $0, count: 32) }
+    let new = HeartbeatAuthenticator(clusterKeys: [keys[1], keys[0]])
+    let bytes: [UInt8] = Array("a datagram without its tag".utf8)
+    func verdict(of signer: HeartbeatAuthenticator, alteredID: UInt32? = nil) -> TagVerdict {
+      var tag = [UInt8](repeating: 0, count: 16)
+      bytes.withUnsafeBytes { bytes in tag.withUnsafeMutableBytes { signer.sign(bytes, into: $0) } }
+      return bytes.withUnsafeBytes { bytes in
+        tag.withUnsafeBytes { new.verify(bytes, tag: $0, keyID: alteredID ?? signer.signingKeyID) }
+      }
+    }
+    #expect(verdict(of: new) == .valid)
+    #expect(verdict(of: HeartbeatAuthenticator(clusterKeys: [keys[0]])) == .valid)
+    let stranger = HeartbeatAuthenticator(clusterKeys: [keys[2]])
+    #expect(verdict(of: stranger) == .unknownKey)
+    #expect(verdict(of: stranger, alteredID: new.signingKeyID) == .wrongTag)
   }
 }

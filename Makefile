@@ -1,0 +1,64 @@
+# Everything that is done with Afloat's sources. `make` alone lists the targets.
+
+SWIFT ?= swift
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+RELEASE = .build/release
+RELEASE_FLAGS = -c release --static-swift-stdlib
+PROGRAMS = afloat afloat-elector afloat-balancer
+
+.DEFAULT_GOAL := help
+.PHONY: help dependencies build debug test unit integration lint format demo bench bench-failover fuzz sim install clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dependencies:  ## install the Debian packages that building and testing need, if any is missing (as root)
+	@cluster/lab/install-dependencies
+
+build: dependencies  ## release build: .build/release/afloat with its two helper executables beside it
+	$(SWIFT) build $(RELEASE_FLAGS)
+	@ls -l $(addprefix $(RELEASE)/,$(PROGRAMS)) | awk '{ printf "  %-34s %5.1f MB\n", $$NF, $$5 / 1e6 }'
+
+debug: dependencies  ## debug build with the unit tests
+	$(SWIFT) build --build-tests
+
+test: dependencies  ## build, then every test: unit, simulation, fuzzers (short), integration
+	@$(PYTHON) integration/run_all.py
+
+unit: dependencies  ## the unit tests alone
+	@$(PYTHON) integration/run_all.py unit
+
+integration: dependencies  ## the integration tests alone, against the release build (ARGS="-k drain" picks some)
+	@$(PYTHON) integration/run_all.py integration $(ARGS)
+
+sim: dependencies  ## simulate the cluster over many seeds: make sim SEEDS=1000
+	@$(PYTHON) integration/run_all.py simulation --seeds $(or $(SEEDS),1000)
+
+fuzz: dependencies  ## run every fuzzer for a while: make fuzz SECONDS_EACH=120
+	@$(PYTHON) integration/run_all.py fuzz --seconds $(or $(SECONDS_EACH),120)
+
+lint:  ## style of Swift, Python and shell sources
+	@$(PYTHON) integration/lint.py
+
+format:  ## format the Swift sources in place
+	$(SWIFT) format -i -r Sources Tests Package.swift
+
+demo: build  ## three nodes, three backends, one client, real faults; KEEP=1 leaves the cluster up
+	@KEEP=$(KEEP) $(PYTHON) cluster/lab/demo.py
+
+bench: build  ## CPU per proxied request, Afloat against Debian's HAProxy, interleaved
+	@$(PYTHON) integration/benchmarks/bench_http.py $(ARGS)
+
+bench-failover: build  ## what a client misses at each kind of failover, Afloat against Debian's keepalived: ROUNDS=10
+	@$(PYTHON) integration/benchmarks/bench_failover.py --rounds $(or $(ROUNDS),10) $(ARGS)
+
+install: build  ## install under PREFIX (= /usr/local), below DESTDIR if that is set
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/afloat $(DESTDIR)$(PREFIX)/share/doc/afloat
+	install -m 755 $(RELEASE)/afloat $(DESTDIR)$(PREFIX)/bin/afloat
+	install -m 755 $(RELEASE)/afloat-elector $(RELEASE)/afloat-balancer $(DESTDIR)$(PREFIX)/libexec/afloat/
+	install -m 644 README.md LICENSE CHANGELOG.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/afloat/
+
+clean:  ## remove everything built
+	rm -rf .build

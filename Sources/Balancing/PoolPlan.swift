@@ -1,0 +1,145 @@
+// What never changes about a pool while a configuration is in force: identities, weights, cookie tags and, for large
+// pools, the precomputed rows of the hash. Built once, shared by all workers, read without locks.
+
+import Primitives
+
+package enum BalancingAlgorithm: UInt8, Sendable {
+  case roundRobin
+  case leastConnections
+  case randomTwo
+  case hash
+}
+
+package struct PlannedServer: Sendable {
+  package var name: String
+  /// 0 to 1,000; 0 takes no new clients.
+  package var weight: Int
+  /// 0: no limit.
+  package var maximumConnections: Int
+
+  package init(name: String, weight: Int = 100, maximumConnections: Int = 0) {
+    self.name = name
+    self.weight = weight
+    self.maximumConnections = maximumConnections
+  }
+}
+
+package struct CookieKey: Sendable {
+  let low: UInt64
+  let high: UInt64
+
+  /// Sixteen bytes.
+  package init?(_ bytes: [UInt8]) {
+    guard bytes.count == 16 else { return nil }
+    func word(_ part: ArraySlice<UInt8>) -> UInt64 { part.reversed().reduce(0) { $0 << 8 | UInt64($1) } }
+    low = word(bytes[0..<8])
+    high = word(bytes[8..<16])
+  }
+}
+
+/// Immutable after `init`; its owner calls `deallocate` once no worker reads it any more.
+package struct PoolPlan: @unchecked Sendable {
+  // Unchecked: the memory behind the pointers is written by `init` only.
+
+  /// Above this many servers the hash is looked up in rows instead of computed for every client.
+  package static let largestComputedServerCount = 256
+  /// A prime, so that a client's row depends on all bits of its key.
+  package static let rowCount = 65_537
+  package static let maximumServerCount = 65_535
+
+  package let serverCount: Int
+  package let algorithm: BalancingAlgorithm
+  let identities: UnsafePointer<UInt64>
+  let weights: UnsafePointer<Int32>
+  let maximumConnections: UnsafePointer<Int32>
+  let hasLimits: Bool
+  let logarithms: UnsafePointer<UInt64>
+  /// Each row's first choice over all servers with a weight; nil for small pools.
+  let rows: UnsafePointer<UInt16>?
+  let tags: AffinityTags
+
+  /// `cookieKeys`: the first signs, all are accepted; none for a pool without affinity cookies. Names are unique.
+  /// `usesHash`: the algorithm or the affinity hashes the source, so large pools need their rows.
+  package init(
+    pool: String, servers: [PlannedServer], algorithm: BalancingAlgorithm, usesHash: Bool = false,
+    cookieKeys: [CookieKey] = []
+  ) {
+    precondition(servers.count <= Self.maximumServerCount)
+    precondition(servers.allSatisfy { (0...1_000).contains($0.weight) && $0.maximumConnections >= 0 })
+    serverCount = servers.count
+    self.algorithm = algorithm
+    let identities = UnsafeMutablePointer<UInt64>.allocate(capacity: max(1, servers.count))
+    let weights = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, servers.count))
+    let limits = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, servers.count))
+    for (index, server) in servers.enumerated() {
+      (identities + index).initialize(to: Rendezvous.identity(pool: pool, server: server.name))
+      (weights + index).initialize(to: Int32(server.weight))
+      (limits + index).initialize(to: Int32(clamping: server.maximumConnections))
+    }
+    self.identities = UnsafePointer(identities)
+    self.weights = UnsafePointer(weights)
+    maximumConnections = UnsafePointer(limits)
+    hasLimits = servers.contains { $0.maximumConnections > 0 }
+    logarithms = UnsafePointer(Rendezvous.makeLogarithms())
+    tags = AffinityTags(pool: pool, servers: servers.map(\.name), keys: cookieKeys)
+    if (algorithm == .hash || usesHash) && servers.count > Self.largestComputedServerCount {
+      rows = Self.makeRows(self.identities, self.weights, servers.count, logarithms)
+    } else {
+      rows = nil
+    }
+  }
+
+  package func deallocate() {
+    identities.deallocate()
+    weights.deallocate()
+    maximumConnections.deallocate()
+    logarithms.deallocate()
+    rows?.deallocate()
+    tags.deallocate()
+  }
+
+  private static func makeRows(
+    _ identities: UnsafePointer<UInt64>, _ weights: UnsafePointer<Int32>, _ count: Int,
+    _ logarithms: UnsafePointer<UInt64>
+  ) -> UnsafePointer<UInt16> {
+    let rows = UnsafeMutablePointer<UInt16>.allocate(capacity: rowCount)
+    for row in 0..<rowCount {
+      var best = RendezvousBest()
+      for index in 0..<count where weights[index] > 0 {
+        best.offer(index, StableHash.combine(UInt64(row), identities[index]), weights[index], logarithms)
+      }
+      (rows + row).initialize(to: UInt16(truncatingIfNeeded: max(0, best.index)))
+    }
+    return UnsafePointer(rows)
+  }
+
+  /// What the hash ranks servers for: the client's key or, in large pools, its row.
+  @inline(__always)
+  func hashKey(_ clientKey: UInt64) -> UInt64 {
+    rows == nil ? clientKey : clientKey % UInt64(Self.rowCount)
+  }
+}
+
+/// The best server seen so far for one key.
+struct RendezvousBest {
+  var index = -1
+  private var cost: UInt64 = 0
+  private var weight: UInt64 = 1
+  private var hash: UInt64 = 0
+
+  @inline(__always)
+  mutating func offer(_ candidate: Int, _ hash: UInt64, _ weight: Int32, _ logarithms: UnsafePointer<UInt64>) {
+    let cost = Rendezvous.cost(hash, logarithms)
+    let weight = UInt64(truncatingIfNeeded: weight)
+    if index >= 0 {
+      // cost / weight < best; costs are below 2³⁹, weights below 2¹⁰. Equal ranks: the higher draw.
+      let left = cost &* self.weight
+      let right = self.cost &* weight
+      if left > right || (left == right && hash <= self.hash) { return }
+    }
+    index = candidate
+    self.cost = cost
+    self.weight = weight
+    self.hash = hash
+  }
+}

@@ -1,0 +1,150 @@
+// One worker's view of a pool: which servers are up, and whose turn it is. The plan is shared and never changes; this is
+// the part that does. All memory is allocated in `init`; choosing allocates nothing and counts no references.
+
+package import Primitives
+
+/// What a server may be given.
+package enum ServerAvailability: UInt8, Sendable {
+  /// Everything, if its weight is not 0.
+  case up
+  /// Nothing: checks say so, or have not said anything yet.
+  case down
+  /// Healthy; requests of clients that hold its cookie, for a while.
+  case draining
+  /// Nothing, by order.
+  case maintenance
+}
+
+/// Servers that a request has been tried on.
+package struct TriedServers: Sendable {
+  package static let capacity = 8
+  private var indexes: InlineArray<8, Int32>
+  package private(set) var count: Int32 = 0
+
+  package init() { indexes = .init(repeating: -1) }
+
+  /// False, and nothing is remembered, when it is full: then do not try again.
+  package mutating func insert(_ server: Int) -> Bool {
+    if Int(count) == Self.capacity { return false }
+    indexes[Int(count)] = Int32(truncatingIfNeeded: server)
+    count += 1
+    return true
+  }
+
+  @inline(__always)
+  package func contains(_ server: Int) -> Bool {
+    var index = 0
+    while index < Int(count) {
+      if Int(indexes[index]) == server { return true }
+      index &+= 1
+    }
+    return false
+  }
+}
+
+/// How a server came to be chosen, or why none was.
+package enum ChoiceCause: UInt8, Sendable {
+  /// The client's cookie was valid and its server takes it.
+  case cookie
+  /// The algorithm, or the hash of the source.
+  case algorithm
+  /// There was a cookie, but its server cannot take the client: another was chosen, issue a new cookie.
+  case moved
+  /// No server is up with a weight.
+  case noneUp
+  /// Those that are up have been tried.
+  case noneLeft
+  /// Those that are left have reached `max_connections`.
+  case allFull
+}
+
+package struct Choice: Equatable, Sendable {
+  /// −1: none.
+  package var server: Int32
+  package var cause: ChoiceCause
+
+  @inlinable package init(server: Int32, cause: ChoiceCause) {
+    self.server = server
+    self.cause = cause
+  }
+}
+
+package struct ServerTable {
+  struct Slot {
+    var availability = ServerAvailability.down
+    /// When it began to drain.
+    var since = Instant(nanoseconds: 0)
+    /// Of smooth weighted round robin.
+    var credit: Int64 = 0
+  }
+
+  package let plan: PoolPlan
+  let slots: UnsafeMutablePointer<Slot>
+  /// The servers that take new clients, in order, and the running sum of their weights.
+  let eligible: UnsafeMutablePointer<Int32>
+  let weightSums: UnsafeMutablePointer<Int64>
+  private(set) var eligibleCount = 0
+  var cursor = 0
+  var random: SeededRandom
+  let stickyGrace: TimeSpan
+
+  /// All servers start as `down`. `worker`: workers with different numbers start their rounds at different servers.
+  package init(plan: PoolPlan, stickyGrace: TimeSpan = .seconds(30), worker: Int = 0, seed: UInt64 = 0) {
+    self.plan = plan
+    self.stickyGrace = stickyGrace
+    let count = max(1, plan.serverCount)
+    slots = .allocate(capacity: count)
+    slots.initialize(repeating: Slot(), count: count)
+    eligible = .allocate(capacity: count)
+    eligible.initialize(repeating: 0, count: count)
+    weightSums = .allocate(capacity: count)
+    weightSums.initialize(repeating: 0, count: count)
+    random = SeededRandom(seed: StableHash.combine(seed, UInt64(worker)))
+    cursor = worker
+    // As if this worker had had its first turns already: server k starts ahead of the others.
+    if plan.serverCount > 0 { slots[worker % plan.serverCount].credit = Int64(plan.weights[worker % plan.serverCount]) }
+  }
+
+  package func deallocate() {
+    slots.deallocate()
+    eligible.deallocate()
+    weightSums.deallocate()
+  }
+
+  package func availability(_ server: Int) -> ServerAvailability {
+    precondition(server >= 0 && server < plan.serverCount)
+    return slots[server].availability
+  }
+
+  /// `now`: when a drain begins, it is the start of the sticky grace. Setting what is already set changes nothing.
+  package mutating func setAvailability(_ server: Int, _ availability: ServerAvailability, now: Instant) {
+    precondition(server >= 0 && server < plan.serverCount)
+    if slots[server].availability == availability { return }
+    slots[server].availability = availability
+    slots[server].since = now
+    if availability != .up { slots[server].credit = 0 }
+    rebuild()
+  }
+
+  /// Whether a draining server still takes requests of clients that hold its cookie: for `grace` after the drain began.
+  package static func acceptsSticky(drainingSince: Instant, now: Instant, grace: TimeSpan) -> Bool {
+    now < drainingSince + grace
+  }
+
+  private mutating func rebuild() {
+    eligibleCount = 0
+    var sum: Int64 = 0
+    for index in 0..<plan.serverCount where slots[index].availability == .up && plan.weights[index] > 0 {
+      eligible[eligibleCount] = Int32(index)
+      sum += Int64(plan.weights[index])
+      weightSums[eligibleCount] = sum
+      eligibleCount += 1
+    }
+  }
+
+  /// The tag for a client of `server`.
+  package func issuedTag(_ server: Int) -> UInt64 { plan.tags.issued(server) }
+
+  /// The server of a tag that a client sent, −1 if it is nobody's.
+  package func server(ofTag tag: UInt64) -> Int { plan.tags.server(of: tag) }
+}

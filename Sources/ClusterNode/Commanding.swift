@@ -1,0 +1,111 @@
+// What the shell says: operators' wishes, the state of the machine, and answers to effects.
+
+import Election
+import Membership
+import Primitives
+
+extension NodeCore {
+  mutating func handle(_ command: Command, now: Instant, effects: inout EffectBuffer) {
+    guard !hasExited else { return }
+    switch command {
+    case .draining(let wanted):
+      guard draining != wanted else { break }
+      draining = wanted
+      changedStanding()
+    case .balancer(let ready):
+      guard balancerReady != ready else { break }
+      balancerReady = ready
+      changedStanding()
+    case .carrier(let up): changeCarrier(up: up, now: now, effects: &effects)
+    case .intentsDigest(let digest): intentsDigest = digest
+    case .move(let vip, let to):
+      if let refusal = move(vip, to: to, now: now, effects: &effects) { effects.append(.moveRefused(vip, refusal)) }
+    case .handoverReady(let vip):
+      guard case .quietening(let handover, _) = vips[vip.value].phase else { break }
+      startRemoval(vip, handover, now: now, effects: &effects)
+      step(vip, now: now, effects: &effects)
+    case .addressResult(let vip, let ok): addressResult(vip, ok: ok, now: now, effects: &effects)
+    case .addressRemoved(let vip):
+      guard vips[vip.value].releasesPending > 0 else { break }
+      vips[vip.value].releasesPending -= 1
+      guard vips[vip.value].releasesPending == 0, case .removing(let handover, _) = vips[vip.value].phase else { break }
+      finishRelease(vip, handover, now: now, effects: &effects)
+      step(vip, now: now, effects: &effects)
+    case .shutdown(let quieten): shutDown(quieten: quieten, now: now, effects: &effects)
+    }
+    finish(now: now, effects: &effects)
+  }
+
+  /// Eligibility changed: every VIP is looked at, and the peers hear of it now.
+  private mutating func changedStanding() {
+    evaluateAllWanted = true
+    sendWanted = true
+  }
+
+  /// A cable that was pulled is acted on at once. When it is back the node listens anew: the port may not forward yet,
+  /// and others hold what this node held.
+  private mutating func changeCarrier(up: Bool, now: Instant, effects: inout EffectBuffer) {
+    guard hasCarrier != up else { return }
+    hasCarrier = up
+    if up {
+      beginListening(now: now)
+    } else {
+      dropAll(cause: .noCarrier, now: now, effects: &effects)
+    }
+    changedStanding()
+  }
+
+  private mutating func move(
+    _ vip: VIPIndex, to: MemberIndex, now: Instant, effects: inout EffectBuffer
+  ) -> MoveRefusal? {
+    guard vips[vip.value].isConfigured, vips[vip.value].isClaimed else { return .notHolder }
+    guard members[to].isConfigured else { return .unknownMember }
+    if to == selfIndex { return .alreadyThere }
+    guard vips[vip.value].phase == .holding else { return .handoverUnderWay }
+    guard members.isAlive(to) else { return .targetNotAlive }
+    guard members.isHeardBothWays(to, now: now) else { return .targetNotHeardBothWays }
+    guard candidacies[vip, to].eligible else { return .targetNotEligible }
+    beginHandover(vip, Handover(to: to, cause: .moved(to)), quieten: true, now: now, effects: &effects)
+    step(vip, now: now, effects: &effects)
+    return nil
+  }
+
+  private mutating func addressResult(_ vip: VIPIndex, ok: Bool, now: Instant, effects: inout EffectBuffer) {
+    let slot = vip.value
+    guard vips[slot].acquiresPending > 0 else { return }
+    vips[slot].acquiresPending -= 1
+    guard vips[slot].acquiresPending == 0, vips[slot].phase == .acquiring else { return }
+    if ok {
+      vips[slot].phase = .holding
+      vips[slot].announcements.startBurst(now: now)
+    } else {
+      effects.append(.event(NodeEvent(.vipAddressFailed(vip), cause: .addressFailed)))
+      vips[slot].failedUntil = now + ElectionLimits.addressRetry
+      announceOwn(vip, now: now)
+      let successor = VIPClaim.successor(vip, members, candidacies, now)
+      startRemoval(vip, Handover(to: successor, cause: .addressFailed), now: now, effects: &effects)
+    }
+    step(vip, now: now, effects: &effects)
+  }
+
+  private mutating func shutDown(quieten: Bool, now: Instant, effects: inout EffectBuffer) {
+    guard !leaving else {
+      if !quieten { hurry(now: now, effects: &effects) }
+      return
+    }
+    leaving = true
+    changedStanding()
+    guard !quieten else { return }
+    for slot in 0..<vipCount where vips[slot].isConfigured { step(VIPIndex(slot), now: now, effects: &effects) }
+    hurry(now: now, effects: &effects)
+  }
+
+  /// Nobody quietens any more: what waits for the balancer goes on.
+  private mutating func hurry(now: Instant, effects: inout EffectBuffer) {
+    for slot in 0..<vipCount {
+      guard case .quietening(let handover, _) = vips[slot].phase else { continue }
+      startRemoval(VIPIndex(slot), handover, now: now, effects: &effects)
+      step(VIPIndex(slot), now: now, effects: &effects)
+    }
+  }
+}

@@ -1,0 +1,213 @@
+// One authenticated datagram. Membership first: only what is newest of a believed boot may speak for its sender. Then
+// what the sender let go, what it claims, and last what it heard of the others.
+
+import Election
+import Membership
+import Primitives
+import Wire
+
+extension NodeCore {
+  /// The reason, if the datagram was dropped.
+  mutating func receive(
+    _ datagram: Datagram, receivedAt stamped: Instant, now: Instant, effects: inout EffectBuffer
+  ) -> DropReason? {
+    guard !hasExited else { return nil }
+    let receivedAt = min(stamped, now)
+    guard let slot = memberSlots.slot(of: datagram.header.sender) else { return .unknownSender }
+    let sender = MemberIndex(slot)
+    if sender == selfIndex { return .ownName }
+    noteWake(now: now, effects: &effects)
+
+    if let reason = datagram.resign {
+      guard members.resign(datagram.header.boot, sequence: datagram.header.sequence, from: sender) else {
+        return .unconfirmedBoot
+      }
+      memberEnded(
+        sender, cause: reason == .left ? .holderLeft(sender) : .holderResigned(sender), now: now, effects: &effects)
+      finish(now: now, effects: &effects)
+      return nil
+    }
+
+    let heard = members.hear(
+      hearing(datagram), from: sender, receivedAt: receivedAt, now: now,
+      believeAnyBoot: faults.contains(.unconfirmedBootBelieved))
+    switch heard {
+    case .replayed: return .replayed
+    case .unconfirmed: return .unconfirmedBoot
+    case .accepted(let newest, let newBoot, let revived):
+      if newBoot { rebooted(sender, now: now) }
+      if revived { becameAlive(sender, now: now, effects: &effects) }
+      // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time.
+      if newest, now - receivedAt <= members[sender].detection {
+        take(datagram, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
+      }
+    }
+    finish(now: now, effects: &effects)
+    return nil
+  }
+
+  private func hearing(_ datagram: Datagram) -> Hearing {
+    let header = datagram.header
+    let ownHash = members[selfIndex].nameHash
+    var echo: (sequence: UInt64, age: TimeSpan, loss: UInt8)?
+    for position in 0..<datagram.peers.count {
+      let report = datagram.peers[position]
+      guard report.peer == ownHash, report.bootFold == boot.fold else { continue }
+      echo = (report.lastSequence, .microseconds(Int64(report.ageMicroseconds)), report.loss)
+      break
+    }
+    return Hearing(
+      boot: header.boot, sequence: header.sequence, echo: echo,
+      interval: .microseconds(Int64(header.intervalMicroseconds)),
+      detection: .microseconds(Int64(header.detectionMicroseconds)), starting: header.flags.contains(.starting),
+      draining: header.flags.contains(.draining), configurationDigest: header.configurationDigest,
+      intentsDigest: header.intentsDigest)
+  }
+
+  private mutating func take(
+    _ datagram: Datagram, from sender: MemberIndex, receivedAt: Instant, now: Instant, effects: inout EffectBuffer
+  ) {
+    if !heardAnyone {
+      heardAnyone = true
+      listenUntil = max(listeningSince + detectionTime, now + max(detectionTime, members[sender].detection))
+    }
+    if datagram.softwareVersion.count > 0 { versionsHeard[sender.value].set(datagram.softwareVersion) }
+    takeReleases(datagram.releases, from: sender, now: now)
+    takeVIPs(datagram.vips, from: sender, now: now, effects: &effects)
+    if members.hearsUs(sender, now: now), !faults.contains(.ownEvidenceOnly) {
+      takeReports(datagram.peers, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
+    }
+  }
+
+  private mutating func takeReleases(_ releases: Entries<ReleaseNotice>, from sender: MemberIndex, now: Instant) {
+    let last = lastSerialSeen[sender.value]
+    var newest = last
+    for position in 0..<releases.count {
+      let notice = releases[position]
+      // Serials count on from the boot's first; compared so that they may wrap.
+      guard Int32(bitPattern: notice.serial &- last) > 0 else { continue }
+      if Int32(bitPattern: notice.serial &- newest) > 0 { newest = notice.serial }
+      guard let slot = vipSlots.slot(of: notice.vip) else { continue }
+      candidacies.clearPosition(VIPIndex(slot), of: sender)
+      guard !vips[slot].isClaimed else { continue }
+      let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
+      vips[slot].claim.reserve(
+        for: successor, cause: receivedCause(notice.cause, from: sender), until: now + detectionTime, now: now)
+      evaluateAllWanted = true
+    }
+    lastSerialSeen[sender.value] = newest
+  }
+
+  private func receivedCause(_ cause: ReleaseNotice.Cause, from sender: MemberIndex) -> TransitionCause {
+    switch cause {
+    case .unsaid: .holderReleased(sender)
+    case .moved: .moved(sender)
+    case .draining: .drained(sender)
+    case .failback: .failback(sender)
+    case .shutdown: .shutdown(sender)
+    case .ineligible: .becameIneligible(sender)
+    }
+  }
+
+  private mutating func takeVIPs(
+    _ reports: Entries<VIPReport>, from sender: MemberIndex, now: Instant, effects: inout EffectBuffer
+  ) {
+    for position in 0..<reports.count {
+      let report = reports[position]
+      guard let slot = vipSlots.slot(of: report.vip) else { continue }
+      let vip = VIPIndex(slot)
+      var priority = report.priority
+      if faults.contains(.orderFromOwnConfiguration) { priority = configuredPriority(vip, sender) }
+      let place: VIPPosition =
+        switch report.role {
+        case .idle: .idle
+        case .candidate: .candidate
+        case .holder: .holder
+        }
+      let held = candidacies[vip, sender].position == .holder
+      guard
+        candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
+      else { continue }
+      if place == .holder, !held { supersede(vip, by: sender, now: now) }
+      if held, place != .holder, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
+        vips[slot].claim.vacate(cause: .holderReleased(sender), now: now)
+      }
+      step(vip, now: now, effects: &effects)
+    }
+  }
+
+  /// `sender` holds it now: what others said who have not been heard since is old.
+  private mutating func supersede(_ vip: VIPIndex, by sender: MemberIndex, now: Instant) {
+    for slot in 0..<memberCount {
+      let other = MemberIndex(slot)
+      guard other != sender, other != selfIndex, candidacies[vip, other].position == .holder,
+        !members.isHeardDirectly(other, now: now)
+      else { continue }
+      candidacies.clearPosition(vip, of: other)
+    }
+  }
+
+  private mutating func takeReports(
+    _ reports: Entries<PeerReport>, from sender: MemberIndex, receivedAt: Instant, now: Instant,
+    effects: inout EffectBuffer
+  ) {
+    for position in 0..<reports.count {
+      let report = reports[position]
+      guard let slot = memberSlots.slot(of: report.peer) else { continue }
+      let member = MemberIndex(slot)
+      guard member != sender, member != selfIndex else { continue }
+      let revived = members.report(
+        of: member, bootFold: report.bootFold, sequence: report.lastSequence,
+        age: .microseconds(Int64(report.ageMicroseconds)), receivedAt: receivedAt, now: now)
+      if revived { becameAlive(member, now: now, effects: &effects) }
+    }
+  }
+
+  // MARK: Members come and go
+
+  private mutating func rebooted(_ member: MemberIndex, now: Instant) {
+    for slot in 0..<vipCount where vips[slot].isConfigured && !vips[slot].isClaimed {
+      if candidacies[VIPIndex(slot), member].position == .holder {
+        candidacies.clearPosition(VIPIndex(slot), of: member)
+        if VIPClaim.holder(VIPIndex(slot), members, candidacies) == nil {
+          vips[slot].claim.vacate(cause: .holderDead(member), now: now)
+        }
+      }
+    }
+    candidacies.forget(member: member)
+    lastSerialSeen[member.value] = 0
+    evaluateAllWanted = true
+  }
+
+  private mutating func becameAlive(_ member: MemberIndex, now: Instant, effects: inout EffectBuffer) {
+    effects.append(.event(NodeEvent(.memberAlive(member))))
+    evaluateAllWanted = true
+    // Whoever comes back may bring neighbours with it whose caches name another holder.
+    guard !faults.contains(.noAnnouncementAfterHeal) else { return }
+    for slot in 0..<vipCount where vips[slot].announcements.next != .distantFuture {
+      vips[slot].announcements.startBurst(now: now)
+      noteStep(slot)
+    }
+  }
+
+  /// A member is gone: by the clock, by its guardian's word, or by its own.
+  mutating func memberEnded(_ member: MemberIndex, cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
+    let silence = now - members[member].evidenceAt
+    effects.append(.event(NodeEvent(.memberDead(member), cause: cause, elapsed: silence)))
+    for slot in 0..<vipCount where vips[slot].isConfigured {
+      let vip = VIPIndex(slot)
+      let held = candidacies[vip, member].position == .holder
+      candidacies.clearPosition(vip, of: member)
+      if held, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
+        vips[slot].claim.vacate(cause: cause, now: now)
+      }
+    }
+    evaluateAllWanted = true
+  }
+
+  private func configuredPriority(_ vip: VIPIndex, _ member: MemberIndex) -> UInt16 {
+    guard let name = memberName(member), let vipName = vipName(vip) else { return 0 }
+    let prefer = configuration.vips.first { $0.name == vipName }?.prefer
+    return Preference.priority(vip: vipName, node: name, prefer: prefer)
+  }
+}

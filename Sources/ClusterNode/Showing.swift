@@ -1,0 +1,66 @@
+// The node as `status` shows it, copied into storage that the caller keeps.
+
+import Election
+import Membership
+import Primitives
+
+extension NodeCore {
+  func snapshot(into status: inout StatusSnapshot, now: Instant) {
+    status.takenAt = now
+    status.worstStall = stall.worst
+    status.detectionTime = detectionTime
+    status.nextSequence = nextSequence
+    for slot in 0..<MemberIndex.limit { status.members[slot] = memberView(MemberIndex(slot), now: now) }
+    for slot in 0..<VIPIndex.limit { status.vips[slot] = vipView(VIPIndex(slot), now: now) }
+  }
+
+  private func vipView(_ vip: VIPIndex, now: Instant) -> VIPView {
+    let record = vips[vip.value]
+    var view = VIPView()
+    guard record.isConfigured else { return view }
+    view.isConfigured = true
+    view.ineligible = ineligibility(vip, now: now)
+    view.position = record.isClaimed ? .holder : (view.ineligible == nil ? .candidate : .idle)
+    view.holder = record.isClaimed ? selfIndex : record.holderSeen
+    view.since = record.since
+    view.cause = record.cause
+    switch record.phase {
+    case .quietening, .removing: view.handoverUnderWay = true
+    case .idle, .acquiring, .holding: break
+    }
+    return view
+  }
+
+  private func memberView(_ member: MemberIndex, now: Instant) -> MemberView {
+    let peer = members[member]
+    var view = MemberView()
+    guard peer.isConfigured else { return view }
+    view.isConfigured = true
+    if member == selfIndex {
+      view.isSelf = true
+      view.state = listening ? .starting : .alive
+      view.draining = draining
+      view.hearsUs = true
+      view.lastHeard = now
+      view.configurationDigest = configuration.digest
+      view.intentsDigest = intentsDigest
+      view.detectionTime = detectionTime
+      return view
+    }
+    switch peer.life {
+    case .unheard: return view
+    case .dead: view.state = .dead
+    case .alive: view.state = members.isSuspect(member, now: now) ? .suspect : (peer.starting ? .starting : .alive)
+    }
+    view.draining = peer.draining
+    view.hearsUs = members.hearsUs(member, now: now)
+    view.roundTrip = peer.roundTrip
+    view.lossIn = peer.window.loss
+    view.lossOut = peer.lossOut
+    view.lastHeard = peer.heardAt
+    view.configurationDigest = peer.configurationDigest
+    view.intentsDigest = peer.intentsDigest
+    view.detectionTime = peer.detection
+    return view
+  }
+}

@@ -1,0 +1,237 @@
+// The phases of one VIP at this node, and how the election's decisions move them.
+//
+//   idle → acquiring → holding → quietening → removing → idle
+//              └─────────┴───────────┴── yield, carrier lost, stall ──→ idle
+//
+// The claim in the heartbeats stands from `acquiring` to the end of `removing`: the successor of a planned handover starts
+// only after the address has gone here.
+
+import Election
+import Membership
+import Primitives
+import Wire
+
+extension NodeCore {
+  /// Does everything that is due for one VIP.
+  mutating func step(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
+    let slot = vip.value
+    // A decision can make another one due at once (a contest that is won, then a handover). Bounded by the phases.
+    for _ in 0..<6 {
+      if let failedUntil = vips[slot].failedUntil, now >= failedUntil { vips[slot].failedUntil = nil }
+      announceOwn(vip, now: now)
+      if stepPhase(vip, now: now, effects: &effects) { continue }
+      if case .removing = vips[slot].phase {
+        vips[slot].claim.rest()
+        break
+      }
+      let vacancy = vips[slot].claim.vacantSince == nil ? nil : vips[slot].claim.vacancyCause
+      let standing = OwnStanding(
+        holding: vips[slot].isClaimed, ineligible: ineligibility(vip, now: now), failback: vips[slot].failback,
+        strict: vips[slot].strict, gainedAt: vips[slot].gainedAt, gainedByMove: vips[slot].gainedByMove)
+      let decision = vips[slot].claim.decide(
+        vip, own: standing, members: members, candidacies: candidacies, now: now)
+      noteHolder(vip, vacancy: vacancy, now: now, effects: &effects)
+      guard carryOut(decision, vip, now: now, effects: &effects) else { break }
+    }
+    announceIfDue(vip, now: now, effects: &effects)
+    noteStep(slot)
+  }
+
+  /// Deadlines of the phase. True if the phase changed.
+  private mutating func stepPhase(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) -> Bool {
+    switch vips[vip.value].phase {
+    case .idle, .acquiring, .holding: return false
+    case .quietening(let handover, let deadline):
+      if let to = handover.to, !(members.isAlive(to) && candidacies[vip, to].eligible) {
+        vips[vip.value].phase = .holding
+        effects.append(.handoverCancelled(vip))
+        return true
+      }
+      guard now >= deadline else { return false }
+      startRemoval(vip, handover, now: now, effects: &effects)
+      return true
+    case .removing(let handover, let deadline):
+      guard now >= deadline else { return false }
+      finishRelease(vip, handover, now: now, effects: &effects)
+      return true
+    }
+  }
+
+  /// True if the decision changed something, so that the next one is worth asking for.
+  private mutating func carryOut(
+    _ decision: Decision, _ vip: VIPIndex, now: Instant, effects: inout EffectBuffer
+  ) -> Bool {
+    switch decision {
+    case .nothing: return false
+    case .announceAgain:
+      if !faults.contains(.noAnnouncementAfterHeal), vips[vip.value].announcements.next != .distantFuture {
+        vips[vip.value].announcements.startBurst(now: now)
+      }
+      return true
+    case .acquire(let cause):
+      acquire(vip, cause: cause, now: now, effects: &effects)
+      return true
+    case .yield(let cause):
+      drop(vip, cause: cause, now: now, effects: &effects)
+      return true
+    case .handOver(let to, let cause, let quieten):
+      guard vips[vip.value].phase == .holding else { return false }
+      beginHandover(vip, Handover(to: to, cause: cause), quieten: quieten, now: now, effects: &effects)
+      return true
+    case .giveUp(let cause):
+      guard vips[vip.value].phase == .holding || vips[vip.value].phase == .acquiring else { return false }
+      startRemoval(vip, Handover(to: nil, cause: cause), now: now, effects: &effects)
+      return true
+    }
+  }
+
+  // MARK: Transitions
+
+  private mutating func acquire(_ vip: VIPIndex, cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
+    let slot = vip.value
+    precondition(vips[slot].phase == .idle, "a VIP is acquired from idle only")
+    var silence = TimeSpan.zero
+    if case .holderDead(let member) = cause { silence = now - members[member].evidenceAt }
+    if case .moved = cause { vips[slot].gainedByMove = true } else { vips[slot].gainedByMove = false }
+    vips[slot].phase = .acquiring
+    vips[slot].gainedAt = now
+    vips[slot].acquiresPending += 1
+    vips[slot].holderSeen = selfIndex
+    vips[slot].since = now
+    vips[slot].cause = cause
+    vips[slot].awaitedSuccessor = nil
+    effects.append(.acquire(vip, cause: cause))
+    effects.append(.event(NodeEvent(.vipGained(vip), cause: cause, elapsed: silence)))
+    sendWanted = true
+  }
+
+  /// Lets go at once, without a successor's name.
+  mutating func drop(_ vip: VIPIndex, cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
+    let slot = vip.value
+    if case .quietening = vips[slot].phase { effects.append(.handoverCancelled(vip)) }
+    vips[slot].phase = .idle
+    vips[slot].announcements.stop()
+    vips[slot].releasesPending += 1
+    effects.append(.release(vip, cause: cause))
+    effects.append(.event(NodeEvent(.vipLost(vip), cause: cause)))
+    vips[slot].cause = cause
+    sendWanted = true
+    announceOwn(vip, now: now)
+  }
+
+  mutating func dropAll(cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
+    for slot in 0..<vipCount where vips[slot].isClaimed {
+      if case .removing(let handover, _) = vips[slot].phase {
+        // Its release is under way already.
+        finishRelease(VIPIndex(slot), handover, now: now, effects: &effects)
+      } else {
+        drop(VIPIndex(slot), cause: cause, now: now, effects: &effects)
+      }
+    }
+  }
+
+  mutating func beginHandover(
+    _ vip: VIPIndex, _ handover: Handover, quieten: Bool, now: Instant, effects: inout EffectBuffer
+  ) {
+    guard quieten, let to = handover.to else {
+      startRemoval(vip, handover, now: now, effects: &effects)
+      return
+    }
+    vips[vip.value].phase = .quietening(handover, deadline: now + ElectionLimits.quietenDeadline)
+    effects.append(.handoverStarting(vip, to: to, deadline: ElectionLimits.quietenDeadline))
+  }
+
+  mutating func startRemoval(_ vip: VIPIndex, _ handover: Handover, now: Instant, effects: inout EffectBuffer) {
+    let slot = vip.value
+    vips[slot].phase = .removing(handover, deadline: now + ElectionLimits.removalDeadline)
+    vips[slot].announcements.stop()
+    vips[slot].swapStartedAt = now
+    vips[slot].releasesPending += 1
+    effects.append(.release(vip, cause: handover.cause))
+    if faults.contains(.releaseBeforeRemoval) { finishRelease(vip, handover, now: now, effects: &effects) }
+  }
+
+  /// The address is gone: now the successor may know.
+  mutating func finishRelease(_ vip: VIPIndex, _ handover: Handover, now: Instant, effects: inout EffectBuffer) {
+    let slot = vip.value
+    var successor = handover.to
+    if let to = successor, !members.isAlive(to) || !candidacies[vip, to].eligible {
+      successor = VIPClaim.successor(vip, members, candidacies, now)
+    }
+    vips[slot].phase = .idle
+    vips[slot].claim.reserve(for: successor, cause: handover.cause, until: now + detectionTime, now: now)
+    vips[slot].awaitedSuccessor = successor
+    effects.append(.event(NodeEvent(.vipLost(vip), cause: handover.cause)))
+    vips[slot].cause = handover.cause
+    noteRelease(vip, successor: successor, cause: handover.cause)
+    announceOwn(vip, now: now)
+    evaluateAllWanted = true
+    sendWanted = true
+  }
+
+  private mutating func noteRelease(_ vip: VIPIndex, successor: MemberIndex?, cause: TransitionCause) {
+    noticeSerial &+= 1
+    let onWire: ReleaseNotice.Cause =
+      switch cause {
+      case .moved: .moved
+      case .drained: .draining
+      case .failback: .failback
+      case .shutdown: .shutdown
+      case .becameIneligible, .addressFailed: .ineligible
+      default: .unsaid
+      }
+    notices[Int(noticeSerial) % PendingNotice.limit] = PendingNotice(
+      notice: ReleaseNotice(
+        vip: vips[vip.value].nameHash, successor: successor.map { members[$0].nameHash } ?? 0, serial: noticeSerial,
+        cause: onWire),
+      repeatsLeft: ElectionLimits.releaseRepeats)
+  }
+
+  // MARK: What others see, and what this node sees
+
+  /// Keeps this node's own line in the table true; ranks compare what is announced.
+  mutating func announceOwn(_ vip: VIPIndex, now: Instant) {
+    let slot = vip.value
+    let eligible = ineligibility(vip, now: now) == nil
+    let position: VIPPosition = vips[slot].isClaimed ? .holder : (eligible ? .candidate : .idle)
+    if candidacies.announce(
+      vip, by: selfIndex, priority: vips[slot].priority, position: position, eligible: eligible, now: now)
+    {
+      vips[slot].urgentRepeats = ElectionLimits.releaseRepeats
+    }
+  }
+
+  private mutating func noteHolder(
+    _ vip: VIPIndex, vacancy: TransitionCause?, now: Instant, effects: inout EffectBuffer
+  ) {
+    let slot = vip.value
+    guard !vips[slot].isClaimed else { return }
+    let holder = VIPClaim.holder(vip, members, candidacies)
+    guard holder != vips[slot].holderSeen else { return }
+    vips[slot].holderSeen = holder
+    vips[slot].since = now
+    guard let holder else {
+      vips[slot].cause = vips[slot].claim.vacancyCause
+      return
+    }
+    let cause: TransitionCause =
+      switch vacancy {
+      case nil, .vacant, .some(.none): .observed(holder)
+      case .some(let known): known
+      }
+    vips[slot].cause = cause
+    effects.append(.event(NodeEvent(.vipHeldBy(vip, holder), cause: cause)))
+    if vips[slot].awaitedSuccessor == holder {
+      effects.append(
+        .event(NodeEvent(.handoverDone(vip, holder), cause: cause, elapsed: now - vips[slot].swapStartedAt)))
+    }
+    vips[slot].awaitedSuccessor = nil
+  }
+
+  private mutating func announceIfDue(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
+    let slot = vip.value
+    guard now >= vips[slot].announcements.next else { return }
+    effects.append(.announce(vip))
+    vips[slot].announcements.announced(now: now, refresh: vips[slot].announce)
+  }
+}

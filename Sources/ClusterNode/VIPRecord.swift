@@ -1,0 +1,108 @@
+// One VIP at this node: which step of taking, holding or giving it is under way, and its announcements.
+
+import Election
+import Membership
+import Primitives
+
+/// Where a planned handover goes and why.
+struct Handover: Hashable, Sendable {
+  /// Nil: let go with nobody to take it.
+  var to: MemberIndex?
+  var cause: TransitionCause
+}
+
+struct VIPRecord: Sendable {
+  enum Phase: Hashable, Sendable {
+    case idle
+    /// Claimed; the addresses are being added.
+    case acquiring
+    case holding
+    /// The balancer finishes what is in flight; the address still answers.
+    case quietening(Handover, deadline: Instant)
+    /// The address is being removed; the claim stands until it is gone, so that nobody starts to answer before.
+    case removing(Handover, deadline: Instant)
+  }
+
+  /// `StableHash` of the name; 0 for a free slot.
+  var nameHash: UInt64 = 0
+  var failback = FailbackRule.never
+  var requiresBalancer = false
+  var strict = false
+  var announce = TimeSpan.seconds(60)
+  var priority: UInt16 = 0
+
+  var phase = Phase.idle
+  var claim = VIPClaim()
+  var gainedAt = Instant(nanoseconds: 0)
+  var gainedByMove = false
+  /// Effects that the shell has not answered yet. Only the answer to the last one counts.
+  var acquiresPending = 0
+  var releasesPending = 0
+  /// Ineligible until then, because the system refused the address.
+  var failedUntil: Instant?
+  var announcements = AnnouncementSchedule()
+
+  /// For status: who holds it as this node sees it, since when, why.
+  var holderSeen: MemberIndex?
+  var since: Instant?
+  var cause = TransitionCause.none
+  /// A planned handover of ours that is not confirmed yet: successor and start of the swap.
+  var awaitedSuccessor: MemberIndex?
+  var swapStartedAt = Instant(nanoseconds: 0)
+  /// A change is told in this many of the next datagrams before the slot waits for its turn in the rotation.
+  var urgentRepeats = 0
+  /// Only while a datagram is written.
+  var toldInThisDatagram = false
+
+  /// The step's own timer: the deadline of a handover, the end of an address failure, the next announcement.
+  var stepDeadline: Instant {
+    var deadline = min(claim.wakeAt, announcements.next)
+    switch phase {
+    case .quietening(_, let end), .removing(_, let end): deadline = min(deadline, end)
+    case .idle, .acquiring, .holding: break
+    }
+    if let failedUntil { deadline = min(deadline, failedUntil) }
+    return deadline
+  }
+
+  var isConfigured: Bool { nameHash != 0 }
+  /// What the node claims on the wire.
+  var isClaimed: Bool { phase != .idle }
+}
+
+/// Gratuitous announcements: a burst after a gain and after a rival gave way, then a refresh.
+struct AnnouncementSchedule: Sendable {
+  private(set) var next = Instant.distantFuture
+  private var burstStart = Instant(nanoseconds: 0)
+  private var step = 0
+
+  private static func offset(_ step: Int) -> TimeSpan? {
+    let burst = ElectionLimits.announcementBurstMilliseconds
+    switch step {
+    case 0: return .milliseconds(burst.0)
+    case 1: return .milliseconds(burst.1)
+    case 2: return .milliseconds(burst.2)
+    case 3: return .milliseconds(burst.3)
+    case 4: return .milliseconds(burst.4)
+    default: return nil
+    }
+  }
+
+  mutating func startBurst(now: Instant) {
+    burstStart = now
+    step = 0
+    next = now
+  }
+
+  mutating func stop() { next = .distantFuture }
+
+  /// Call when `next` has come; sets the one after.
+  mutating func announced(now: Instant, refresh: TimeSpan) {
+    step += 1
+    if let offset = Self.offset(step) {
+      next = max(burstStart + offset, now)
+    } else {
+      next = now + refresh
+    }
+  }
+}

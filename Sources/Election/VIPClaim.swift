@@ -1,0 +1,237 @@
+// Who should hold one VIP, seen from one node. `decide` is asked whenever something changed and at `wakeAt`; it answers
+// what to do now and when to ask again. It performs nothing: the node's state machine does.
+//
+// Availability first, as VRRP: among nodes that hear each other exactly one holds. The next in line acts when the holder
+// is known to be gone, each lower rank one interval later, so a rank that fails to act costs one interval.
+
+package import Membership
+package import Primitives
+
+/// What this node is and wants, for one VIP.
+package struct OwnStanding: Sendable {
+  package var holding: Bool
+  /// Nil if this node may take the VIP.
+  package var ineligible: Ineligibility?
+  package var failback: FailbackRule
+  /// Give the VIP up when ineligible even if nobody else may hold it.
+  package var strict: Bool
+  package var gainedAt: Instant
+  /// An operator put it here: failback waits until a better node becomes eligible anew.
+  package var gainedByMove: Bool
+
+  package init(
+    holding: Bool, ineligible: Ineligibility?, failback: FailbackRule, strict: Bool, gainedAt: Instant,
+    gainedByMove: Bool
+  ) {
+    self.holding = holding
+    self.ineligible = ineligible
+    self.failback = failback
+    self.strict = strict
+    self.gainedAt = gainedAt
+    self.gainedByMove = gainedByMove
+  }
+}
+
+package enum Decision: Hashable, Sendable {
+  case nothing
+  case acquire(TransitionCause)
+  /// Let go at once: a rival holds it.
+  case yield(TransitionCause)
+  /// Planned handover to a member that is heard both ways. `quieten`: the balancer still serves and should finish.
+  case handOver(to: MemberIndex, cause: TransitionCause, quieten: Bool)
+  /// Let go with nobody to take it.
+  case giveUp(TransitionCause)
+  /// A rival has given way: announce again.
+  case announceAgain
+}
+
+package struct VIPClaim: Sendable {
+  /// Since when nobody alive holds it, and why; nil while somebody does.
+  package private(set) var vacantSince: Instant?
+  package private(set) var vacancyCause = TransitionCause.vacant
+  /// The previous holder named this member to take it.
+  package private(set) var reservedFor: MemberIndex?
+  package private(set) var reservedUntil = Instant(nanoseconds: 0)
+  package private(set) var reservationCause = TransitionCause.none
+  /// Since when a rival has been heard while this node holds.
+  package private(set) var contestedSince: Instant?
+  package private(set) var wakeAt = Instant.distantFuture
+
+  package init() {}
+
+  /// Nobody holds it from now on, because of `cause`. Keeps an earlier vacancy.
+  package mutating func vacate(cause: TransitionCause, now: Instant) {
+    guard vacantSince == nil else { return }
+    vacantSince = now
+    vacancyCause = cause
+  }
+
+  /// The holder let go and named `successor`. Until `until` only the successor acts.
+  package mutating func reserve(for successor: MemberIndex?, cause: TransitionCause, until: Instant, now: Instant) {
+    vacantSince = now
+    vacancyCause = cause
+    reservedFor = successor
+    reservedUntil = until
+    reservationCause = cause
+  }
+
+  /// Nothing is to be decided until something else happens.
+  package mutating func rest() { wakeAt = .distantFuture }
+
+  package mutating func decide(
+    _ vip: VIPIndex, own: OwnStanding, members: MemberTable, candidacies: CandidacyTable, now: Instant
+  ) -> Decision {
+    wakeAt = .distantFuture
+    return own.holding
+      ? decideAsHolder(vip, own, members, candidacies, now) : decideAsOther(vip, own, members, candidacies, now)
+  }
+
+  // MARK: Holding
+
+  private mutating func decideAsHolder(
+    _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+  ) -> Decision {
+    vacantSince = nil
+    reservedFor = nil
+    if let rival = Self.bestRival(vip, members, candidacies, now) {
+      let since = contestedSince ?? now
+      contestedSince = since
+      if candidacies.rank(vip, rival, in: members) > candidacies.rank(vip, members.selfIndex, in: members) {
+        return .yield(.yielded(rival))
+      }
+      if members.isUnacknowledged(now: now) {
+        if now >= since + members.detection { return .yield(.yieldedUnheard(rival)) }
+        wakeAt = since + members.detection
+      } else {
+        wakeAt = now + members.interval
+      }
+      return .nothing
+    }
+    if contestedSince != nil {
+      contestedSince = nil
+      wakeAt = now
+      return .announceAgain
+    }
+    if let reason = own.ineligible {
+      if let successor = Self.successor(vip, members, candidacies, now) {
+        return .handOver(
+          to: successor, cause: Self.givingCause(reason, successor), quieten: reason == .draining || reason == .leaving)
+      }
+      if reason == .leaving { return .giveUp(.shutdown(members.selfIndex)) }
+      if reason == .balancerNotReady, own.strict { return .giveUp(.becameIneligible(members.selfIndex)) }
+      // Somebody who is eligible may come to be heard both ways without saying anything new.
+      wakeAt = now + members.interval
+      return .nothing
+    }
+    return decideFailback(vip, own, members, candidacies, now)
+  }
+
+  private mutating func decideFailback(
+    _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+  ) -> Decision {
+    let wait: TimeSpan
+    switch own.failback {
+    case .never: return .nothing
+    case .atOnce: wait = .zero
+    case .after(let span): wait = span
+    }
+    // A better node may come to be heard both ways without saying anything new.
+    wakeAt = now + members.interval * 8
+    guard let better = Self.successor(vip, members, candidacies, now),
+      candidacies.rank(vip, better, in: members) > candidacies.rank(vip, members.selfIndex, in: members)
+    else { return .nothing }
+    let eligibleSince = candidacies[vip, better].eligibleSince
+    if own.gainedByMove, eligibleSince <= own.gainedAt { return .nothing }
+    let due = eligibleSince + wait
+    if now >= due { return .handOver(to: better, cause: .failback(better), quieten: true) }
+    wakeAt = min(wakeAt, due)
+    return .nothing
+  }
+
+  // MARK: Not holding
+
+  private mutating func decideAsOther(
+    _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+  ) -> Decision {
+    contestedSince = nil
+    if Self.holder(vip, members, candidacies) != nil {
+      vacantSince = nil
+      reservedFor = nil
+      return .nothing
+    }
+    vacate(cause: .vacant, now: now)
+    guard own.ineligible == nil, let since = vacantSince else { return .nothing }
+    if reservedFor == members.selfIndex { return .acquire(reservationCause) }
+    var base = since
+    if let other = reservedFor, members.isAlive(other) { base = max(base, reservedUntil) }
+    let due = base + members.interval * Int64(precedence(vip, members, candidacies))
+    if now >= due { return .acquire(vacancyCause) }
+    wakeAt = due
+    return .nothing
+  }
+
+  /// How many members act before this node. At the very start of a cluster those that still listen count as well.
+  private func precedence(_ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable) -> Int {
+    var own = candidacies.rank(vip, members.selfIndex, in: members)
+    own.eligible = true
+    var count = 0
+    for slot in 0..<MemberIndex.limit {
+      let member = MemberIndex(slot)
+      guard member != members.selfIndex, members.isAlive(member) else { continue }
+      var rank = candidacies.rank(vip, member, in: members)
+      if vacancyCause == .vacant, members[member].starting { rank.eligible = true }
+      if rank.eligible, rank > own { count += 1 }
+    }
+    return count
+  }
+
+  // MARK: Views
+
+  /// The best of the members that are alive and said that they hold it.
+  package static func holder(_ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable) -> MemberIndex? {
+    best(vip, members, candidacies) { member in candidacies[vip, member].position == .holder }
+  }
+
+  /// As `holder`, among those whom this node hears itself: what a third party's old word says is no reason to yield.
+  static func bestRival(
+    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+  ) -> MemberIndex? {
+    best(vip, members, candidacies) { member in
+      candidacies[vip, member].position == .holder && members.isHeardDirectly(member, now: now)
+    }
+  }
+
+  /// Who should take it from this node: the best that is eligible and heard both ways.
+  package static func successor(
+    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+  ) -> MemberIndex? {
+    best(vip, members, candidacies) { member in
+      candidacies[vip, member].eligible && members.isHeardBothWays(member, now: now)
+    }
+  }
+
+  private static func best(
+    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, where condition: (MemberIndex) -> Bool
+  ) -> MemberIndex? {
+    var best: MemberIndex?
+    for slot in 0..<MemberIndex.limit {
+      let member = MemberIndex(slot)
+      guard member != members.selfIndex, members.isAlive(member), condition(member) else { continue }
+      if let current = best,
+        candidacies.rank(vip, current, in: members) > candidacies.rank(vip, member, in: members)
+      {
+        continue
+      }
+      best = member
+    }
+    return best
+  }
+
+  private static func givingCause(_ reason: Ineligibility, _ successor: MemberIndex) -> TransitionCause {
+    switch reason {
+    case .draining: .drained(successor)
+    case .leaving: .shutdown(successor)
+    default: .becameIneligible(successor)
+    }
+  }
+}

@@ -1,0 +1,132 @@
+// A server's health as its checks tell it: rise and fall, with a closer look while it changes. A value without a clock;
+// the shell runs the checks and says what came of them and when.
+
+package import Primitives
+
+package struct HealthSettings: Equatable, Sendable {
+  package var every: TimeSpan
+  /// While the state is changing.
+  package var fast: TimeSpan
+  /// While it is down.
+  package var down: TimeSpan
+  /// Successes in a row that bring a server up, at least 1.
+  package var rise: Int
+  /// Failures in a row that take it down, at least 1.
+  package var fall: Int
+
+  package init(
+    every: TimeSpan = .seconds(2), fast: TimeSpan = .milliseconds(500), down: TimeSpan = .seconds(5), rise: Int = 2,
+    fall: Int = 3
+  ) {
+    precondition(rise >= 1 && fall >= 1)
+    self.every = every
+    self.fast = fast
+    self.down = down
+    self.rise = rise
+    self.fall = fall
+  }
+}
+
+package enum HealthVerdict: UInt8, Sendable {
+  /// Before the first check has ended: gets nothing. One success suffices to be up, one failure to be down.
+  case unknown
+  case up
+  case down
+}
+
+package enum CheckOutcome: Equatable, Sendable {
+  /// In words, "200 in 3 ms".
+  case success(String)
+  /// In words, "connection refused", "no answer within 1 s", "status 500".
+  case failure(String)
+}
+
+/// What the shell has to know after a check.
+package struct HealthChange: Equatable, Sendable {
+  package var verdict: HealthVerdict
+  /// "up: 2 of 2 checks succeeded, last: 200 in 3 ms".
+  package var cause: String
+}
+
+/// The health of one server. Slow start and ejection by live traffic will join here.
+package struct HealthState: Sendable {
+  package let settings: HealthSettings
+  package private(set) var verdict = HealthVerdict.unknown
+  package private(set) var since: Instant
+  /// When the next check starts.
+  package private(set) var nextCheck: Instant
+  /// The last check in words, empty before the first.
+  package private(set) var lastCheck = ""
+  /// Checks in a row that contradict the verdict.
+  package private(set) var streak = 0
+  private var random: SeededRandom
+
+  /// The first check is due at once. `seed` spreads the checks of many servers and nodes.
+  package init(settings: HealthSettings, now: Instant, seed: UInt64) {
+    self.settings = settings
+    since = now
+    nextCheck = now
+    random = SeededRandom(seed: seed)
+  }
+
+  /// Of a server without checks: it counts as up, and none is ever due.
+  package init(uncheckedSince now: Instant) {
+    settings = HealthSettings()
+    since = now
+    nextCheck = .distantFuture
+    verdict = .up
+    lastCheck = "not checked"
+    random = SeededRandom(seed: 0)
+  }
+
+  /// A check has started: no other is due until it ends, or until `timeout` at the latest.
+  package mutating func checkStarted(now: Instant, timeout: TimeSpan) { nextCheck = now + timeout + settings.every }
+
+  /// Takes a check's outcome; non-nil if the verdict changed.
+  package mutating func handle(_ outcome: CheckOutcome, now: Instant) -> HealthChange? {
+    let succeeded: Bool
+    switch outcome {
+    case .success(let words):
+      succeeded = true
+      lastCheck = words
+    case .failure(let words):
+      succeeded = false
+      lastCheck = words
+    }
+    let change = apply(succeeded, now)
+    nextCheck = now + jittered(interval)
+    return change
+  }
+
+  private mutating func apply(_ succeeded: Bool, _ now: Instant) -> HealthChange? {
+    let target: HealthVerdict = succeeded ? .up : .down
+    if verdict == target {
+      streak = 0
+      return nil
+    }
+    streak += 1
+    let needed = verdict == .unknown ? 1 : (succeeded ? settings.rise : settings.fall)
+    if streak < needed { return nil }
+    let count = streak
+    let wasUnknown = verdict == .unknown
+    verdict = target
+    since = now
+    streak = 0
+    let word = succeeded ? "succeeded" : "failed"
+    let which =
+      wasUnknown ? "the first check \(word)" : count == 1 ? "a check \(word)" : "\(count) checks in a row \(word)"
+    return HealthChange(verdict: target, cause: "\(which): \(lastCheck)")
+  }
+
+  /// What is left to wait after this check: `fast` in the middle of a change, `down` while down, else `every`.
+  private var interval: TimeSpan {
+    if streak > 0 { return settings.fast }
+    return verdict == .down ? settings.down : settings.every
+  }
+
+  /// Between 90 % and 110 %, so that checks of many servers do not march in step.
+  private mutating func jittered(_ interval: TimeSpan) -> TimeSpan {
+    let tenth = UInt64(max(1, interval.nanoseconds / 10))
+    return TimeSpan(nanoseconds: interval.nanoseconds - Int64(tenth) + Int64(random.next() % (2 * tenth + 1)))
+  }
+}

@@ -1,0 +1,101 @@
+// Heartbeats on the wire: one UDP socket for one IPv4 group on one interface, and a batch that receives without allocating.
+// The kernel stamps each datagram when it arrives, so a late wake-up does not make a peer look late.
+
+internal import CLinux
+internal import Glibc
+package import Primitives
+
+/// A non-blocking socket of one multicast group. TTL 1, own datagrams are not heard.
+package struct MulticastSocket: ~Copyable, Sendable {
+  package let descriptor: FileDescriptor
+  private let group: UInt32
+  private let port: UInt16
+
+  /// - Parameters:
+  ///   - group: an IPv4 multicast address and its port.
+  ///   - loopback: hear other sockets of this host too (for tests on one host).
+  package init(group: Endpoint, receiveBufferByteCount: Int32 = 1 << 20, loopback: Bool = false) throws(SystemError) {
+    guard let value = group.address.v4Value, group.address.isMulticast else {
+      throw SystemError("listen to the group \(group)", code: EINVAL)
+    }
+    var step: UnsafePointer<CChar>?
+    let raw = afloat_multicast_open(value, group.port, receiveBufferByteCount, loopback ? 1 : 0, &step)
+    guard raw >= 0 else { throw .last("\(step.map { String(cString: $0) } ?? "listen") (\(group))") }
+    descriptor = FileDescriptor(owning: raw)
+    self.group = value
+    port = group.port
+  }
+
+  /// Joins the group on an interface, again if need be, and sends through it from `source` from now on.
+  /// Takes the kernel's rtnl lock: may block for as long as other programs change the network. Safe beside `send` and
+  /// `receive` on another thread.
+  package borrowing func join(interface index: UInt32, source: IPAddress) throws(SystemError) {
+    let (raw, group) = (descriptor.raw, group)
+    try checkedCall("join the group \(IPAddress(v4: group)) on interface \(index) as \(source)") {
+      afloat_multicast_join(raw, group, index, source.v4Value ?? 0)
+    }
+  }
+
+  /// Sends one datagram to the group; 0, or the errno of the refusal. Never blocks.
+  package borrowing func send(_ bytes: UnsafeRawBufferPointer) -> Int32 {
+    afloat_multicast_send(descriptor.raw, bytes.baseAddress, bytes.count, group, port)
+  }
+}
+
+/// One datagram of a batch; valid until the batch receives again.
+package struct ReceivedDatagram {
+  package let bytes: UnsafeRawBufferPointer
+  package let source: IPAddress
+  /// When the kernel got it, CLOCK_REALTIME in nanoseconds; nil if it did not say.
+  package let stampUnixNanoseconds: Int64?
+}
+
+/// Room for a batch of datagrams, allocated once.
+package struct DatagramBatch: ~Copyable {
+  /// A batch this full may have left some behind.
+  package static let capacity = Int(AFLOAT_BATCH_COUNT)
+  private let batch: OpaquePointer
+
+  package init() {
+    guard let batch = afloat_batch_create() else { preconditionFailure("no memory for a batch of datagrams") }
+    self.batch = batch
+  }
+
+  deinit { afloat_batch_destroy(batch) }
+
+  /// Takes what waits, at most `capacity`; 0 when nothing is left (or the socket has an error, which clears it).
+  package mutating func receive(from socket: borrowing MulticastSocket) -> Int {
+    max(0, Int(afloat_batch_receive(batch, socket.descriptor.raw)))
+  }
+
+  /// Longer datagrams than the room of 1,536 bytes come cut; ours are at most 1,200 bytes.
+  package subscript(index: Int) -> ReceivedDatagram {
+    precondition((0..<Self.capacity).contains(index))
+    let datagram = afloat_batch_datagram(batch, Int32(index))
+    return ReceivedDatagram(
+      bytes: UnsafeRawBufferPointer(start: datagram.bytes, count: Int(datagram.count)),
+      source: IPAddress(v4: datagram.source), stampUnixNanoseconds: datagram.stamp == 0 ? nil : datagram.stamp)
+  }
+}
+
+/// Turns the kernel's wall-clock stamps into instants of the monotonic clock. Wall clocks jump, so a stamp only ever counts
+/// as an age, and never as more than the time since the socket was last known to be empty.
+package struct ReceiveTimes: Sendable {
+  private var emptyAt: Instant
+
+  package init(now: Instant) { emptyAt = now }
+
+  /// When a datagram arrived.
+  /// - Parameters:
+  ///   - stamp: the kernel's stamp, CLOCK_REALTIME.
+  ///   - unixNow, now: both clocks, read together after the datagram was taken.
+  package func instant(stamp: Int64?, unixNow: Int64, now: Instant) -> Instant {
+    guard let stamp else { return now }
+    let most = max(0, now.nanoseconds - emptyAt.nanoseconds)
+    let (age, overflow) = unixNow.subtractingReportingOverflow(stamp)
+    return Instant(nanoseconds: now.nanoseconds - min(max(0, overflow ? 0 : age), most))
+  }
+
+  /// The socket was found empty by a call that began at `now` or later.
+  package mutating func drained(at now: Instant) { emptyAt = now }
+}

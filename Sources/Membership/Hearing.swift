@@ -1,0 +1,160 @@
+// What a datagram does to the member table. Called after its tag was found right.
+
+package import Primitives
+
+/// The part of a heartbeat that concerns membership.
+package struct Hearing: Sendable {
+  package var boot: BootID
+  package var sequence: UInt64
+  /// Our own sequence that the sender says it heard last under our present boot, how long before sending, and its view
+  /// of our loss; nil if it does not report us.
+  package var echo: (sequence: UInt64, age: TimeSpan, loss: UInt8)?
+  package var interval: TimeSpan
+  /// Zero is read as ours.
+  package var detection: TimeSpan
+  package var starting: Bool
+  package var draining: Bool
+  package var configurationDigest: UInt64
+  package var intentsDigest: UInt64
+
+  package init(
+    boot: BootID, sequence: UInt64, echo: (sequence: UInt64, age: TimeSpan, loss: UInt8)?, interval: TimeSpan,
+    detection: TimeSpan, starting: Bool, draining: Bool, configurationDigest: UInt64, intentsDigest: UInt64
+  ) {
+    self.boot = boot
+    self.sequence = sequence
+    self.echo = echo
+    self.interval = interval
+    self.detection = detection
+    self.starting = starting
+    self.draining = draining
+    self.configurationDigest = configurationDigest
+    self.intentsDigest = intentsDigest
+  }
+}
+
+package enum Heard: Hashable, Sendable {
+  case replayed
+  case unconfirmed
+  /// `newest`: nothing newer of this boot was heard before, so its claims count. `revived`: it was not alive before.
+  case accepted(newest: Bool, newBoot: Bool, revived: Bool)
+}
+
+extension MemberTable {
+  /// - Parameter believeAnyBoot: a planted fault of the simulator; false everywhere else.
+  package mutating func hear(
+    _ hearing: Hearing, from member: MemberIndex, receivedAt: Instant, now: Instant, believeAnyBoot: Bool = false
+  ) -> Heard {
+    let slot = member.value
+    var newBoot = false
+    if hearing.boot != peers[slot].boot || hearing.boot == .none {
+      guard believeAnyBoot || confirms(hearing, slot: slot, now: now) else {
+        notePending(hearing, slot: slot, receivedAt: receivedAt)
+        return .unconfirmed
+      }
+      begin(hearing.boot, slot: slot)
+      newBoot = true
+    }
+    let verdict = withPeer(slot) { $0.window.accept(hearing.sequence) }
+    if verdict == .replayed { return .replayed }
+    noteEcho(hearing, slot: slot, receivedAt: receivedAt)
+    guard verdict == .newest else { return .accepted(newest: false, newBoot: newBoot, revived: false) }
+    let ownDetection = detection
+    let revived = withPeer(slot) { peer in
+      peer.heardAt = receivedAt
+      peer.interval = hearing.interval
+      peer.detection = hearing.detection > .zero ? hearing.detection : ownDetection
+      peer.starting = hearing.starting
+      peer.draining = hearing.draining
+      peer.configurationDigest = hearing.configurationDigest
+      peer.intentsDigest = hearing.intentsDigest
+      if hearing.sequence > peer.newestKnown {
+        peer.newestKnown = hearing.sequence
+        peer.evidenceAt = newBoot ? receivedAt : max(peer.evidenceAt, receivedAt)
+      }
+      // News that was old when it was read does not bring the dead back.
+      let revived = peer.life != .alive && now < peer.evidenceAt + peer.detection
+      if revived { peer.life = .alive }
+      return revived
+    }
+    return .accepted(newest: true, newBoot: newBoot, revived: revived)
+  }
+
+  /// A peer that is heard both ways reports what it heard of `member`. True if that brings the member back to life.
+  package mutating func report(
+    of member: MemberIndex, bootFold: UInt64, sequence: UInt64, age: TimeSpan, receivedAt: Instant, now: Instant
+  ) -> Bool {
+    withPeer(member.value) { peer in
+      guard peer.boot != .none, peer.boot.fold == bootFold, sequence > peer.newestKnown else { return false }
+      peer.newestKnown = sequence
+      peer.evidenceAt = max(peer.evidenceAt, receivedAt - max(age, .zero))
+      guard peer.life == .dead, now < peer.evidenceAt + peer.detection else { return false }
+      peer.life = .alive
+      return true
+    }
+  }
+
+  /// A boot ends. False, and nothing changes, unless it is the one that is believed and the sequence is new.
+  package mutating func resign(_ boot: BootID, sequence: UInt64, from member: MemberIndex) -> Bool {
+    let floor = sends.next
+    return withPeer(member.value) { peer in
+      guard peer.boot == boot, boot != .none, peer.window.accept(sequence) != .replayed else { return false }
+      peer.boot = .none
+      peer.echoFloor = floor
+      peer.life = .dead
+      peer.heardAt = nil
+      peer.acknowledgedAt = nil
+      return true
+    }
+  }
+
+  private mutating func withPeer<Result>(_ slot: Int, _ body: (inout Peer) -> Result) -> Result { body(&peers[slot]) }
+
+  /// The datagram can only have been made after this node sent a sequence that no earlier boot has heard.
+  private func confirms(_ hearing: Hearing, slot: Int, now: Instant) -> Bool {
+    guard hearing.boot != .none, hearing.sequence > 0, let echo = hearing.echo,
+      echo.sequence >= peers[slot].echoFloor, let sentAt = sends.time(of: echo.sequence)
+    else { return false }
+    return now - sentAt <= max(Self.echoFreshness, interval * 4)
+  }
+
+  private mutating func notePending(_ hearing: Hearing, slot: Int, receivedAt: Instant) {
+    guard hearing.boot != .none else { return }
+    withPeer(slot) { peer in
+      if peer.pendingBoot == hearing.boot, hearing.sequence <= peer.pendingSequence { return }
+      peer.pendingBoot = hearing.boot
+      peer.pendingSequence = hearing.sequence
+      peer.pendingAt = receivedAt
+    }
+  }
+
+  private mutating func begin(_ boot: BootID, slot: Int) {
+    let floor = sends.next
+    withPeer(slot) { peer in
+      peer.boot = boot
+      peer.window = ReplayWindow()
+      peer.newestKnown = 0
+      peer.heardAt = nil
+      peer.acknowledgedAt = nil
+      peer.acknowledgedSequence = 0
+      peer.echoFloor = floor
+      peer.life = peer.life == .unheard ? .unheard : .dead
+      peer.roundTrip = nil
+      peer.lossOut = nil
+      if peer.pendingBoot == boot { peer.pendingBoot = .none }
+    }
+  }
+
+  private mutating func noteEcho(_ hearing: Hearing, slot: Int, receivedAt: Instant) {
+    guard let echo = hearing.echo, let sentAt = sends.time(of: echo.sequence) else { return }
+    withPeer(slot) { peer in
+      peer.lossOut = echo.loss
+      guard echo.sequence > peer.acknowledgedSequence else { return }
+      peer.acknowledgedSequence = echo.sequence
+      peer.acknowledgedAt = max(peer.acknowledgedAt ?? sentAt, sentAt)
+      let sample = receivedAt - sentAt - echo.age
+      guard sample > .zero else { return }
+      peer.roundTrip = peer.roundTrip.map { $0 + (sample - $0) / 8 } ?? sample
+    }
+  }
+}

@@ -1,0 +1,92 @@
+// Who is there, by the evidence of all: a member is alive as long as somebody whom we hear both ways heard it lately.
+//
+// Evidence is counted in sequences, not in arrivals: a report moves a member's evidence only if it names a newer sequence
+// than any known, so late, repeated and reordered datagrams prove nothing. A new boot is believed when one of its signed
+// datagrams echoes a sequence that this node sent after the previous boot was last believed; nothing recorded earlier can
+// contain that.
+
+package import Primitives
+
+package struct MemberTable: Sendable {
+  /// How old the echoed send may be when a new boot is believed, and how long a pending boot is reported.
+  package static let echoFreshness = TimeSpan.seconds(2)
+
+  package internal(set) var peers: [Peer]
+  package internal(set) var sends = SendRing()
+  package let ownBoot: BootID
+  package var selfIndex: MemberIndex
+  package var interval: TimeSpan
+  package var detection: TimeSpan
+
+  package init(ownBoot: BootID, selfIndex: MemberIndex, interval: TimeSpan, detection: TimeSpan) {
+    self.ownBoot = ownBoot
+    self.selfIndex = selfIndex
+    self.interval = interval
+    self.detection = detection
+    peers = Array(repeating: Peer(), count: MemberIndex.limit)
+  }
+
+  package subscript(member: MemberIndex) -> Peer { peers[member.value] }
+
+  /// A slot gets a member; what was known of the slot is forgotten.
+  package mutating func configure(_ member: MemberIndex, nameHash: UInt64) {
+    peers[member.value] = Peer()
+    peers[member.value].nameHash = nameHash
+  }
+  package mutating func setNameRank(_ member: MemberIndex, _ rank: Int) { peers[member.value].nameRank = rank }
+  package mutating func remove(_ member: MemberIndex) { peers[member.value] = Peer() }
+
+  package mutating func takeSequence(at now: Instant) -> UInt64 { sends.send(at: now) }
+
+  package func isAlive(_ member: MemberIndex) -> Bool { peers[member.value].life == .alive }
+
+  /// This node itself heard the member within the member's detection time.
+  package func isHeardDirectly(_ member: MemberIndex, now: Instant) -> Bool {
+    guard let heardAt = peers[member.value].heardAt else { return false }
+    return now - heardAt <= peers[member.value].detection
+  }
+
+  /// The member heard something that this node sent within the detection time and one interval of the member's.
+  package func hearsUs(_ member: MemberIndex, now: Instant) -> Bool {
+    guard let sentAt = peers[member.value].acknowledgedAt else { return false }
+    return now - sentAt <= detection + peers[member.value].interval
+  }
+
+  package func isHeardBothWays(_ member: MemberIndex, now: Instant) -> Bool {
+    isAlive(member) && isHeardDirectly(member, now: now) && hearsUs(member, now: now)
+  }
+
+  /// Nobody who is alive acknowledges this node.
+  package func isUnacknowledged(now: Instant) -> Bool {
+    for slot in 0..<peers.count where peers[slot].life == .alive && hearsUs(MemberIndex(slot), now: now) {
+      return false
+    }
+    return true
+  }
+
+  /// Later than `suspect` time without evidence: shown, nothing is done about it.
+  package func isSuspect(_ member: MemberIndex, now: Instant) -> Bool {
+    let peer = peers[member.value]
+    return peer.life == .alive && now - peer.evidenceAt > peer.interval + peer.interval / 2
+  }
+
+  /// When the next member is dead unless something is heard of it.
+  package var nextDeadline: Instant {
+    var earliest = Instant.distantFuture
+    for slot in 0..<peers.count where peers[slot].life == .alive {
+      earliest = min(earliest, peers[slot].evidenceAt + peers[slot].detection)
+    }
+    return earliest
+  }
+
+  /// Judges: the next member whose time is over is dead now. Nil when there is none left.
+  package mutating func nextDead(now: Instant) -> MemberIndex? {
+    for slot in 0..<peers.count where peers[slot].life == .alive {
+      if now >= peers[slot].evidenceAt + peers[slot].detection {
+        peers[slot].life = .dead
+        return MemberIndex(slot)
+      }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,53 @@
+// What a node knows of one other member.
+
+package import Primitives
+
+package struct Peer: Sendable {
+  package enum Life: Hashable, Sendable {
+    /// Configured, never believed since this node started.
+    case unheard
+    case alive
+    /// Silent for its detection time, or ended by a resign.
+    case dead
+  }
+
+  /// `StableHash` of the name; 0 for a free slot.
+  package var nameHash: UInt64 = 0
+  /// Position of the name among the sorted names: breaks ties.
+  package var nameRank = 0
+  package var life = Life.unheard
+
+  /// The boot that is believed; `.none` before the first and after a resign.
+  package var boot = BootID.none
+  package var window = ReplayWindow()
+  /// The newest sequence that anybody is known to have heard.
+  package var newestKnown: UInt64 = 0
+  /// When the newest news of this member was heard, by whomever.
+  package var evidenceAt = Instant(nanoseconds: 0)
+  /// When this node itself last heard it (newest sequence only).
+  package var heardAt: Instant?
+  /// The newest of our sends that it is known to have heard was sent at this time.
+  package var acknowledgedAt: Instant?
+  package var acknowledgedSequence: UInt64 = 0
+  /// A new boot must echo one of our sequences from here on.
+  package var echoFloor: UInt64 = 1
+
+  /// A boot that spoke, signed, and has not yet echoed us. It is reported to it, so that it can be believed.
+  package var pendingBoot = BootID.none
+  package var pendingSequence: UInt64 = 0
+  package var pendingAt = Instant(nanoseconds: 0)
+
+  package var interval = TimeSpan.zero
+  package var detection = TimeSpan.zero
+  package var starting = false
+  package var draining = false
+  package var configurationDigest: UInt64 = 0
+  package var intentsDigest: UInt64 = 0
+  package var roundTrip: TimeSpan?
+  /// Share of our heartbeats that it misses, as it says, in 1/255.
+  package var lossOut: UInt8?
+
+  package init() {}
+
+  package var isConfigured: Bool { nameHash != 0 }
+}

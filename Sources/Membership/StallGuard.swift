@@ -1,0 +1,33 @@
+// A node that woke late must not judge others by its own sleep. This value watches how late each wake-up is.
+
+package import Primitives
+
+package struct StallGuard: Sendable {
+  package enum Verdict: Hashable, Sendable {
+    case punctual
+    /// Later than an interval: judge nobody for one interval more.
+    case late(TimeSpan)
+    /// Longer than the node's own detection time: the others have given up on it.
+    case lost(TimeSpan)
+  }
+
+  /// Nobody is judged dead before this.
+  package private(set) var judgeNotBefore = Instant(nanoseconds: .min)
+  /// The node says `stalled` in its heartbeats until this.
+  package private(set) var flaggedUntil = Instant(nanoseconds: .min)
+  package private(set) var worst = TimeSpan.zero
+  private var lastWake: Instant
+
+  package init(now: Instant) { lastWake = now }
+
+  /// Call first at every wake-up. `due` is when the node meant to wake at the latest (its next heartbeat).
+  package mutating func wake(now: Instant, due: Instant, interval: TimeSpan, detection: TimeSpan) -> Verdict {
+    defer { lastWake = max(lastWake, now) }
+    let lateness = now - due
+    guard lateness > interval, now > lastWake else { return .punctual }
+    worst = max(worst, lateness)
+    judgeNotBefore = now + interval
+    flaggedUntil = now + detection
+    return lateness + interval > detection ? .lost(lateness) : .late(lateness)
+  }
+}

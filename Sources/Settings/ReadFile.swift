@@ -1,0 +1,93 @@
+// The top level of the file, `node`, `balancer` and `log`, and what the parts demand of each other.
+
+import Control
+import Primitives
+
+extension Reader {
+  private static let topLevel = Keys(
+    ["node", "cluster", "balancer", "vips", "listeners", "pools", "log"], notYet: ["services", "api", "alerts"])
+
+  func read(_ root: YAMLValue, into configuration: inout Configuration) {
+    let file = Field(path: "", keyPosition: root.position, value: root)
+    guard
+      let fields = self.fields(file, Self.topLevel, shape: "the keys cluster, vips, listeners, pools at the top level")
+    else {
+      return
+    }
+    var references = References()
+    if let field = fields["node"], let text = name(field, "node") {
+      configuration.node = NodeName(text)
+      configuration.nodePosition = field.position
+    }
+    if let field = fields["cluster"] {
+      references.hasCluster = true
+      configuration.cluster = self.cluster(field, &references)
+    }
+    if let field = fields["balancer"] { configuration.balancer = balancer(field) }
+    if let field = fields["log"] { configuration.log = log(field) }
+    if let field = fields["pools"] { configuration.pools = pools(field, &references) }
+    if let field = fields["listeners"] {
+      configuration.listeners = listeners(
+        field, pools: configuration.pools, hasPools: fields["pools"] != nil, &references)
+    }
+    if let field = fields["vips"] {
+      if references.hasCluster {
+        configuration.vips = vips(field, configuration.cluster, references)
+      } else {
+        add(field.keyPosition, "vips need a cluster", "add cluster: with the members, or remove vips")
+      }
+    }
+    if !references.hasCluster, !references.hasListeners, problems.isEmpty {
+      add(file.position, "there is nothing to do: no cluster and no listeners", "add listeners and pools, or a cluster")
+    }
+    if let node = configuration.node, let position = configuration.nodePosition, references.hasCluster,
+      !references.members.isEmpty, references.members[node.text] == nil
+    {
+      add(position, "node: \"\(node)\" is not among the members", nearestMember(node.text, references))
+    }
+    for pool in references.pools where !references.usedPools.contains(pool) {
+      configuration.warnings.append("pool \"\(pool)\" is not used by any listener")
+    }
+  }
+
+  /// A remedy for a name that is no member.
+  func nearestMember(_ name: String, _ references: References) -> String {
+    if let nearest = Spelling.nearest(to: name, among: references.members.keys.sorted()) {
+      return "did you mean \"\(nearest)\"?"
+    }
+    return "members are \(references.members.keys.sorted().joined(separator: ", "))"
+  }
+
+  private func balancer(_ field: Field) -> Configuration.Balancer {
+    var balancer = Configuration.Balancer()
+    guard
+      let fields = self.fields(field, Keys(["threads", "drain_timeout"]), shape: "{threads: auto, drain_timeout: 10m}")
+    else {
+      return balancer
+    }
+    if let threads = fields["threads"], threads.word != "auto" { balancer.threads = integer(threads, 1...64) }
+    if let span = duration(fields["drain_timeout"], .zero ... .seconds(24 * 3600), example: "10m") {
+      balancer.drainTimeout = span
+    }
+    return balancer
+  }
+
+  private func log(_ field: Field) -> Configuration.Log {
+    var log = Configuration.Log()
+    guard
+      let fields = self.fields(
+        field, Keys(["level", "format"], notYet: ["access"]), shape: "{level: info, format: text}")
+    else {
+      return log
+    }
+    let levels: KeyValuePairs<String, Configuration.Log.Level> = [
+      "trace": .trace, "debug": .debug, "info": .info, "notice": .notice, "warning": .warning, "error": .error,
+      "critical": .critical,
+    ]
+    if let level = choice(fields["level"], levels) { log.level = level }
+    if let format = choice(fields["format"], ["text": Configuration.Log.Format.text, "json": .json]) {
+      log.format = format
+    }
+    return log
+  }
+}

@@ -1,0 +1,205 @@
+// `pools:` – the servers behind a listener, and how clients are spread over them.
+
+import Control
+import Primitives
+
+extension Reader {
+  static let maximumPools = 256
+  static let maximumServersPerPool = 1024
+  private static let poolKeys = Keys(
+    ["balance", "affinity", "servers", "check", "retry", "sticky_grace", "timeouts"],
+    notYet: ["passive", "slow_start", "queue", "when_all_down"])
+
+  func pools(_ field: Field, _ references: inout References) -> [PoolConfiguration] {
+    let shape = "app: {servers: {s1: 192.0.2.21:8080}}"
+    guard let entries = named(field, "pool", maximum: Self.maximumPools, shape: shape) else { return [] }
+    references.pools = entries.map(\.name)
+    let known = references
+    return entries.compactMap { pool($0.name, $0.field, known) }
+  }
+
+  private func pool(_ name: String, _ field: Field, _ references: References) -> PoolConfiguration? {
+    guard let fields = self.fields(field, Self.poolKeys, shape: "{servers: {s1: 192.0.2.21:8080}}") else { return nil }
+    let balance = fields["balance"].flatMap { self.balance($0) } ?? .roundRobin
+    let affinity = fields["affinity"].map { self.affinity($0) } ?? Affinity.none
+    let remedy = "NAME: ADDRESS:PORT, or {members: yes, port: 8080}"
+    let servers = required(fields, "servers", remedy) { self.servers($0, references) }
+    // Without a word about checks, a server that refuses connections is taken out.
+    let check = fields["check"].flatMap { self.check($0) } ?? HealthCheckConfiguration(kind: .tcp(send: [], expect: []))
+    var pool = PoolConfiguration(name: name, balance: balance, affinity: affinity, servers: servers ?? [], check: check)
+    if let retry = fields["retry"] { pool.retry = self.retry(retry) }
+    if let span = duration(fields["sticky_grace"], .zero ... .seconds(24 * 3600), example: "30s") {
+      pool.stickyGrace = span
+    }
+    if let timeouts = fields["timeouts"] { pool.timeouts = poolTimeouts(timeouts) }
+    return pool
+  }
+
+  private func balance(_ field: Field) -> BalanceAlgorithm? {
+    guard case .mapping = field.value.content else {
+      return choice(
+        field,
+        ["round_robin": .roundRobin, "least_connections": .leastConnections, "random_two": .randomTwo],
+        notYet: []
+      )
+    }
+    guard let fields = self.fields(field, Keys(["hash"]), shape: "hash: source"), let hash = fields["hash"] else {
+      return nil
+    }
+    let unsupported = ["header", "cookie", "uri"]
+    guard case .mapping = hash.value.content else {
+      return choice(hash, ["source": BalanceAlgorithm.hashSource], notYet: unsupported)
+    }
+    guard let keys = self.fields(hash, Keys(["source"], notYet: unsupported), shape: "source"),
+      let source = keys["source"]
+    else {
+      return nil
+    }
+    guard source.isEmpty || flag(source) == true else {
+      add(source.position, "\(hash.path) needs something to hash", "write hash: source")
+      return nil
+    }
+    return .hashSource
+  }
+
+  private func affinity(_ field: Field) -> Affinity {
+    guard case .mapping = field.value.content else {
+      let cookie = Affinity.cookie(name: "AFLOAT", maxAge: nil, secure: false, sameSite: nil)
+      return choice(field, ["none": Affinity.none, "source": .source, "cookie": cookie]) ?? .none
+    }
+    guard let fields = self.fields(field, Keys(["cookie"]), shape: "none, source or {cookie: {name: AFLOAT}}") else {
+      return .none
+    }
+    guard let cookie = fields["cookie"] else {
+      if hasNoPairs(field) { add(field.position, "\(field.path) is empty", "choose from none, source, cookie") }
+      return .none
+    }
+    let keys = Keys(["name", "max_age", "secure", "same_site"])
+    guard let options = self.fields(cookie, keys, shape: "{name: AFLOAT}") else { return .none }
+    var name = "AFLOAT"
+    if let field = options["name"], let text = self.text(field, "the name of a cookie", example: "AFLOAT") {
+      if HTTPWords.isToken(text), text.utf8.count <= 64 {
+        name = text
+      } else {
+        let remedy = "1 to 64 letters, digits and - _ . are fine"
+        add(field.position, "\(field.path): \"\(text.abbreviated)\" cannot name a cookie", remedy)
+      }
+    }
+    let maxAge = duration(options["max_age"], .seconds(1) ... .seconds(9999 * 3600), example: "24h")
+    let secure = flag(options["secure"]) ?? false
+    let sites: KeyValuePairs<String, String> = [
+      "strict": "Strict", "lax": "Lax", "none": "None", "Strict": "Strict", "Lax": "Lax", "None": "None",
+    ]
+    let sameSite = choice(options["same_site"], sites)
+    if sameSite == "None", !secure, let field = options["same_site"] {
+      add(field.position, "\(field.path): browsers refuse same_site: none without secure", "add secure: yes")
+    }
+    return .cookie(name: name, maxAge: maxAge, secure: secure, sameSite: sameSite)
+  }
+
+  private func hasNoPairs(_ field: Field) -> Bool {
+    if case .mapping(let pairs) = field.value.content { pairs.isEmpty } else { true }
+  }
+
+  private func retry(_ field: Field) -> PoolConfiguration.Retry {
+    var retry = PoolConfiguration.Retry()
+    let keys = Keys(["attempts", "budget"], notYet: ["on", "methods", "timeout", "status"])
+    guard let fields = self.fields(field, keys, shape: "{attempts: 1, budget: 20%}") else { return retry }
+    if let attempts = integer(fields["attempts"], 0...10) { retry.attempts = attempts }
+    if let budget = percent(fields["budget"]) { retry.budgetPercent = budget }
+    return retry
+  }
+
+  private func poolTimeouts(_ field: Field) -> PoolConfiguration.Timeouts {
+    var timeouts = PoolConfiguration.Timeouts()
+    guard let fields = self.fields(field, Keys(["connect", "response", "idle"]), shape: "{connect: 3s, response: 60s}")
+    else {
+      return timeouts
+    }
+    let range = TimeSpan.milliseconds(10) ... .seconds(24 * 3600)
+    if let span = duration(fields["connect"], range, example: "3s") { timeouts.connect = span }
+    if let span = duration(fields["response"], range, example: "60s") { timeouts.response = span }
+    if let span = duration(fields["idle"], range, example: "60s") { timeouts.idle = span }
+    return timeouts
+  }
+
+  // MARK: Servers
+
+  /// {members: yes, port}, or NAME: ADDRESS:PORT, or NAME: {address, weight, max_connections}.
+  private func servers(_ field: Field, _ references: References) -> [ServerConfiguration]? {
+    let shape = "s1: 192.0.2.21:8080, one line for each server, or {members: yes, port: 8080}"
+    guard case .mapping(let pairs) = field.value.content else {
+      add(field.position, "\(field.path) must be a map of names, not \(field.value.kind)", shape)
+      return nil
+    }
+    func isScalar(_ key: String) -> Bool {
+      guard let pair = pairs.first(where: { $0.key == key }) else { return false }
+      if case .scalar(let text, _) = pair.value.content { return !text.contains(":") }
+      return false
+    }
+    if isScalar("members") { return memberServers(field, references) }
+    if isScalar("dns") {
+      let pair = pairs.first { $0.key == "dns" }
+      add(pair?.keyPosition ?? field.position, "\"dns\" is not supported yet", "write the servers out")
+      return nil
+    }
+    guard let entries = named(field, "server", maximum: Self.maximumServersPerPool, shape: shape) else { return nil }
+    guard !entries.isEmpty else {
+      if pairs.isEmpty { add(field.position, "\(field.path) is empty", shape) }
+      return nil
+    }
+    var owners: [Endpoint: String] = [:]
+    return entries.compactMap { (name, entry) -> ServerConfiguration? in
+      guard var server = self.server(name, entry) else { return nil }
+      if let owner = owners[server.endpoint] {
+        add(entry.position, "\(entry.path): \(server.endpoint) is the address of server \"\(owner)\" too", "keep one")
+      }
+      owners[server.endpoint] = name
+      // A server on a member's address leaves every pool when that member is drained.
+      server.member = references.members.first { $0.value == server.endpoint.address }.flatMap { NodeName($0.key) }
+      return server
+    }
+  }
+
+  private func memberServers(_ field: Field, _ references: References) -> [ServerConfiguration]? {
+    guard let fields = self.fields(field, Keys(["members", "port"]), shape: "{members: yes, port: 8080}") else {
+      return nil
+    }
+    let port = required(fields, "port", "the port of the application on every member") { integer($0, 1...65_535) }
+    guard let members = fields["members"], let isOn = flag(members) else { return nil }
+    guard isOn else {
+      add(members.position, "\(field.path): members: no leaves no server", "write members: yes, or NAME: ADDRESS:PORT")
+      return nil
+    }
+    guard references.hasCluster else {
+      add(
+        members.keyPosition, "\(field.path): there are no members without a cluster",
+        "write NAME: ADDRESS:PORT for each server")
+      return nil
+    }
+    guard let port else { return nil }
+    return references.members.keys.sorted().compactMap { text in
+      guard !references.witnesses.contains(text), let name = NodeName(text),
+        let address = references.members[text] ?? nil
+      else {
+        return nil
+      }
+      return ServerConfiguration(name: text, endpoint: Endpoint(address: address, port: UInt16(port)), member: name)
+    }
+  }
+
+  private func server(_ name: String, _ field: Field) -> ServerConfiguration? {
+    let example = "192.0.2.21:8080"
+    guard case .mapping = field.value.content else {
+      return endpoint(field, wildcard: false, example: example).map { ServerConfiguration(name: name, endpoint: $0) }
+    }
+    let keys = Keys(["address", "weight", "max_connections"], notYet: ["backup", "host", "proxy_protocol", "tls"])
+    guard let fields = self.fields(field, keys, shape: "{address: 192.0.2.21:8080, weight: 100}") else { return nil }
+    let address = required(fields, "address", "for instance \(example)") {
+      endpoint($0, wildcard: false, example: example)
+    }
+    let weight = integer(fields["weight"], 0...1000) ?? 100
+    let maximum = integer(fields["max_connections"], 1...1_000_000)
+    return address.map { ServerConfiguration(name: name, endpoint: $0, weight: weight, maximumConnections: maximum) }
+  }
+}

@@ -1,0 +1,169 @@
+// `vips:` – the addresses that float, and who should hold them when.
+
+import Control
+import Primitives
+
+extension Reader {
+  static let maximumVIPs = 256
+  static let maximumAddressesPerVIP = 16
+  private static let vipKeys = Keys(
+    ["addresses", "interface", "prefer", "failback", "requires", "announce"],
+    notYet: ["quorum", "lease", "fence", "on_change", "protocol", "vrid", "priority"])
+
+  func vips(_ field: Field, _ cluster: Configuration.Cluster?, _ references: References) -> [VIPConfiguration] {
+    let shape = "web: {addresses: [192.0.2.100/24]}"
+    guard let entries = named(field, "VIP", maximum: Self.maximumVIPs, shape: shape) else { return [] }
+    var owners: [IPAddress: String] = [:]
+    return entries.compactMap { (name, entry) -> VIPConfiguration? in
+      guard let fields = self.fields(entry, Self.vipKeys, shape: "{addresses: [192.0.2.100/24]}") else { return nil }
+      let addresses = required(fields, "addresses", "for instance [192.0.2.100/24]") {
+        vipAddresses($0, name, &owners, references)
+      }
+      let interface = fields["interface"].flatMap { self.interface($0) }
+      let prefer = fields["prefer"].flatMap { self.prefer($0, references) }
+      let failback = self.failback(fields["failback"])
+      let requires = self.requires(fields["requires"], references)
+      let announce = duration(fields["announce"], .seconds(1) ... .seconds(3600), example: "60s") ?? .seconds(60)
+      guard let addresses, let cluster else { return nil }
+      return VIPConfiguration(
+        name: name, addresses: addresses, interface: interface ?? cluster.interface, prefer: prefer, failback: failback,
+        requiresBalancer: requires.balancer, requiresBalancerStrictly: requires.strictly, announce: announce)
+    }
+  }
+
+  private func vipAddresses(
+    _ field: Field, _ name: String, _ owners: inout [IPAddress: String], _ references: References
+  ) -> [AddressPrefix]? {
+    guard let items = list(field, item: "192.0.2.100/24") else { return nil }
+    guard (1...Self.maximumAddressesPerVIP).contains(items.count) else {
+      add(field.position, "\(field.path) has \(items.count) addresses", "from 1 to \(Self.maximumAddressesPerVIP)")
+      return nil
+    }
+    var prefixes: [AddressPrefix] = []
+    for item in items {
+      guard let prefix = vipAddress(item) else { continue }
+      let address = prefix.address
+      if let owner = owners[address] {
+        let place = owner == name ? "there twice" : "an address of VIP \"\(owner)\" too"
+        add(item.position, "\(item.path): \(address) is \(place)", "an address belongs to one VIP")
+      }
+      owners[address] = name
+      if let member = references.members.filter({ $0.value == address }).keys.min() {
+        add(
+          item.position, "\(item.path): \(address) is the address of member \(member)",
+          "a VIP needs an address of its own")
+      }
+      prefixes.append(prefix)
+    }
+    return prefixes.count == items.count ? prefixes : nil
+  }
+
+  private func vipAddress(_ field: Field) -> AddressPrefix? {
+    guard let text = field.text, let prefix = AddressPrefix(text) else {
+      let bare = field.text.flatMap { IPAddress($0) }
+      if let bare, bare.family == .v4 {
+        add(field.position, "\(field.path): \(bare) has no prefix length", "for instance \(bare)/24")
+      } else {
+        wrongType(field, "an address with its prefix length", example: "192.0.2.100/24")
+      }
+      return nil
+    }
+    guard let value = prefix.address.v4Value else {
+      add(field.position, "\(field.path): IPv6 is not supported yet", "for instance 192.0.2.100/24")
+      return nil
+    }
+    let hostMask: UInt32 = prefix.length == 0 ? .max : prefix.length >= 32 ? 0 : (1 << UInt32(32 - prefix.length)) - 1
+    let isNetwork = prefix.length < 31 && value & hostMask == 0
+    let isBroadcast = prefix.length < 31 && value & hostMask == hostMask
+    guard !prefix.address.isUnspecified, !prefix.address.isMulticast, !isNetwork, !isBroadcast, prefix.length > 0 else {
+      let what =
+        isNetwork && value != 0
+        ? "the address of the network itself" : isBroadcast ? "a broadcast address" : "not an address for a VIP"
+      add(field.position, "\(field.path): \(prefix) is \(what)", "write a host's address, for instance 192.0.2.100/24")
+      return nil
+    }
+    return prefix
+  }
+
+  private func prefer(_ field: Field, _ references: References) -> [NodeName]? {
+    if field.text == "spread" { return nil }
+    guard case .sequence = field.value.content, let items = list(field, item: "n1, n2") else {
+      add(
+        field.position, "\(field.path) must be spread or a list of members, not \(field.value.kind)",
+        "for instance [n1, n2]")
+      return nil
+    }
+    var nodes: [NodeName] = []
+    for item in items {
+      guard let text = self.name(item, "member"), let node = NodeName(text) else { continue }
+      if references.members[text] == nil {
+        if !references.members.isEmpty {
+          add(item.position, "\(field.path): \"\(text)\" is not a member", nearestMember(text, references))
+        }
+      } else if references.witnesses.contains(text) {
+        add(
+          item.position, "\(field.path): \(text) is a witness, which never holds a VIP",
+          "remove it here, or change its role")
+      } else if nodes.contains(node) {
+        add(item.position, "\(field.path): \(text) is there twice", "keep one")
+      }
+      nodes.append(node)
+    }
+    if items.isEmpty { add(field.position, "\(field.path) is empty", "name members, or write spread") }
+    return nodes
+  }
+
+  private func failback(_ field: Field?) -> Failback {
+    guard let field else { return .never }
+    switch field.text {
+    case "never": return .never
+    case "at_once": return .atOnce
+    case let text?:
+      if let span = Quantities.duration(text), span <= .seconds(7 * 24 * 3600) {
+        return span == .zero ? .atOnce : .after(span)
+      }
+    default: break
+    }
+    add(
+      field.position, "\(field.path) cannot be \(field.value.kind)", "choose never, at_once, or a duration such as 5m")
+    return .never
+  }
+
+  private func requires(_ field: Field?, _ references: References) -> (balancer: Bool, strictly: Bool) {
+    guard let field else { return (references.hasListeners, false) }
+    guard let items = list(field, item: "balancer") else { return (false, false) }
+    var result = (balancer: false, strictly: false)
+    let unsupported = ["pool", "interface", "script", "process", "file"]
+    for item in items {
+      switch item.value.content {
+      case .scalar(let text, _):
+        if text == "balancer" {
+          result.balancer = true
+        } else if unsupported.contains(text) {
+          add(item.position, "\"\(text)\" is not supported yet", "remove it; balancer is")
+        } else {
+          let nearest = Spelling.nearest(to: text, among: ["balancer"] + unsupported)
+          add(
+            item.position, "\(item.path) cannot be \"\(text.abbreviated)\"",
+            nearest.map { "did you mean \"\($0)\"?" } ?? "for instance [balancer]")
+        }
+      default:
+        let keys = Keys(
+          ["balancer", "strict"], notYet: unsupported + ["at_least", "every", "timeout", "rise", "fall"])
+        guard let fields = self.fields(item, keys, shape: "{balancer: yes, strict: yes}") else { continue }
+        let strict = flag(fields["strict"]) ?? false
+        guard let balancer = fields["balancer"] else { continue }
+        if balancer.isEmpty || flag(balancer) == true {
+          result.balancer = true
+          result.strictly = strict
+        }
+      }
+    }
+    if result.balancer, !references.hasListeners {
+      add(
+        field.position, "\(field.path): the balancer has nothing to do without listeners", "remove it, or add listeners"
+      )
+    }
+    return result
+  }
+}

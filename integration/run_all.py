@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+"""Builds, runs every test and ends with one plain line: `N passed, N failed`.
+
+    run_all.py [unit|simulation|fuzz|integration …] [--seeds N] [--seconds N] [-k EXPRESSION]
+
+Without a name all stages run, one after another. Each stage's counts are read from what it reports itself; a stage
+that does not report (because it did not build, crashed or took too long) counts as one failure, so that nothing can
+fail unseen. The exit status is 0 only if something passed and nothing failed.
+"""
+
+import argparse
+import glob
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+RESULTS = os.path.join(ROOT, ".build", "results")
+SWIFT = os.environ.get("SWIFT", "swift")
+PYTHON = "/usr/bin/python3"
+ROOM_OF = {"simulation": "Sources/Simulator/Faults.swift", "fuzz": "fuzz/run", "integration": "integration/conftest.py"}
+
+
+class Tally:
+    """What has passed and failed so far."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+
+    def add(self, stage, passed, failed, began, note=""):
+        self.passed += passed
+        self.failed += failed
+        took = time.monotonic() - began
+        print(f"{'ok  ' if failed == 0 else 'FAIL'} {stage}: {passed} passed, {failed} failed ({took:.0f} s){note}", flush=True)
+
+
+def run(name, command, limit, quiet=False, environment=None):
+    """Runs a command with its output in RESULTS/NAME.log, shown too unless `quiet`. Returns (exit status, output)."""
+    path = os.path.join(RESULTS, f"{name}.log")
+    print(f"---- {name}: {' '.join(command)}", flush=True)
+    deadline = time.monotonic() + limit
+    with open(path, "wb") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        shown = 0
+        while True:
+            status = process.poll()
+            if not quiet:
+                with open(path, "rb") as reader:
+                    reader.seek(shown)
+                    fresh = reader.read()
+                shown += len(fresh)
+                sys.stdout.write(fresh.decode(errors="replace"))
+                sys.stdout.flush()
+            if status is not None:
+                break
+            if time.monotonic() > deadline:
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                status = 124
+                print(f"---- {name}: took longer than {limit} s, ended", flush=True)
+                break
+            time.sleep(0.2)
+    with open(path, encoding="utf-8", errors="replace") as reader:
+        output = reader.read()
+    if quiet and status != 0:
+        print("\n".join(output.splitlines()[-120:]), flush=True)
+    return status, output
+
+
+def counts_of(reports):
+    """(passed, failed, skipped) over the test cases of JUnit files."""
+    passed = failed = skipped = 0
+    for path in reports:
+        for case in ElementTree.parse(path).getroot().iter("testcase"):
+            kinds = {child.tag for child in case}
+            if kinds & {"failure", "error"}:
+                failed += 1
+            elif "skipped" in kinds:
+                skipped += 1
+            else:
+                passed += 1
+    return passed, failed, skipped
+
+
+def settle(tally, stage, status, reports, began):
+    """Adds a stage that writes JUnit files; a bad exit without a counted failure is a failure of its own."""
+    reports = [path for path in reports if os.path.exists(path)]
+    passed, failed, skipped = counts_of(reports) if reports else (0, 0, 0)
+    if not reports or (status != 0 and failed == 0) or passed + failed == 0:
+        failed += 1
+    tally.add(stage, passed, failed, began, f", {skipped} skipped" if skipped else "")
+
+
+def unit(tally, _options):
+    began = time.monotonic()
+    status, _ = run("debug-build", [SWIFT, "build", "--build-tests"], 2400, quiet=True)
+    if status != 0:
+        tally.add("unit", 0, 1, began, ": the debug build failed")
+        return
+    pattern = os.path.join(RESULTS, "unit*.xml")
+    for path in glob.glob(pattern):
+        os.unlink(path)
+    command = [SWIFT, "test", "--skip-build", "--disable-xctest", "--xunit-output", os.path.join(RESULTS, "unit.xml")]
+    status, output = run("unit", command, 900, quiet=True)
+    if status != 0:
+        print("\n".join(line for line in output.splitlines() if "✘" in line or "recorded an issue" in line))
+    settle(tally, "unit", status, glob.glob(pattern), began)
+
+
+def release_build(tally):
+    """The release build, once. Returns whether it is there."""
+    began = time.monotonic()
+    command = [SWIFT, "build", "-c", "release", "--static-swift-stdlib"]
+    status, _ = run("release-build", command, 2400, quiet=True)
+    if status != 0:
+        tally.add("release build", 0, 1, began)
+    else:
+        print(f"ok   release build ({time.monotonic() - began:.0f} s)", flush=True)
+    return status == 0
+
+
+def simulation(tally, options):
+    began = time.monotonic()
+    command = [os.path.join(ROOT, ".build", "release", "afloat-sim"), "--seeds", str(options.seeds or 200)]
+    status, output = run("simulation", command, 3600 if options.seeds else 300)
+    found = re.findall(r"^(\d+) (?:histories|seeds)[^\n]*?\b(\d+) failed", output, re.MULTILINE)
+    total, failed = (int(found[-1][0]), int(found[-1][1])) if found else (0, 0)
+    if not found or (status != 0 and failed == 0) or total == 0:
+        failed = max(1, failed)
+    tally.add("simulation", max(0, total - failed), failed, began)
+
+
+def fuzz(tally, options):
+    began = time.monotonic()
+    targets = subprocess.run([os.path.join(ROOT, "fuzz", "run"), "--list"], capture_output=True, text=True).stdout.split()
+    passed = failed = 0
+    for target in targets:
+        command = [os.path.join(ROOT, "fuzz", "run"), target, str(options.seconds or 10)]
+        status, _ = run(f"fuzz-{target}", command, 1800, quiet=True)
+        passed, failed = (passed + 1, failed) if status == 0 else (passed, failed + 1)
+    tally.add("fuzz", passed, failed if targets else 1, began)
+
+
+def integration(tally, options):
+    began = time.monotonic()
+    report = os.path.join(RESULTS, "integration.xml")
+    if os.path.exists(report):
+        os.unlink(report)
+    command = [PYTHON, "-m", "pytest", "integration", f"--junitxml={report}", "-q", "--tb=short", "-p", "no:cacheprovider"]
+    status, _ = run("integration", command + (["-k", options.k] if options.k else []), 2400)
+    settle(tally, "integration", status, [report], began)
+
+
+def main():
+    stages = {"unit": unit, "simulation": simulation, "fuzz": fuzz, "integration": integration}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", nargs="*", choices=[[], *stages], default=[])
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--seconds", type=int)
+    parser.add_argument("-k")
+    options = parser.parse_args()
+    wanted = options.stage or list(stages)
+    os.makedirs(RESULTS, exist_ok=True)
+    there = [name for name in stages if os.path.exists(os.path.join(ROOT, ROOM_OF.get(name, ".")))]
+    tally = Tally()
+    built = False
+    for name in stages:
+        if name not in wanted or name not in there:
+            continue
+        if name in ("simulation", "integration") and not built:
+            built = release_build(tally)
+            if not built:
+                break
+        stages[name](tally, options)
+    print(f"{tally.passed} passed, {tally.failed} failed", flush=True)
+    return 0 if tally.failed == 0 and tally.passed > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
