@@ -127,7 +127,8 @@ struct Snapshot: @unchecked Sendable {
           name: $0.name, weight: min(max($0.weight, 0), 1_000), maximumConnections: max(0, $0.maximumConnections ?? 0))
       }, algorithm: algorithm, usesHash: hashes, cookieKeys: cookieName == nil ? [] : keys)
     return PoolRecord(
-      plan: plan, stickyGrace: pool.stickyGrace, firstServer: Int32(firstServer), serverCount: Int32(pool.servers.count),
+      plan: plan, stickyGrace: pool.stickyGrace, firstServer: Int32(firstServer),
+      serverCount: Int32(pool.servers.count),
       hashesSource: hashes, cookieName: cookieName,
       connect: ticks(pool.timeouts.connect), response: ticks(pool.timeouts.response), idle: ticks(pool.timeouts.idle),
       retryAttempts: min(max(pool.retry.attempts, 0), TriedServers.capacity - 1),

@@ -88,14 +88,14 @@ struct Worker: ~Copyable {
   /// Set once `stop` has come.
   var stopDeadline: Instant?
 
-  init(_ seed: WorkerSeed) throws(SystemError) {
+  init(_ seed: WorkerSeed, poller: consuming Poller) {
     index = seed.index
     snapshot = seed.snapshot
     shared = seed.shared
     counters = seed.counters
     mailbox = seed.mailbox
     reports = seed.reports
-    poller = try Poller(capacity: 512)
+    self.poller = poller
     listening = .allocate(capacity: seed.sockets.count)
     _ = listening.initialize(from: seed.sockets.map { ListeningPlace(raw: $0.raw, listener: $0.listener) })
     start = Clock.monotonic
@@ -129,6 +129,10 @@ struct Worker: ~Copyable {
       (retryCredit + place).initialize(to: Worker.initialRetryCredit)
     }
     deferred.reserveCapacity(64)
+  }
+
+  /// Begins to accept.
+  mutating func open() throws(SystemError) {
     try poller.add(mailbox.wakeUp.descriptor.raw, .read, token: EventToken(.wakeUp, index: 0).rawValue)
     for place in 0..<listening.count {
       StreamSocket.sendWithoutDelay(listening[place].raw)

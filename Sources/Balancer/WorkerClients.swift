@@ -225,8 +225,7 @@ extension Worker {
     let listener = client.pointee.listener
     shared.listenerConnections[Int(listener)].wrappingSubtract(1, ordering: .relaxed)
     if client.pointee.isCountedBySource { shared.sources.release(client.pointee.address, listener: listener) }
-    if client.pointee.isLeaving { handover.leavingCount &-= 1 }
-    if client.pointee.wasThereBefore { handover.earlierCount &-= 1 }
+    if client.pointee.isLeaving { stopWaitingForLeaving(client) }
     clients.give(index)
   }
 

@@ -57,6 +57,14 @@ extension Worker {
     }
   }
 
+  /// It became a tunnel, is closed, or its address stays.
+  mutating func stopWaitingForLeaving(_ client: Client) {
+    if client.pointee.isLeaving { handover.leavingCount -= 1 }
+    if client.pointee.wasThereBefore { handover.earlierCount -= 1 }
+    client.pointee.isLeaving = false
+    client.pointee.wasThereBefore = false
+  }
+
   mutating func advanceHandover() {
     if now >= handover.nextLook {
       handover.nextLook = now + Self.lookInterval
@@ -86,7 +94,7 @@ extension Worker {
       let client = clients[index]
       guard client.pointee.isOpen, client.pointee.isLeaving, client.pointee.phase == .head,
         client.pointee.stream.output.isEmpty, !client.pointee.headHasBegun,
-        tick &- client.pointee.idleSince >= longIdle
+        tick &- client.pointee.idleSince >= longIdle, !StreamSocket.hasInput(client.pointee.stream.descriptor)
       else { continue }
       closeClient(index, client, abortively: false)
     }
@@ -117,12 +125,7 @@ extension Worker {
     for index in 0..<Int32(clients.highWater) where clients[index].pointee.isOpen {
       let client = clients[index]
       guard client.pointee.isLeaving else { continue }
-      client.pointee.isLeaving = false
-      handover.leavingCount -= 1
-      if client.pointee.wasThereBefore {
-        client.pointee.wasThereBefore = false
-        handover.earlierCount -= 1
-      }
+      stopWaitingForLeaving(client)
       if !handover.addresses.isEmpty { noteLeaving(client) }
     }
     filter()

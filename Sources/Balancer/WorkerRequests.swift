@@ -289,7 +289,9 @@ extension Worker {
       return true
     }
     let upstream = upstreams[server]
-    if upstream.pointee.phase == .connecting || Int(client.pointee.exchange.requestSentCount) < client.pointee.exchange.request.count {
+    if upstream.pointee.phase == .connecting
+      || Int(client.pointee.exchange.requestSentCount) < client.pointee.exchange.request.count
+    {
       buffers.append(bytes, count, to: &client.pointee.exchange.request)
       return true
     }

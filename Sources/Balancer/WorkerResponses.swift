@@ -173,6 +173,7 @@ extension Worker {
     if head.status == 101 {
       buffers.give(&client.pointee.exchange.request)
       client.pointee.exchange.requestSentCount = 0
+      stopWaitingForLeaving(client)
       client.pointee.phase = .tunnel
       upstream.pointee.phase = .tunnel
       client.pointee.stream.mayRead = true
