@@ -30,7 +30,7 @@ package enum ElectorProgram {
     }
     let control = ControlSocket(owning: FileDescriptor(owning: 3))
     let file = FileDescriptor(owning: 4)
-    var warnings = Privileges.raiseLimits(realTimePriority: UInt64(heartbeatPriority))
+    var warnings = Privileges.claimRealTime(priority: heartbeatPriority)
     let dropped: String?
     do throws(SystemError) {
       dropped = try Privileges.drop(to: arguments[2], keeping: [.netAdmin, .netRaw])
@@ -81,8 +81,6 @@ package enum ElectorProgram {
       names: NameTable(of: node, configuration: configuration), interfaces: interfaces,
       otherAddresses: present.filter { address in !leftovers.contains(address) && !address.isOurs })
     var loop = try HeartbeatLoop(node: node, shared: shared, page: page)
-    if let refusal = Privileges.lockMemory() { reporter.addStartWarning(refusal) }
-    if let refusal = Privileges.becomeRealTime(priority: heartbeatPriority) { reporter.addStartWarning(refusal) }
     try reporter.stopWaiting()
     reporter.report(.ready(bootHigh: boot.high, bootLow: boot.low))
     if !leftovers.isEmpty {
@@ -91,7 +89,7 @@ package enum ElectorProgram {
     }
     let ended = try Latch()
     try Threads.start("hands") {
-      _ = Privileges.becomeRealTime(priority: handsPriority)
+      Privileges.lowerRealTime(to: handsPriority)
       hands.run()
       ended.open()
     }

@@ -33,6 +33,8 @@ final class Hands: @unchecked Sendable {
   var gains: [(event: NodeEvent, at: Instant)?] = .init(repeating: nil, count: VIPIndex.limit)
   /// Why the system last refused an address.
   var addressFaults: [String?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// Late wake-ups since they were last told of.
+  var stalls: (count: Int, worst: TimeSpan, toldAt: Instant) = (0, .zero, Instant(nanoseconds: 0))
   private var backlog: [NodeOrder] = []
   private var agentIsThere = true
   private var hasCarrier: Bool
@@ -66,7 +68,7 @@ final class Hands: @unchecked Sendable {
       var readsAgent = false
       var readsNetwork = false
       for index in 0..<count {
-        switch Token(rawValue: poller.token(of: index)) {
+        switch Token(rawValue: poller.token(index)) {
         case .orders: shared.handsWakeUp.clear()
         case .agent: readsAgent = true
         case .network: readsNetwork = true

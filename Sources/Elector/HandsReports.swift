@@ -85,12 +85,23 @@ extension Hands {
         .memberDead, subject: names.member(member),
         cause: event.cause == .none ? "fell silent" : event.cause.words(names.member), at: at,
         steps: event.elapsed > .zero ? ["detect": event.elapsed.nanoseconds] : [:])
-    case .woke:
-      let milliseconds = event.elapsed.nanoseconds / 1_000_000
-      tell(
-        .warning, subject: plan.configuration.node.text, cause: "this node woke \(milliseconds) ms late", at: at,
-        steps: ["stall": event.elapsed.nanoseconds])
+    case .woke: woke(by: event.elapsed, at: at)
     }
+  }
+
+  /// On a busy host late wake-ups come in swarms: at most one event a second, with how many it stands for.
+  private func woke(by lateness: TimeSpan, at: Instant) {
+    stalls.count += 1
+    stalls.worst = max(stalls.worst, lateness)
+    guard at - stalls.toldAt >= .seconds(1) else { return }
+    let milliseconds = Double(stalls.worst.nanoseconds / 10_000) / 100
+    let cause =
+      stalls.count == 1
+      ? "this node woke \(milliseconds) ms late"
+      : "this node woke late \(stalls.count) times, at the worst \(milliseconds) ms"
+    tell(
+      .warning, subject: plan.configuration.node.text, cause: cause, at: at, steps: ["stall": stalls.worst.nanoseconds])
+    stalls = (0, .zero, at)
   }
 
   /// Reports a gain that is waiting for its announcement.

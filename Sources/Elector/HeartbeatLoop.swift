@@ -86,16 +86,17 @@ struct HeartbeatLoop: ~Copyable {
       }
       for index in 0..<poller.wait(timeout: nil) {
         // The timer is cleared by arming it again, and the socket by draining it.
-        if poller.token(of: index) == Token.orders.rawValue { shared.nodeWakeUp.clear() }
+        if poller.token(index) == Token.orders.rawValue { shared.nodeWakeUp.clear() }
       }
     }
   }
 
-  /// One pass: datagrams, orders, time, and what follows from them.
+  /// One pass: datagrams, orders, time, and what follows from them. One reading of the clock serves it all, so that the
+  /// node sees one wake-up, however much had gathered.
   private mutating func wakeUp() {
-    drainSocket()
-    while let order = shared.toNode.pop() { take(order) }
     let now = Clock.monotonic
+    drainSocket(now: now, unixNow: Clock.unixNanoseconds)
+    while let order = shared.toNode.pop() { take(order, now: now) }
     node.advance(now: now, effects: &effects)
     carryOut(now: now)
     if owesReleases { payReleases() }
@@ -110,30 +111,24 @@ struct HeartbeatLoop: ~Copyable {
   }
 
   /// Everything that has arrived is known before any timer is judged.
-  private mutating func drainSocket() {
+  private mutating func drainSocket(now: Instant, unixNow: Int64) {
     for _ in 0..<Self.maximumBatches {
-      let asked = Clock.monotonic
       let count = batch.receive(from: shared.socket)
-      if count > 0 {
-        let now = Clock.monotonic
-        let unixNow = Clock.unixNanoseconds
-        for index in 0..<count {
-          let datagram = batch[index]
-          let receivedAt = times.instant(stamp: datagram.stampUnixNanoseconds, unixNow: unixNow, now: now)
-          node.receive(datagram.bytes, from: datagram.source, receivedAt: receivedAt, now: now, effects: &effects)
-          if !effects.isEmpty { carryOut(now: now) }
-        }
+      for index in 0..<count {
+        let datagram = batch[index]
+        let receivedAt = times.instant(stamp: datagram.stampUnixNanoseconds, unixNow: unixNow, now: now)
+        node.receive(datagram.bytes, from: datagram.source, receivedAt: receivedAt, now: now, effects: &effects)
+        if !effects.isEmpty { carryOut(now: now) }
       }
       if count < DatagramBatch.capacity {
-        times.drained(at: asked)
+        times.drained(at: now)
         return
       }
     }
     counters.floods &+= 1
   }
 
-  private mutating func take(_ order: NodeOrder) {
-    let now = Clock.monotonic
+  private mutating func take(_ order: NodeOrder, now: Instant) {
     switch order {
     case .command(let command): node.handle(command, now: now, effects: &effects)
     case .reconfigure(let plan):

@@ -66,14 +66,6 @@ package struct Poller: ~Copyable {
   }
 }
 
-extension Poller {
-  /// The token of one of the events that `wait` returned.
-  package borrowing func token(of index: Int) -> UInt64 {
-    precondition((0..<capacity).contains(index))
-    return events[index].data.u64
-  }
-}
-
 /// A timer that a poller can wait for, exact to the nanosecond that the kernel gives (CLOCK_MONOTONIC).
 package struct Timer: ~Copyable, Sendable {
   package let descriptor: FileDescriptor
