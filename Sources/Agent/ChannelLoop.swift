@@ -63,7 +63,7 @@ final class ChannelLoop {
       let ready = connections.values.contains { $0.hasMore } ? .zero : max(.zero, next - now)
       let count = poller.wait(timeout: ready)
       let woken = Clock.monotonic
-      for index in 0..<count { handle(poller.token(ofEvent: index), woken) }
+      for index in 0..<count { handle(poller.token(index), woken) }
       for connection in connections.values where connection.hasMore { advance(connection, woken) }
     }
   }

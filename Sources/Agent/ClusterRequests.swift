@@ -92,6 +92,7 @@ package actor ClusterRequests: OperatorRequests, Service {
     link = try ClusterLink(settings, hello: hello) { continuation.yield($0) }
     Self.endDrainUntilReboot(plan.node, store, controls)
     let intents = store.intents
+    drainsSeen = intents.drains
     controls.setDraining(intents.drain(of: plan.node) != nil)
     controls.setOrders(
       DrainOrders.orders(intents, pools: plan.balancer?.pools ?? [], unixNow: Clock.unixNanoseconds))
@@ -169,7 +170,7 @@ package actor ClusterRequests: OperatorRequests, Service {
     }
   }
 
-  private func noteDrained(_ intents: Intents) {
+  func noteDrained(_ intents: Intents) {
     let progress = progress()
     for node in intents.drains.keys.sorted() where !drained.contains(node) && progress.blockers(of: node).isEmpty {
       drained.insert(node)

@@ -32,6 +32,7 @@ extension ClusterRequests {
       guard report.node == peer else { return }
       reports[peer] = .init(report: report, at: Clock.monotonic)
       push(to: peer, ifOtherThan: report.intentsDigest)
+      noteDrained(store.intents)
     case .command(let id, .record(let part)):
       let answer = await admit(part, from: peer)
       link.send(.answer(id: id, answer), to: peer)

@@ -81,8 +81,3 @@ package struct PeerConnection: ~Copyable {
 
   package consuming func takeDescriptor() -> FileDescriptor { descriptor }
 }
-
-extension Poller {
-  /// The token of one event of the last batch.
-  package borrowing func token(ofEvent index: Int) -> UInt64 { events[index].data.u64 }
-}
