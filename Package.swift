@@ -105,7 +105,7 @@ let package = Package(
     tests("ControlTests", ["Control", "Primitives"]),
     tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives"]),
     tests("BalancerTests", ["Balancer", "Control", "Primitives", "Kernel"]),
-    tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives"]),
+    tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
     tests("TidyTests", []),
   ]
 )
