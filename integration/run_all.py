@@ -140,13 +140,17 @@ def simulation(tally, options):
 
 def fuzz(tally, options):
     began = time.monotonic()
-    targets = subprocess.run([os.path.join(ROOT, "fuzz", "run"), "--list"], capture_output=True, text=True).stdout.split()
-    passed = failed = 0
+    script = os.path.join(ROOT, "fuzz", "run")
+    with open(script, encoding="utf-8") as file:
+        targets = re.findall(r"^  (\w+)\) source=", file.read(), re.MULTILINE)
+    passed = failed = executed = 0
     for target in targets:
-        command = [os.path.join(ROOT, "fuzz", "run"), target, str(options.seconds or 10)]
-        status, _ = run(f"fuzz-{target}", command, 1800, quiet=True)
-        passed, failed = (passed + 1, failed) if status == 0 else (passed, failed + 1)
-    tally.add("fuzz", passed, failed if targets else 1, began)
+        status, output = run(f"fuzz-{target}", [script, target, str(options.seconds or 10)], 1800, quiet=True)
+        found = re.search(r"number_of_executed_units: (\d+)", output)
+        inputs = int(found.group(1)) if found else 0
+        executed += inputs
+        passed, failed = (passed + 1, failed) if status == 0 and inputs > 0 else (passed, failed + 1)
+    tally.add("fuzz", passed, failed if targets else 1, began, f", {executed:,} inputs")
 
 
 def integration(tally, options):
