@@ -106,6 +106,7 @@ let package = Package(
     tests("ElectorTests", ["Elector", "Control", "Primitives"]),
     tests("BalancerTests", ["Balancer", "Control", "Primitives", "Kernel"]),
     tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives"]),
+    tests("CommandsTests", ["Commands", "Control", "Primitives"]),
     tests("TidyTests", []),
   ]
 )
