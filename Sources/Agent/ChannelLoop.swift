@@ -1,7 +1,6 @@
 // The channel's thread: one epoll instance, all peers. It accepts, dials, keeps time limits and passes messages on; the
 // bytes of one connection are `ChannelConnection`'s business.
 
-internal import CLinux
 internal import Kernel
 internal import Primitives
 
@@ -64,7 +63,7 @@ final class ChannelLoop {
       let ready = connections.values.contains { $0.hasMore } ? .zero : max(.zero, next - now)
       let count = poller.wait(timeout: ready)
       let woken = Clock.monotonic
-      for index in 0..<count { handle(poller.events[index].data.u64, woken) }
+      for index in 0..<count { handle(poller.token(index), woken) }
       for connection in connections.values where connection.hasMore { advance(connection, woken) }
     }
   }

@@ -73,14 +73,15 @@ package struct NodeReport: Codable, Equatable, Sendable {
   package var intentsDigest: UInt64
   /// Nodes whose drain this node has acted upon.
   package var draining: [NodeName]
-  package var vipsHeld: [String]
+  /// Nil while the elector does not report.
+  package var vipsHeld: [String]?
   /// Nil while the balancer does not serve.
   package var servers: [Server]?
   /// Clients of the own balancer that came by a VIP's address and are still served.
   package var clientConnections: Int
 
   package init(
-    node: NodeName, intentsDigest: UInt64, draining: [NodeName] = [], vipsHeld: [String] = [], servers: [Server]? = nil,
+    node: NodeName, intentsDigest: UInt64, draining: [NodeName] = [], vipsHeld: [String]? = nil, servers: [Server]? = nil,
     clientConnections: Int = 0
   ) {
     self.node = node

@@ -82,19 +82,33 @@ package enum AgentProgram {
     for warning in configuration.warnings { logger.warning("\(warning)") }
 
     let supervisor = try Supervisor(plan: plan, sockets: sockets, events: events, manager: manager, logger: logger)
-    let requests = try LoneRequests(controls: supervisor, directory: directories.state)
+    let cluster = try makeClusterRequests(plan, configuration, controls: supervisor, directory: directories.state)
+    let requests: any OperatorRequests =
+      try cluster ?? LoneRequests(controls: supervisor, directory: directories.state)
     let environment = APIEnvironment(
       node: node, configuration: configuration, started: started, controls: supervisor, requests: requests,
       events: events)
     let api = LocalAPI(path: directories.socketPath, environment: environment, logger: logger)
     // Stopped from the last to the first: the supervisor hands over while the API still answers.
     var group = ServiceGroupConfiguration(
-      services: [api, supervisor], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger))
+      services: [api] + (cluster.map { [$0] } ?? []) + [supervisor], gracefulShutdownSignals: [.sigterm, .sigint],
+      logger: quiet(logger))
     group.maximumGracefulShutdownDuration = .seconds(12)
     try await ServiceGroup(configuration: group).run()
     events.record("agent_stopped", subject: node.text, cause: "asked to stop")
     events.flush(milliseconds: 1_000)
     try? Files.remove(directories.socketPath)
+  }
+
+  /// Nil for a lone balancer.
+  private static func makeClusterRequests(
+    _ plan: SupervisorPlan, _ configuration: Configuration, controls: any NodeControls, directory: String
+  ) throws -> ClusterRequests? {
+    guard let elector = plan.elector else { return nil }
+    let cluster = ClusterPlan(
+      cluster: elector, balancer: plan.balancer, drainTimeout: configuration.balancer.drainTimeout,
+      version: Software.version)
+    return try ClusterRequests(plan: cluster, controls: controls, directory: directory)
   }
 
   private static func makeLogger(_ settings: Configuration.Log, _ sink: LogSink) -> Logger {

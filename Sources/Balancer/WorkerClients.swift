@@ -100,7 +100,7 @@ extension Worker {
 
   @inline(__always)  // once per event
   mutating func clientIsReady(_ index: Int32, _ client: Client, _ readiness: Readiness) {
-    if !readiness.isDisjoint(with: [.error, .hangUp]) {
+    if readiness.isOver {
       // Where we have ended our direction, a hang-up may be the regular end with bytes before it.
       if !client.pointee.stream.hasShutDown {
         clientIsGone(index, client)
@@ -109,10 +109,10 @@ extension Worker {
       client.pointee.stream.peerClosed = true
       client.pointee.stream.mayRead = true
     }
-    if readiness.contains(.peerClosed) { client.pointee.stream.peerClosed = true }
-    if !readiness.isDisjoint(with: [.read, .peerClosed]) { client.pointee.stream.mayRead = true }
+    if readiness.hasPeerClosed { client.pointee.stream.peerClosed = true }
+    if readiness.isReadable { client.pointee.stream.mayRead = true }
     let generation = client.pointee.generation
-    if readiness.contains(.write) && !client.pointee.stream.output.isEmpty {
+    if readiness.isWritable && !client.pointee.stream.output.isEmpty {
       clientTakesMore(index, client)
       if client.pointee.generation != generation { return }
     }

@@ -85,25 +85,25 @@ extension Worker {
 
   @inline(__always)  // once per event
   mutating func serverIsReady(_ index: Int32, _ upstream: Upstream, _ readiness: Readiness) {
-    let isOver = !readiness.isDisjoint(with: [.error, .hangUp])
-    if isOver || readiness.contains(.peerClosed) { upstream.pointee.stream.peerClosed = true }
+    let isOver = readiness.isOver
+    if isOver || readiness.hasPeerClosed { upstream.pointee.stream.peerClosed = true }
     switch upstream.pointee.phase {
     case .idle:
       // Nothing is due on it: bytes or an end, it is of no use any more.
-      if isOver || !readiness.isDisjoint(with: [.read, .peerClosed]) { dropIdle(index, upstream) }
+      if isOver || readiness.isReadable { dropIdle(index, upstream) }
       return
     case .connecting:
       connectHasEnded(index, upstream, readiness)
       return
     case .tunnel:
       let client = upstream.pointee.client
-      if isOver || !readiness.isDisjoint(with: [.read, .peerClosed]) { upstream.pointee.stream.mayRead = true }
+      if isOver || readiness.isReadable { upstream.pointee.stream.mayRead = true }
       relay(client, clients[client])
       return
     case .head, .body: break
     }
-    if isOver || !readiness.isDisjoint(with: [.read, .peerClosed]) { upstream.pointee.stream.mayRead = true }
-    if readiness.contains(.write) && serverOutputWaits(upstream) {
+    if isOver || readiness.isReadable { upstream.pointee.stream.mayRead = true }
+    if readiness.isWritable && serverOutputWaits(upstream) {
       let generation = upstream.pointee.generation
       serverTakesMore(index, upstream)
       if upstream.pointee.generation != generation { return }
@@ -114,13 +114,13 @@ extension Worker {
   @inline(never)
   private mutating func connectHasEnded(_ index: Int32, _ upstream: Upstream, _ readiness: Readiness) {
     let code = StreamSocket.pendingError(upstream.pointee.stream.descriptor)
-    if code != 0 || readiness.contains(.error) {
+    if code != 0 || readiness.hasError {
       serverFailed(index, upstream, .connect)
       return
     }
-    guard readiness.contains(.write) else { return }
+    guard readiness.isWritable else { return }
     let client = upstream.pointee.client
-    if !readiness.isDisjoint(with: [.read, .peerClosed]) { upstream.pointee.stream.mayRead = true }
+    if readiness.isReadable { upstream.pointee.stream.mayRead = true }
     if clients[client].pointee.phase == .tunnel {
       upstream.pointee.phase = .tunnel
       tunnelIsConnected(client, clients[client])
