@@ -75,6 +75,9 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   package var detectionTime: TimeSpan { core.detectionTime }
   package var selfIndex: MemberIndex { core.selfIndex }
 
+  /// The node claims the VIP in its heartbeats.
+  package func isHolder(_ vip: VIPIndex) -> Bool { core.vips[vip.value].isClaimed }
+
   /// Slots by name, nil if not configured. Not for the heartbeat thread's hot path.
   package func memberIndex(_ name: NodeName) -> MemberIndex? { core.memberIndex(name) }
   package func vipIndex(_ name: String) -> VIPIndex? { core.vipIndex(name) }
