@@ -87,6 +87,10 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   package func softwareVersion(_ index: MemberIndex) -> String? { core.softwareVersion(index) }
 }
 
+extension ClusterNode: CustomStringConvertible {
+  package var description: String { "node \(core.configuration.node)" }
+}
+
 /// Faults that the simulator plants to prove that it would find them. Empty everywhere else.
 package struct PlantedFaults: OptionSet, Sendable {
   package let rawValue: Int
@@ -105,4 +109,12 @@ package struct PlantedFaults: OptionSet, Sendable {
   package static let releaseBeforeRemoval = PlantedFaults(rawValue: 32)
   /// Claims at once after the start, without listening.
   package static let claimsWithoutListening = PlantedFaults(rawValue: 64)
+
+  /// Each by its name.
+  package static let all: [(name: String, fault: PlantedFaults)] = [
+    ("own-evidence-only", .ownEvidenceOnly), ("order-from-own-configuration", .orderFromOwnConfiguration),
+    ("no-announcement-after-heal", .noAnnouncementAfterHeal), ("unconfirmed-boot-believed", .unconfirmedBootBelieved),
+    ("draining-acquires", .drainingAcquires), ("release-before-removal", .releaseBeforeRemoval),
+    ("claims-without-listening", .claimsWithoutListening),
+  ]
 }

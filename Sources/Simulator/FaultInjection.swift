@@ -94,6 +94,7 @@ extension Simulation {
     isHealed = true
     network.healAll(at: now)
     network.loss = 0
+    network.lossChangedAt = now
     network.duplication = 0
     network.delay = 50_000...300_000
     let well = pick()
