@@ -57,6 +57,12 @@ uint64_t afloat_open_files_to_hard_limit(void) {
   return limit.rlim_cur;
 }
 
+int afloat_set_fifo_for_threads(int priority) {
+  struct sched_param parameter = {.sched_priority = priority};
+  return sched_setscheduler(0, SCHED_FIFO, &parameter);
+}
+
+int afloat_lock_current_memory_on_fault(void) { return mlockall(MCL_CURRENT | MCL_ONFAULT); }
 int afloat_lock_memory_on_fault(void) { return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); }
 char **afloat_environment(void) { return environ; }
 

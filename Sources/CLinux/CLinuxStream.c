@@ -6,13 +6,35 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
+
+ssize_t afloat_receive(int socket, void *bytes, size_t room, int flags) {
+  while (1) {
+    ssize_t count = syscall(SYS_recvfrom, socket, bytes, room, flags, NULL, NULL);
+    if (count >= 0) return count;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+ssize_t afloat_send(int socket, const void *bytes, size_t count, int flags) {
+  while (1) {
+    ssize_t sent = syscall(SYS_sendto, socket, bytes, count, flags | MSG_NOSIGNAL, NULL, 0);
+    if (sent >= 0) return sent;
+    if (errno != EINTR) return -errno;
+  }
+}
 
 ssize_t afloat_send_two(int socket, const void *first, size_t first_count, const void *second, size_t second_count) {
   struct iovec pieces[2] = {{.iov_base = (void *)first, .iov_len = first_count},
                             {.iov_base = (void *)second, .iov_len = second_count}};
   struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
-  return sendmsg(socket, &message, MSG_NOSIGNAL);
+  while (1) {
+    ssize_t sent = syscall(SYS_sendmsg, socket, &message, MSG_NOSIGNAL);
+    if (sent >= 0) return sent;
+    if (errno != EINTR) return -errno;
+  }
 }
 
 // A program of at most 7 + 2 * 60 + 8 * 60 instructions. Jumps of conditions reach 255 instructions only, so every
@@ -71,3 +93,8 @@ int afloat_accept_opening_segments(int listener) {
   if (setsockopt(listener, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) == 0) return 0;
   return errno == ENOENT ? 0 : -1;
 }
+
+// Constants that Swift spells as literals on its hot path (Kernel's StreamSocket, Readiness).
+_Static_assert(EAGAIN == 11, "StreamSocket.wouldBlock");
+_Static_assert(EPOLLIN == 0x001 && EPOLLOUT == 0x004 && EPOLLERR == 0x008 && EPOLLHUP == 0x010 && EPOLLRDHUP == 0x2000,
+               "Readiness");

@@ -100,6 +100,8 @@ package enum ElectorCommand: Codable, Sendable {
   case move(vip: String, to: NodeName)
   /// The balancer has quietened the VIP: swap now (answer to `ElectorReport.handoverStarting`).
   case handoverReady(vip: String)
+  /// Digest of the operators' intents, carried in the heartbeats.
+  case intentsDigest(UInt64)
   /// Hand everything over, then exit.
   case shutdown
 }

@@ -90,8 +90,14 @@ func equalsIgnoringCase(_ bytes: Bytes, _ left: ByteRange, _ right: ByteRange) -
   return byte < 128 && (word &>> UInt64(byte & 63)) & 1 == 1
 }
 
+typealias Lanes = SIMDMask<SIMD16<Int8>>
+
+// Types are spelled out in what follows: where the compiler infers them it may take the generic operators, which it does not
+// turn into vector instructions (a head then takes ten times as long).
+@inline(__always) func lanes16(_ byte: UInt8) -> SIMD16<UInt8> { SIMD16<UInt8>(repeating: byte) }
+
 /// Index of the first set lane of a mask as a byte offset, 16 if none.
-@inline(__always) func firstLane(_ mask: SIMDMask<SIMD16<Int8>>) -> Int {
+@inline(__always) func firstLane(_ mask: Lanes) -> Int {
   let halves = unsafeBitCast(mask, to: SIMD2<UInt64>.self)
   if halves.x != 0 { return halves.x.trailingZeroBitCount &>> 3 }
   if halves.y != 0 { return 8 &+ (halves.y.trailingZeroBitCount &>> 3) }
@@ -107,7 +113,8 @@ func equalsIgnoringCase(_ bytes: Bytes, _ left: ByteRange, _ right: ByteRange) -
   var index = start
   while index < count {
     let lanes = load16(bytes + index)
-    let lane = firstLane((lanes .< SIMD16(repeating: 0x20)) .| (lanes .== SIMD16(repeating: 0x7f)))
+    let control: Lanes = (lanes .< lanes16(0x20)) .| (lanes .== lanes16(0x7f))
+    let lane = firstLane(control)
     if lane == 16 {
       index &+= 16
       continue
@@ -125,8 +132,8 @@ func equalsIgnoringCase(_ bytes: Bytes, _ left: ByteRange, _ right: ByteRange) -
   var index = start
   while index < count {
     let lanes = load16(bytes + index)
-    let lane = firstLane(
-      (lanes .<= SIMD16(repeating: 0x20)) .| (lanes .>= SIMD16(repeating: 0x7f)) .| (lanes .== SIMD16(repeating: 35)))
+    let outside: Lanes = (lanes .<= lanes16(0x20)) .| (lanes .>= lanes16(0x7f)) .| (lanes .== lanes16(35))
+    let lane = firstLane(outside)
     if lane < 16 { return min(index &+ lane, count) }
     index &+= 16
   }
@@ -138,9 +145,10 @@ func equalsIgnoringCase(_ bytes: Bytes, _ left: ByteRange, _ right: ByteRange) -
   var index = start
   while index < count {
     let lanes = load16(bytes + index)
-    let letters = ((lanes | SIMD16(repeating: 0x20)) &- SIMD16(repeating: 97)) .< SIMD16(repeating: 26)
-    let others = (lanes .== SIMD16(repeating: 45)) .| ((lanes &- SIMD16(repeating: 48)) .< SIMD16(repeating: 10))
-    let lane = firstLane(.!(letters .| others))
+    let letters: SIMD16<UInt8> = (lanes | lanes16(0x20)) &- lanes16(97)
+    let digits: SIMD16<UInt8> = lanes &- lanes16(48)
+    let usual: Lanes = (letters .< lanes16(26)) .| (digits .< lanes16(10)) .| (lanes .== lanes16(45))
+    let lane = firstLane(.!usual)
     index &+= lane
     if lane == 16 { continue }
     if index >= count { return count }

@@ -73,6 +73,13 @@ extension Intents {
     return (key, IntentRegister(stamp: IntentStamp(counter: counter, author: author), value: value))
   }
 
+  /// A document of these registers only: what changed, to be merged elsewhere.
+  package func part(of keys: some Sequence<IntentKey>) -> Intents {
+    var part: [String: IntentRegister] = [:]
+    for key in keys { part[key.text] = registers[key.text] }
+    return Intents(checked: part)
+  }
+
   /// The document in pieces whose texts are at most `maximumByteCount` (at least 2 KiB) long: each is a document of its own,
   /// merged like a whole one. An empty document is one empty part.
   package func parts(maximumByteCount: Int) -> [Intents] {

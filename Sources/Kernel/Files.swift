@@ -44,7 +44,7 @@ package enum Files {
       }
       try checkedCall("bring \(temporary) to the disk") { fsync(raw) }
     }
-    try checkedCall("put \(temporary) in the place of \(path)") { rename(temporary, path) }
+    try checkedCall("put \(temporary) in the place of \(path)") { Glibc.rename(temporary, path) }
     try synchronizeDirectory(of: path)
   }
 
@@ -92,6 +92,10 @@ package enum Files {
     return String(decoding: room[..<count], as: UTF8.self)
   }
 
+  package static func rename(_ path: String, to other: String) throws(SystemError) {
+    try checkedCall("rename \(path) to \(other)") { Glibc.rename(path, other) }
+  }
+
   package static func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
 
   package static func changeMode(_ path: String, to mode: UInt32) throws(SystemError) {
@@ -109,6 +113,12 @@ extension FileDescriptor {
         bytes.withUnsafeBytes { Glibc.write(raw, $0.baseAddress! + written, $0.count - written) }
       }
     }
+  }
+
+  /// Length of the file in bytes.
+  package borrowing func size() throws(SystemError) -> Int {
+    let raw = raw
+    return Int(try checkedCall("measure a file") { lseek(raw, 0, SEEK_END) })
   }
 
   /// Has the kernel bring the file's data to the disk.

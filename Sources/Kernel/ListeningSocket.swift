@@ -77,3 +77,8 @@ package enum ListeningSocket {
     try checkedCall("set \(name)") { setsockopt(raw, level, option, &value, socklen_t(MemoryLayout<Int32>.size)) }
   }
 }
+
+extension SystemError {
+  package static let addressInUse = EADDRINUSE
+  package static let accessDenied = EACCES
+}

@@ -15,3 +15,16 @@ extension Poller {
     PolledEvent(readiness: Readiness(rawValue: events[index].events), token: events[index].data.u64)
   }
 }
+
+extension Readiness {
+  // Asked for every event of every loop: single tests of constant bits, where a set literal would be built at run time.
+
+  /// Broken, or both directions are over.
+  @inlinable package var isOver: Bool { rawValue & (0x008 | 0x010) != 0 }
+  /// Something to be read, or the end.
+  @inlinable package var isReadable: Bool { rawValue & (0x001 | 0x2000) != 0 }
+  /// The peer has ended its direction.
+  @inlinable package var hasPeerClosed: Bool { rawValue & 0x2000 != 0 }
+  @inlinable package var isWritable: Bool { rawValue & 0x004 != 0 }
+  @inlinable package var hasError: Bool { rawValue & 0x008 != 0 }
+}

@@ -7,47 +7,31 @@ internal import Glibc
 
 package enum StreamSocket {
   /// Result of a call that would block.
-  package static let wouldBlock = -Int(EAGAIN)
-  package static let connectionInProgress = -Int(EINPROGRESS)
+  @inlinable package static var wouldBlock: Int { -11 }  // EAGAIN; a constant, because it is compared on the hot path
   /// Results of `accept` when this process, or the system, has no descriptor left.
   package static func isOutOfDescriptors(_ result: Int32) -> Bool { result == -EMFILE || result == -ENFILE }
 
   /// Bytes read into `buffer`, 0 at the end of the stream, or a negative error number.
   package static func receive(_ raw: Int32, _ buffer: UnsafeMutablePointer<UInt8>, _ room: Int) -> Int {
-    while true {
-      let count = recv(raw, buffer, room, 0)
-      if count >= 0 { return count }
-      let code = errno
-      if code != EINTR { return -Int(code) }
-    }
+    afloat_receive(raw, buffer, room, 0)
   }
 
   /// Whether something, or the end, waits to be read; nothing is taken.
   package static func hasInput(_ raw: Int32) -> Bool {
     var byte: UInt8 = 0
-    return recv(raw, &byte, 1, Int32(MSG_PEEK)) >= 0
+    return afloat_receive(raw, &byte, 1, Int32(MSG_PEEK)) != wouldBlock
   }
 
   /// Bytes taken by the kernel, or a negative error number. Never raises SIGPIPE.
   package static func send(_ raw: Int32, _ bytes: UnsafePointer<UInt8>, _ count: Int) -> Int {
-    while true {
-      let sent = Glibc.send(raw, bytes, count, Int32(MSG_NOSIGNAL))
-      if sent >= 0 { return sent }
-      let code = errno
-      if code != EINTR { return -Int(code) }
-    }
+    afloat_send(raw, bytes, count, 0)
   }
 
   /// The same for two pieces in one call.
   package static func send(
     _ raw: Int32, _ first: UnsafePointer<UInt8>, _ firstCount: Int, _ second: UnsafePointer<UInt8>, _ secondCount: Int
   ) -> Int {
-    while true {
-      let sent = afloat_send_two(raw, first, firstCount, second, secondCount)
-      if sent >= 0 { return sent }
-      let code = errno
-      if code != EINTR { return -Int(code) }
-    }
+    afloat_send_two(raw, first, firstCount, second, secondCount)
   }
 
   /// A non-blocking, close-on-exec connection from the listener's queue and its peer, or a negative error number.

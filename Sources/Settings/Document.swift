@@ -162,16 +162,25 @@ enum Document {
 
   private static func problem(of error: any Error, text: String) -> Problem {
     func located(_ mark: Mark, _ what: String, _ context: YamlError.Context?) -> Problem {
+      let position = Position(line: mark.line, column: mark.column)
+      if what.contains("nesting level") {
+        return Problem(
+          position, "the file nests deeper than \(maximumDepth) levels", "nothing here needs more than ten")
+      }
+      if what.contains("another document") {
+        return Problem(position, "a second YAML document begins here", "a configuration is one document; remove ---")
+      }
       var remedy: String?
       if what.contains("cannot start any token") {
         remedy = "indent with spaces, and quote text that starts with a special character"
-      }
-      if what.contains("mapping values are not allowed") {
+      } else if what.contains("mapping values are not allowed") {
         remedy = "check the indentation, and put a space behind each colon"
+      } else if what.contains("alias") || context?.text.contains("alias") == true {
+        remedy = "quote text that starts with *: \"*:80\""
+      } else if let context {
+        remedy = "\(context.text) that starts in line \(context.mark.line)"
       }
-      if what.contains("alias") { remedy = "quote text that starts with *: \"*:80\"" }
-      if remedy == nil, let context { remedy = "\(context.text) that starts in line \(context.mark.line)" }
-      return Problem(Position(line: mark.line, column: mark.column), "this is not YAML: \(what)", remedy)
+      return Problem(position, "this is not YAML: \(what)", remedy)
     }
     switch error {
     case YamlError.scanner(let context, let problem, let mark, _),

@@ -35,7 +35,9 @@ extension Reader {
         }
       }
       let hasUnsupported = pairs.contains { ["tls", "script"].contains($0.key) }
-      if fields["tcp"] == nil, !hasUnsupported {
+      if fields["tcp"] == nil {
+        let isExplained = hasUnsupported || ["method", "host", "expect"].contains { fields[$0] != nil }
+        if isExplained { return nil }
         add(field.position, "\(field.path) does not say what to check", Self.checkShape)
         return nil
       }
@@ -81,13 +83,7 @@ extension Reader {
   }
 
   private func httpCheck(_ fields: Fields) -> HealthCheckConfiguration.Kind? {
-    guard let field = fields["http"], let path = text(field, "a path", example: "/healthz") else { return nil }
-    guard path.hasPrefix("/"), HTTPWords.isVisible(path), !path.contains("#"), path.utf8.count <= 2048 else {
-      add(
-        field.position, "\(field.path): \"\(path.abbreviated)\" is not a path",
-        "it starts with / and has no spaces, for instance /healthz")
-      return nil
-    }
+    let path = fields["http"].flatMap { checkPath($0) }
     var method = "GET"
     if let field = fields["method"], let text = self.text(field, "a method", example: "GET") {
       if HTTPWords.isToken(text), text == text.uppercased(), text != "CONNECT", text.utf8.count <= 32 {
@@ -111,7 +107,19 @@ extension Reader {
       add(
         body, "\(fields.path): the answer to HEAD has no body to look into", "use method: GET, or remove body_contains")
     }
-    return .http(path: path, method: method, host: host, status: expected.status, bodyContains: expected.body)
+    return path.map {
+      .http(path: $0, method: method, host: host, status: expected.status, bodyContains: expected.body)
+    }
+  }
+
+  private func checkPath(_ field: Field) -> String? {
+    guard let path = text(field, "a path", example: "/healthz") else { return nil }
+    guard path.hasPrefix("/"), HTTPWords.isVisible(path), !path.contains("#"), path.utf8.count <= 2048 else {
+      let remedy = "it starts with / and has no spaces, for instance /healthz"
+      add(field.position, "\(field.path): \"\(path.abbreviated)\" is not a path", remedy)
+      return nil
+    }
+    return path
   }
 
   private func expectation(_ field: Field?) -> (status: [ClosedRange<Int>], body: String?, bodyPosition: Position?) {

@@ -37,7 +37,7 @@ extension Reader {
         add(field.keyPosition, "vips need a cluster", "add cluster: with the members, or remove vips")
       }
     }
-    if !references.hasCluster, !references.hasListeners {
+    if !references.hasCluster, !references.hasListeners, problems.isEmpty {
       add(file.position, "there is nothing to do: no cluster and no listeners", "add listeners and pools, or a cluster")
     }
     if let node = configuration.node, let position = configuration.nodePosition, references.hasCluster,

@@ -60,7 +60,7 @@ enum Repository {
     "Health": ["Primitives"],
     "Balancing": ["Primitives", "Health"],
     "HTTP1": ["Primitives"],
-    "Settings": ["Primitives"],
+    "Settings": ["Primitives", "Control"],
     "Simulator": ["Primitives", "Wire", "Membership", "Election", "ClusterNode"],
     "Kernel": ["CLinux", "CNetlink", "Primitives"],
     "Cryptography": ["COpenSSL", "Primitives", "Wire"],

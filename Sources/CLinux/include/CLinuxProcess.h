@@ -17,6 +17,8 @@ int afloat_pidfd_send_signal(int pidfd, int signal);
 void afloat_set_thread_name(const char *name);
 // Gives the calling thread SCHED_FIFO at `priority`.
 int afloat_set_fifo(int priority);
+// As above, inherited by the threads that the calling thread starts.
+int afloat_set_fifo_for_threads(int priority);
 // Pins the calling thread to one core.
 int afloat_pin_to_core(int core);
 // Writes the cores of the inherited affinity mask to `cores`; returns how many, at most `room`.
@@ -31,5 +33,7 @@ int afloat_set_limit(int limit, uint64_t value);
 uint64_t afloat_open_files_to_hard_limit(void);
 // Locks the pages of this process in memory as they are touched (MCL_ONFAULT).
 int afloat_lock_memory_on_fault(void);
+// The same for what is mapped now, not for what comes later.
+int afloat_lock_current_memory_on_fault(void);
 // The environment, for posix_spawn.
 char **afloat_environment(void);

@@ -5,7 +5,12 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-// Sends two pieces with one call (MSG_NOSIGNAL); returns sendmsg's result.
+// These return counts or negative error numbers. They are plain system calls: in a process with threads the library's own
+// are cancellation points, which costs two locked instructions each. Interrupted ones are repeated.
+ssize_t afloat_receive(int socket, void *bytes, size_t room, int flags);
+// With MSG_NOSIGNAL.
+ssize_t afloat_send(int socket, const void *bytes, size_t count, int flags);
+// Two pieces with one call.
 ssize_t afloat_send_two(int socket, const void *first, size_t first_count, const void *second, size_t second_count);
 
 // Attaches a classic BPF program to a listening TCP socket: segments that open a connection (SYN without ACK) to one of the

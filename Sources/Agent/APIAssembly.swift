@@ -1,0 +1,146 @@
+// What the API shows: the configuration, merged with what elector, balancer and the operators' side report. Values in,
+// values out.
+
+package import Control
+package import Primitives
+package import Settings
+
+/// Everything that an answer is made of, at one moment.
+package struct APISources: Sendable {
+  package var node: NodeName
+  package var version: String
+  package var started: APITime
+  package var configuration: Configuration
+  package var view: NodeView
+  package var drains: [APIDrain]
+  /// What should be known and changes no verdict, besides what the children say.
+  package var warnings: [String]
+
+  package init(
+    node: NodeName, version: String, started: APITime, configuration: Configuration, view: NodeView,
+    drains: [APIDrain] = [], warnings: [String] = []
+  ) {
+    self.node = node
+    self.version = version
+    self.started = started
+    self.configuration = configuration
+    self.view = view
+    self.drains = drains
+    self.warnings = warnings
+  }
+
+  package var members: [APIMember] { configuration.cluster?.members.map(member) ?? [] }
+
+  private func member(_ member: MemberConfiguration) -> APIMember {
+    let isSelf = member.name == node
+    let status = view.elector?.members.first { $0.name == member.name }
+    return APIMember(
+      name: member.name.text, address: member.address.description, role: member.role.rawValue,
+      state: state(of: member.name, status, isSelf: isSelf), isSelf: isSelf,
+      rttMilliseconds: status?.roundTrip.map(Self.milliseconds), lossIn: status?.lossIn, lossOut: status?.lossOut,
+      lastHeardMilliseconds: status?.lastHeardAgo.map(Self.milliseconds),
+      configuration: (isSelf ? configuration.digest : status?.configurationDigest).map(Self.hexadecimal),
+      worstStallMilliseconds: isSelf ? view.elector.map { Self.milliseconds($0.worstStall) } : nil,
+      version: isSelf ? version : status?.softwareVersion)
+  }
+
+  private func state(of name: NodeName, _ status: MemberStatus?, isSelf: Bool) -> APIMember.State {
+    let drain = drains.first { $0.node == name.text }
+    // Without an elector nothing is known of the others, and this node takes no part.
+    guard let status else { return .starting }
+    switch status.state {
+    case .dead: return .dead
+    case .suspect where !isSelf: return .suspect
+    case .starting: return .starting
+    case .alive, .suspect:
+      if drain?.phase == .drained { return .drained }
+      return drain != nil || status.draining ? .draining : .alive
+    }
+  }
+
+  package var vips: [APIVIP] {
+    configuration.vips.map { vip in
+      let status = view.elector?.vips.first { $0.name == vip.name }
+      return APIVIP(
+        name: vip.name, addresses: vip.addresses.map(\.description), interface: vip.interface,
+        holder: status?.holder?.text,
+        since: status.flatMap {
+          $0.sinceUnixNanoseconds == 0 ? nil : APITime(unixNanoseconds: $0.sinceUnixNanoseconds)
+        },
+        cause: status?.cause ?? electorDown ?? "the elector has not reported yet",
+        ineligible: status == nil ? electorDown : status?.ineligible)
+    }
+  }
+
+  package var pools: [APIPool] {
+    configuration.pools.map { pool in
+      let status = view.balancer?.pools.first { $0.name == pool.name }
+      return APIPool(
+        name: pool.name,
+        servers: pool.servers.map { server in
+          guard let seen = status?.servers.first(where: { $0.name == server.name }) else {
+            return APIServer(
+              name: server.name, address: server.endpoint.description, state: balancerDown == nil ? .starting : .down,
+              weight: server.weight, connections: 0, requests: 0, failures: 0, lastCheck: balancerDown ?? "",
+              member: server.member?.text)
+          }
+          return APIServer(
+            name: server.name, address: seen.endpoint.description,
+            state: APIServer.State(rawValue: seen.state.rawValue) ?? .down, weight: seen.weight,
+            connections: seen.connections, requests: seen.requests, failures: seen.failures, lastCheck: seen.lastCheck,
+            member: server.member?.text)
+        })
+    }
+  }
+
+  package var listeners: [APIListener] {
+    configuration.listeners.map { listener in
+      let status = view.balancer?.listeners.first { $0.name == listener.name }
+      return APIListener(
+        name: listener.name, bind: listener.bind.map(\.description), mode: listener.mode.rawValue, pool: listener.pool,
+        connections: status?.connections ?? 0, accepted: status?.accepted ?? 0, requests: status?.requests ?? 0,
+        refused: status?.refused ?? 0)
+    }
+  }
+
+  package var status: APIStatus {
+    let (verdict, reasons) = Verdict.judge(self)
+    return APIStatus(
+      verdict: verdict, reasons: reasons, cluster: configuration.cluster?.name, node: node.text, version: version,
+      started: started, members: members, vips: vips, services: [], pools: pools, listeners: listeners, drains: drains,
+      processes: view.processes, warnings: allWarnings)
+  }
+
+  private var allWarnings: [String] {
+    var all = configuration.warnings + view.warnings + warnings
+    all += view.elector?.warnings ?? []
+    all += view.balancer?.warnings ?? []
+    for member in view.elector?.members ?? [] where member.name != node {
+      if let digest = member.configurationDigest, digest != configuration.digest {
+        all.append("\(member.name) runs another configuration file")
+      }
+    }
+    var seen: Set<String> = []
+    return all.filter { seen.insert($0).inserted }
+  }
+
+  /// Why the child does not work, in words; nil while it does, is still starting for the first time, or is not needed.
+  package var electorDown: String? { down("elector") }
+  package var balancerDown: String? { down("balancer") }
+
+  private func down(_ name: String) -> String? {
+    guard let process = view.processes.first(where: { $0.name == name }) else { return nil }
+    switch process.state {
+    case "running": return nil
+    case "starting": return process.restarts == 0 ? nil : "the \(name) is starting again"
+    default: return "the \(name) is down: \(process.state)"
+    }
+  }
+
+  static func milliseconds(_ span: TimeSpan) -> Double { Double(span.nanoseconds / 1_000) / 1_000 }
+
+  static func hexadecimal(_ value: UInt64) -> String {
+    let digits = String(value, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}

@@ -1,0 +1,85 @@
+// The guardian: when the elector dies or hangs, the node must not keep VIPs that nobody looks after, and the peers must not
+// wait for the detection time. A plain thread with real-time priority does that within a fraction of a millisecond: it waits
+// for the elector's pidfd, removes the VIPs' addresses, and sends a signed resign in the elector's name. Everything that it
+// needs for this is prepared when an elector starts.
+
+internal import Control
+internal import Cryptography
+internal import Kernel
+internal import Primitives
+internal import Synchronization
+internal import Wire
+
+/// The page that an elector and the agent share; one per elector that is started.
+final class ElectorPageMemory: Sendable {
+  let memory: SharedMemory
+
+  init() throws(SystemError) { memory = try SharedMemory(name: "afloat-elector", byteCount: ElectorPage.byteCount) }
+
+  subscript(_ word: ElectorPage.Word) -> UInt64 { memory.load(word.rawValue) }
+  var isInUse: Bool { self[.magic] == ElectorPage.magic }
+  var detection: TimeSpan { TimeSpan(nanoseconds: Int64(clamping: self[.detectionNanoseconds])) }
+}
+
+/// What the guardian saw and did.
+struct GuardianReport: Sendable {
+  var hung = false
+  var resigned = false
+  var failures: [String] = []
+  /// Durations since the guardian knew: "remove", "resign".
+  var steps: [String: Int64] = [:]
+
+  /// The end of the elector in words.
+  func describe(_ reason: String) -> String {
+    let how = hung ? "did not move any more and was killed" : reason
+    return resigned ? "\(how); resigned in its name" : how
+  }
+}
+
+final class Guardian: Sendable {
+  /// A running elector.
+  final class Ward: Sendable {
+    let process: FileDescriptor
+    let page: ElectorPageMemory
+
+    init(process: consuming FileDescriptor, page: ElectorPageMemory) {
+      self.process = process
+      self.page = page
+    }
+  }
+
+  private let next = Mutex<Ward?>(nil)
+  private let wakeUp: WakeUp
+
+  /// Starts the thread. `report` is called on it, and must not block.
+  init(plan: SupervisorPlan, report: @escaping @Sendable (Supervisor.Command) -> Void) throws {
+    guard let configuration = plan.elector else { preconditionFailure("a lone balancer has no guardian") }
+    wakeUp = try WakeUp()
+    try Threads.start("guardian") { [self] in
+      do {
+        try GuardianLoop(guardian: self, configuration: configuration, report: report).run()
+      } catch {
+        report(.warning("nobody guards the elector: \(error)"))
+      }
+    }
+  }
+
+  func newPage() throws(SystemError) -> ElectorPageMemory { try ElectorPageMemory() }
+
+  /// Watches a new elector from now on. The one before has been reported.
+  func watch(_ pidfd: Int32, page: ElectorPageMemory) throws {
+    let ward = Ward(process: try FileDescriptor.duplicate(of: pidfd), page: page)
+    next.withLock { $0 = ward }
+    wakeUp.signal()
+  }
+
+  var wakeUpDescriptor: Int32 { wakeUp.descriptor.raw }
+
+  func takeNext() -> Ward? {
+    wakeUp.clear()
+    return next.withLock { next in
+      defer { next = nil }
+      return next
+    }
+  }
+}

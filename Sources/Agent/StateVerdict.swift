@@ -1,0 +1,105 @@
+// One word for the whole, and what it rests on. CRITICAL: clients are not served. DEGRADED: they are, and something is
+// missing that would be needed at the next failure.
+
+package import Control
+internal import Primitives
+internal import Settings
+
+package enum Verdict {
+  /// The verdict and its reasons, worst first.
+  package static func judge(_ sources: APISources) -> (APIVerdict, [String]) {
+    var critical: [String] = []
+    var degraded: [String] = []
+    judgeVIPs(sources, &critical, &degraded)
+    judgePools(sources, &critical, &degraded)
+    judgeProcesses(sources, &critical, &degraded)
+    judgeMembers(sources, &degraded)
+    if !critical.isEmpty { return (.critical, critical + degraded) }
+    return degraded.isEmpty ? (.ok, []) : (.degraded, degraded)
+  }
+
+  private static func judgeVIPs(_ sources: APISources, _ critical: inout [String], _ degraded: inout [String]) {
+    guard sources.view.elector != nil else { return }
+    for vip in sources.vips where vip.holder == nil {
+      let why = vip.ineligible.map { ", and this node may not: \($0)" } ?? ""
+      critical.append("nobody holds VIP \(vip.name)\(why)")
+    }
+    for vip in sources.vips where vip.holder == sources.node.text {
+      // Kept because nobody else may have it (or until it is handed over).
+      if let why = vip.ineligible {
+        degraded.append("VIP \(vip.name) is kept by a node that should not hold it: \(why)")
+      }
+    }
+  }
+
+  private static func judgePools(_ sources: APISources, _ critical: inout [String], _ degraded: inout [String]) {
+    guard sources.view.balancer != nil else { return }
+    let used = Set(sources.configuration.listeners.map(\.pool))
+    for pool in sources.pools where used.contains(pool.name) {
+      let takesClients = pool.servers.contains { $0.state == .up || $0.state == .backup }
+      if !takesClients {
+        let asked = pool.servers.filter { $0.state == .drain || $0.state == .maint }
+        if pool.servers.contains(where: { $0.state == .starting }) {
+          degraded.append("pool \(pool.name): no server has passed its checks yet")
+        } else if !asked.isEmpty, asked.count == pool.servers.count {
+          critical.append("pool \(pool.name) takes no new clients: all its servers are drained or in maintenance")
+        } else {
+          critical.append("pool \(pool.name) has no server that is up")
+        }
+      }
+      for server in pool.servers where server.state == .down {
+        let why = server.lastCheck.isEmpty ? "" : " (\(server.lastCheck))"
+        degraded.append("server \(pool.name)/\(server.name) is down\(why)")
+      }
+    }
+  }
+
+  private static func judgeProcesses(_ sources: APISources, _ critical: inout [String], _ degraded: inout [String]) {
+    // Where no other node can serve, a child that is down is an outage.
+    let alone = sources.members.count <= 1
+    for reason in [sources.electorDown, sources.balancerDown] {
+      guard let reason else { continue }
+      if alone { critical.append(reason) } else { degraded.append(reason) }
+    }
+    for process in sources.view.processes where process.state == "starting" && process.restarts == 0 {
+      degraded.append("the \(process.name) is starting")
+    }
+  }
+
+  private static func judgeMembers(_ sources: APISources, _ degraded: inout [String]) {
+    guard sources.view.elector != nil else { return }
+    let members = sources.members
+    let mayServe = members.filter { $0.role == "voter" }
+    var missing: [String] = []
+    for member in members {
+      switch member.state {
+      case .dead:
+        missing.append("\(member.name) is dead\(member.lastHeardMilliseconds.map { " (\(ago($0)))" } ?? "")")
+      case .starting where !member.isSelf && member.lastHeardMilliseconds == nil:
+        missing.append("\(member.name) has not been heard yet")
+      case .starting: missing.append("\(member.name) is starting")
+      case .draining: missing.append("\(member.name) is being drained")
+      case .drained: missing.append("\(member.name) is drained")
+      case .alive, .suspect: break
+      }
+    }
+    guard !missing.isEmpty else { return }
+    if !sources.vips.isEmpty, mayServe.count > 1 {
+      let serving = mayServe.count { $0.state == .alive || $0.state == .suspect }
+      let tolerated = max(0, serving - 1)
+      degraded.append("tolerates \(tolerated) failure\(tolerated == 1 ? "" : "s")")
+    }
+    degraded += missing
+  }
+
+  /// `12 s`, `3 min`, `5 h`.
+  package static func ago(_ milliseconds: Double) -> String {
+    let seconds = Int(milliseconds / 1_000)
+    switch seconds {
+    case ..<1: return "\(Int(milliseconds)) ms"
+    case ..<120: return "\(seconds) s"
+    case ..<7_200: return "\(seconds / 60) min"
+    default: return "\(seconds / 3_600) h"
+    }
+  }
+}

@@ -1,0 +1,103 @@
+// The supervisor's face to the rest of the agent. Its work is done on a thread of its own (`SupervisorLoop`), which waits for
+// the children's sockets, so that a planned handover never waits for a queue of tasks; everybody else leaves a command and
+// wakes it.
+
+package import Control
+internal import Kernel
+package import Logging
+internal import Primitives
+internal import ServiceLifecycle
+internal import Synchronization
+
+package final class Supervisor: NodeControls, Service {
+  enum Command: Sendable {
+    case orders([ServerOrder])
+    case draining(Bool)
+    case move(APIMoveRequest, CheckedContinuation<APIMoveAnswer, any Error>)
+    case electorGone(GuardianReport)
+    case warning(String)
+    case stop
+  }
+
+  let plan: SupervisorPlan
+  let sockets: ListeningSockets?
+  let board = StateBoard()
+  let events: EventLog
+  let logger: Logger
+  let manager: ServiceManager
+  let wakeUp: WakeUp
+  let packetSocketDescriptor: Int32?
+  private let mailbox = Mutex<[Command]>([])
+  /// For announcements. Kept open here, since closing the last descriptor of one would delay the end of a dead elector,
+  /// and with it the guardian, by 5 to 15 ms.
+  private let packets: PacketSocket?
+  private let ended: AsyncStream<Void>
+  private let end: AsyncStream<Void>.Continuation
+
+  package init(
+    plan: SupervisorPlan, sockets: ListeningSockets?, events: EventLog, manager: ServiceManager, logger: Logger
+  ) throws {
+    self.plan = plan
+    self.sockets = sockets
+    self.events = events
+    self.manager = manager
+    self.logger = logger
+    wakeUp = try WakeUp()
+    // The elector can open its own, where the agent cannot.
+    if plan.elector != nil, let socket = try? PacketSocket() {
+      packetSocketDescriptor = socket.descriptor.raw
+      packets = consume socket
+    } else {
+      packetSocketDescriptor = nil
+      packets = nil
+    }
+    (ended, end) = AsyncStream.makeStream(of: Void.self)
+  }
+
+  /// Starts the children and looks after them until a graceful shutdown; then has the elector hand over, the balancer
+  /// drain, and returns.
+  package func run() async throws {
+    let guardian = plan.elector == nil ? nil : try Guardian(plan: plan) { [weak self] in self?.post($0) }
+    try Threads.start("supervisor") { [self] in
+      do {
+        try SupervisorLoop(supervisor: self, guardian: guardian).run()
+      } catch {
+        logger.critical("the supervisor ended: \(error)")
+      }
+      end.finish()
+    }
+    await withGracefulShutdownHandler {
+      for await _ in ended {}
+    } onGracefulShutdown: {
+      self.post(.stop)
+    }
+  }
+
+  func post(_ command: Command) {
+    mailbox.withLock { $0.append(command) }
+    wakeUp.signal()
+  }
+
+  func takeCommands() -> [Command] {
+    wakeUp.clear()
+    return mailbox.withLock { commands in
+      let taken = commands
+      commands = []
+      return taken
+    }
+  }
+
+  // MARK: NodeControls
+
+  package var view: NodeView { board.view }
+  package func changes() -> AsyncStream<Void> { board.changes() }
+  package func setOrders(_ orders: [ServerOrder]) { post(.orders(orders)) }
+  package func setDraining(_ draining: Bool) { post(.draining(draining)) }
+  package func record(_ kind: String, subject: String, cause: String) {
+    events.record(kind, subject: subject, cause: cause)
+  }
+
+  package func move(_ request: APIMoveRequest) async throws -> APIMoveAnswer {
+    try await withCheckedThrowingContinuation { continuation in post(.move(request, continuation)) }
+  }
+}

@@ -1,0 +1,132 @@
+// One child of the agent: its process, its control socket, what waits to be sent to it, and when it is started again.
+
+internal import Control
+internal import Kernel
+internal import Primitives
+
+/// A child that is running, waiting to be started again, or stopped for good. Used on the supervisor's thread only.
+struct Child: ~Copyable {
+  /// Messages that may wait for a child that does not read; at the limit it counts as hung.
+  static let maximumWaiting = 1_000
+
+  enum SendResult { case sent, hung }
+
+  let name: String
+  let path: String
+  private var process: ChildProcess?
+  private var socket: ControlSocket?
+  private var waiting: [[UInt8]] = []
+  private var backOff = BackOff()
+  private(set) var startedAt = Instant(nanoseconds: 0)
+  /// Nil: running, or not to be started again.
+  var restartAt: Instant?
+  private(set) var startCount = 0
+  /// Why it does not run, in words.
+  var downBecause = "not started"
+  /// It said that it is ready for work.
+  var isReady = false
+
+  init(name: String, path: String) {
+    self.name = name
+    self.path = path
+  }
+
+  var isRunning: Bool { pid != nil }
+  /// Nil where there is none; for the poller.
+  private(set) var socketDescriptor: Int32?
+  private(set) var processDescriptor: Int32?
+  private(set) var pid: Int32?
+  var hasWaiting: Bool { !waiting.isEmpty }
+
+  /// What `status` shows; a child that is not to run is not in the list.
+  var shown: APIProcess {
+    APIProcess(
+      name: name, pid: pid, state: pid == nil ? downBecause : isReady ? "running" : "starting",
+      restarts: max(0, startCount - 1))
+  }
+
+  /// Starts the process with the control socket as descriptor 3 and `descriptors` from 4 on, and sends `first` with
+  /// `firstDescriptors`. On failure nothing runs and `restartAt` is set.
+  mutating func start(
+    user: String, descriptors: [Int32], first: [UInt8], firstDescriptors: [Int32], now: Instant
+  ) throws(SystemError) {
+    precondition(process == nil, "a child runs once")
+    restartAt = nil
+    startCount += 1
+    startedAt = now
+    isReady = false
+    waiting = []
+    do throws(SystemError) {
+      let pair = try ControlSocket.pair()
+      let child = try ChildProcess.start(
+        path, arguments: ["--user", user], descriptors: [pair.child.descriptor.raw] + descriptors)
+      pid = child.pid
+      processDescriptor = child.pidfd.raw
+      process = consume child
+      let parent = pair.takeParent()
+      socketDescriptor = parent.descriptor.raw
+      // A child that is gone already does not take it; its pidfd says so.
+      _ = try? parent.send(first, descriptors: firstDescriptors)
+      try? parent.setNonBlocking()
+      socket = consume parent
+    } catch {
+      downBecause = "cannot be started: \(error)"
+      restartAt = now + backOff.delay(afterLifetime: .zero)
+      throw error
+    }
+  }
+
+  /// Sends now, or when the child has read what it has. A child that is not running is told nothing.
+  mutating func send(_ message: some Encodable) -> SendResult {
+    guard socket != nil else { return .sent }
+    guard let bytes = try? MessageCoding.encode(message) else { preconditionFailure("our messages can be encoded") }
+    waiting.append(bytes)
+    return flush()
+  }
+
+  /// Sends what waits, as far as the child reads.
+  mutating func flush() -> SendResult {
+    while let bytes = waiting.first {
+      // A socket whose other end is gone: the end of the process is noticed elsewhere.
+      guard let sent = try? socket?.send(bytes) else {
+        waiting = []
+        return .sent
+      }
+      if !sent { return waiting.count > Self.maximumWaiting ? .hung : .sent }
+      waiting.removeFirst()
+    }
+    return .sent
+  }
+
+  enum Received { case message([UInt8]), nothing, ended }
+
+  /// The next message, if one waits.
+  mutating func receive() -> Received {
+    guard socket != nil else { return .ended }
+    do {
+      guard let packet = try socket!.receive() else { return .nothing }
+      return .message(packet.bytes)
+    } catch { return .ended }
+  }
+
+  mutating func closeSocket() {
+    socket = nil
+    socketDescriptor = nil
+    waiting = []
+  }
+
+  func kill() { process?.signal(9) }
+
+  /// Takes note that the process has ended; false if it has not yet. `restart`: plan the next start.
+  mutating func reap(now: Instant, restart: Bool) -> Bool {
+    guard let reason = process?.endedBecause() else { return false }
+    downBecause = reason
+    process = nil
+    pid = nil
+    processDescriptor = nil
+    isReady = false
+    closeSocket()
+    restartAt = restart ? now + backOff.delay(afterLifetime: now - startedAt) : nil
+    return true
+  }
+}

@@ -1,0 +1,210 @@
+// The supervisor's thread: one epoll loop over both children's control sockets, the balancer's pidfd, commands and one timer.
+// It makes no call that can block: log lines and events are written elsewhere, a dead elector's addresses are the guardian's.
+
+internal import Control
+internal import Glibc
+internal import Kernel
+internal import Logging
+internal import Primitives
+
+final class SupervisorLoop {
+  enum Phase: Equatable {
+    case running
+    /// VIPs are being handed over, until the instant at the latest; then the elector is killed and the guardian cleans up.
+    case handingOver(Instant, killed: Bool)
+    /// The balancer finishes what is in flight.
+    case draining(Instant)
+    case stopped
+  }
+  private enum Token: UInt64 { case commands, timer, electorSocket, balancerSocket, balancerProcess }
+
+  let supervisor: Supervisor
+  let guardian: Guardian?
+  let poller: Poller
+  let timer: Timer
+  var plan: SupervisorPlan { supervisor.plan }
+  var events: EventLog { supervisor.events }
+  var logger: Logger { supervisor.logger }
+
+  var elector: Child
+  var balancer: Child
+  var phase = Phase.running
+  var orders: [ServerOrder] = []
+  var draining = false
+  var handovers = Handovers()
+  var moves: [String: PendingMove] = [:]
+  private var saidReady = false
+  private let readyAtLatest: Instant
+  private var nextKeepAlive: Instant
+
+  init(supervisor: Supervisor, guardian: Guardian?) throws {
+    self.supervisor = supervisor
+    self.guardian = guardian
+    poller = try Poller(capacity: 64)
+    timer = try Timer()
+    elector = Child(name: "elector", path: supervisor.plan.electorPath)
+    balancer = Child(name: "balancer", path: supervisor.plan.balancerPath)
+    let now = Clock.monotonic
+    readyAtLatest = now + .seconds(10)
+    nextKeepAlive = supervisor.manager.watchdogInterval == nil ? .distantFuture : now
+  }
+
+  func run() throws {
+    // A handover must not wait behind busy processes; whoever refuses is named by the guardian's own warning.
+    _ = Privileges.becomeRealTime(priority: 1)
+    try poller.add(supervisor.wakeUp.descriptor.raw, .read, token: Token.commands.rawValue)
+    try poller.add(timer.descriptor.raw, .read, token: Token.timer.rawValue)
+    startBalancer()
+    startElector()
+    publishProcesses()
+    while phase != .stopped {
+      timer.arm(at: nextDeadline)
+      let count = poller.wait(timeout: nil)
+      for index in 0..<count { handle(Token(rawValue: poller.token(index))) }
+      handleTime(Clock.monotonic)
+    }
+    for move in moves.values { move.refuse("the agent is stopping") }
+    moves = [:]
+  }
+
+  private func handle(_ token: Token?) {
+    switch token {
+    case .commands: for command in supervisor.takeCommands() { handle(command) }
+    case .timer: timer.clear()
+    case .electorSocket:
+      settle(elector.flush(), ofElector: true)
+      readElector()
+    case .balancerSocket:
+      settle(balancer.flush(), ofElector: false)
+      readBalancer()
+    case .balancerProcess: balancerEnded()
+    case nil: break
+    }
+  }
+
+  private func handle(_ command: Supervisor.Command) {
+    switch command {
+    case .orders(let new):
+      guard new != orders else { return }
+      orders = new
+      tellBalancer(.orders(new))
+    case .draining(let new):
+      guard new != draining else { return }
+      draining = new
+      tellElector(.draining(new))
+    case .move(let request, let reply): startMove(PendingMove(request: request, reply: reply))
+    case .electorGone(let report): electorEnded(report)
+    case .warning(let text): supervisor.board.update { if !$0.warnings.contains(text) { $0.warnings.append(text) } }
+    case .stop: beginStop()
+    }
+  }
+
+  // MARK: Time
+
+  private var nextDeadline: Instant {
+    var next = min(nextKeepAlive, handovers.nextExpiry, elector.restartAt ?? .distantFuture)
+    next = min(next, balancer.restartAt ?? .distantFuture)
+    if !saidReady { next = min(next, readyAtLatest) }
+    for move in moves.values { next = min(next, move.deadline) }
+    switch phase {
+    case .handingOver(let deadline, _), .draining(let deadline): next = min(next, deadline)
+    case .running, .stopped: break
+    }
+    return next
+  }
+
+  private func handleTime(_ now: Instant) {
+    if now >= nextKeepAlive, let interval = supervisor.manager.watchdogInterval {
+      supervisor.manager.keepAlive()
+      nextKeepAlive = now + interval
+    }
+    if let restartAt = balancer.restartAt, now >= restartAt { startBalancer() }
+    if let restartAt = elector.restartAt, now >= restartAt { startElector() }
+    for vip in handovers.expire(now) { resume(vip) }
+    expireMoves(now)
+    sayReadyIfSo(now)
+    advanceStop(now)
+  }
+
+  /// READY=1 once every child that should run is ready, or after ten seconds: the API is there to say what is wrong.
+  private func sayReadyIfSo(_ now: Instant) {
+    guard !saidReady, phase == .running else { return }
+    let complete = (plan.elector == nil || elector.isReady) && (plan.balancer == nil || balancer.isReady)
+    guard complete || now >= readyAtLatest else { return }
+    saidReady = true
+    supervisor.manager.ready(complete ? "serving as \(plan.node)" : "serving as \(plan.node), not everything is up")
+  }
+
+  // MARK: Stopping
+
+  private func beginStop() {
+    guard phase == .running else { return }
+    supervisor.manager.stopping()
+    events.record("agent_stopping", subject: plan.node.text, cause: "asked to stop")
+    phase = .handingOver(Clock.monotonic + plan.handoverOnStop, killed: false)
+    elector.restartAt = nil
+    balancer.restartAt = nil
+    tellElector(.shutdown)
+  }
+
+  private func advanceStop(_ now: Instant) {
+    if case .handingOver(let deadline, let killed) = phase {
+      if now >= deadline, !killed, elector.isRunning {
+        logger.warning("the elector did not finish in time and is killed")
+        elector.kill()
+        phase = .handingOver(now + .seconds(1), killed: true)
+      } else if !elector.isRunning || now >= deadline {
+        phase = .draining(now + plan.drainOnStop)
+        tellBalancer(.shutdown)
+      }
+    }
+    if case .draining(let deadline) = phase {
+      if !balancer.isRunning {
+        phase = .stopped
+      } else if now >= deadline {
+        logger.warning("the balancer did not finish in time: what is open is cut")
+        balancer.kill()
+        phase = .stopped
+      }
+    }
+  }
+
+  // MARK: Children's descriptors
+
+  func watch(_ raw: Int32?, electorSocket: Bool) { add(raw, electorSocket ? .electorSocket : .balancerSocket) }
+  func watchBalancerProcess() { add(balancer.processDescriptor, .balancerProcess) }
+
+  private func add(_ raw: Int32?, _ token: Token) {
+    guard let raw else { return }
+    do { try poller.add(raw, .read, token: token.rawValue) } catch { logger.critical("\(error)") }
+  }
+
+  /// Takes care of what a send left: wait until the child reads, or kill one that does not.
+  func settle(_ result: Child.SendResult, ofElector: Bool) {
+    let (raw, waits) =
+      ofElector
+      ? (elector.socketDescriptor, elector.hasWaiting) : (balancer.socketDescriptor, balancer.hasWaiting)
+    if result == .hung {
+      logger.error("the \(ofElector ? "elector" : "balancer") does not read its messages and is killed")
+      if ofElector { elector.kill() } else { balancer.kill() }
+    }
+    guard let raw else { return }
+    let token: Token = ofElector ? .electorSocket : .balancerSocket
+    try? poller.modify(raw, waits ? [.read, .write] : .read, token: token.rawValue)
+  }
+
+  func tellElector(_ command: ElectorCommand) { settle(elector.send(command), ofElector: true) }
+  func tellBalancer(_ command: BalancerCommand) { settle(balancer.send(command), ofElector: false) }
+
+  func publishProcesses() {
+    var processes = [APIProcess(name: "agent", pid: getpid(), state: "running", restarts: 0)]
+    if plan.elector != nil { processes.append(elector.shown) }
+    if plan.balancer != nil { processes.append(balancer.shown) }
+    supervisor.board.update { view in
+      view.processes = processes
+      view.balancerReady = processes.contains { $0.name == "balancer" && $0.state == "running" }
+      if !processes.contains(where: { $0.name == "elector" && $0.state == "running" }) { view.elector = nil }
+      if !view.balancerReady { view.balancer = nil }
+    }
+  }
+}

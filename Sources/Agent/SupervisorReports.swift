@@ -1,0 +1,177 @@
+// Starting the children, and what follows from what they report and from their end.
+
+internal import Control
+internal import Kernel
+internal import Logging
+internal import Primitives
+
+extension SupervisorLoop {
+  // MARK: Balancer
+
+  func startBalancer() {
+    guard let configuration = plan.balancer, let sockets = supervisor.sockets, phase == .running else { return }
+    do {
+      let first = try MessageCoding.encode(BalancerCommand.start(configuration))
+      try balancer.start(
+        user: plan.user, descriptors: [], first: first, firstDescriptors: sockets.raws, now: Clock.monotonic)
+      watch(balancer.socketDescriptor, electorSocket: false)
+      watchBalancerProcess()
+      if !orders.isEmpty { tellBalancer(.orders(orders)) }
+    } catch {
+      events.record("process_failed", subject: "balancer", cause: "\(error)", level: .error)
+    }
+    publishProcesses()
+  }
+
+  func readBalancer() {
+    while true {
+      switch balancer.receive() {
+      case .nothing: return
+      case .ended:
+        // Its end is seen at the pidfd; a process that only closed its socket is of no use.
+        if let raw = balancer.socketDescriptor { poller.remove(raw) }
+        balancer.closeSocket()
+        balancer.kill()
+        return
+      case .message(let bytes):
+        do { handle(try MessageCoding.decode(BalancerReport.self, from: bytes)) } catch {
+          logger.error("the balancer sent a message that cannot be read: \(error)")
+        }
+      }
+    }
+  }
+
+  private func handle(_ report: BalancerReport) {
+    switch report {
+    case .ready:
+      balancer.isReady = true
+      events.record("process_ready", subject: "balancer", cause: "serving")
+      publishProcesses()
+      tellElector(.balancer(ready: true, cause: ""))
+    case .status(let status): supervisor.board.update { $0.balancer = status }
+    case .serverChanged(let pool, let server, let state, let cause):
+      events.record(
+        "server_\(state.rawValue)", subject: "\(pool)/\(server)", cause: cause,
+        level: state == .down ? .warning : .info)
+    case .quietened(let token):
+      if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }
+    case .failed(let why): events.record("process_failed", subject: "balancer", cause: why, level: .error)
+    }
+  }
+
+  func balancerEnded() {
+    readBalancer()
+    guard balancer.reap(now: Clock.monotonic, restart: phase == .running) else { return }
+    let reason = balancer.downBecause
+    if phase == .running {
+      events.record("process_ended", subject: "balancer", cause: reason, level: .error)
+      tellElector(.balancer(ready: false, cause: "the balancer ended: \(reason)"))
+    }
+    for vip in handovers.abandonQuietening() { tellElector(.handoverReady(vip: vip)) }
+    publishProcesses()
+  }
+
+  // MARK: Elector
+
+  func startElector() {
+    guard let configuration = plan.elector, let guardian, phase == .running else { return }
+    do {
+      let page = try guardian.newPage()
+      let packets = supervisor.packetSocketDescriptor.map { [$0] } ?? []
+      let first = try MessageCoding.encode(ElectorCommand.configure(configuration))
+      try elector.start(
+        user: plan.user, descriptors: [page.memory.descriptor.raw] + packets, first: first, firstDescriptors: [],
+        now: Clock.monotonic)
+      watch(elector.socketDescriptor, electorSocket: true)
+      if let process = elector.processDescriptor { try guardian.watch(process, page: page) }
+      if draining { tellElector(.draining(true)) }
+      if plan.balancer != nil {
+        tellElector(.balancer(ready: balancer.isReady, cause: balancer.isReady ? "" : "the balancer is starting"))
+      }
+    } catch {
+      events.record("process_failed", subject: "elector", cause: "\(error)", level: .error)
+    }
+    publishProcesses()
+  }
+
+  func readElector() {
+    while true {
+      switch elector.receive() {
+      case .nothing: return
+      case .ended:
+        if let raw = elector.socketDescriptor { poller.remove(raw) }
+        elector.closeSocket()
+        elector.kill()
+        return
+      case .message(let bytes):
+        do { handle(try MessageCoding.decode(ElectorReport.self, from: bytes)) } catch {
+          logger.error("the elector sent a message that cannot be read: \(error)")
+        }
+      }
+    }
+  }
+
+  private func handle(_ report: ElectorReport) {
+    switch report {
+    case .ready:
+      elector.isReady = true
+      events.record("process_ready", subject: "elector", cause: "electing")
+      publishProcesses()
+    case .status(let status):
+      supervisor.board.update { $0.elector = status }
+      moveProgress(status)
+    case .event(let event): handle(event)
+    case .handoverStarting(let vip, let to, let deadline): startHandover(vip: vip, to: to, deadline: deadline)
+    case .handoverCancelled(let vip):
+      resume(vip)
+      moves.removeValue(forKey: vip)?.refuse("the handover of \(vip) was given up: the successor did not take it")
+    case .moveRefused(let vip, let why): moves.removeValue(forKey: vip)?.refuse("\(vip) cannot be moved: \(why)")
+    case .failed(let why): events.record("process_failed", subject: "elector", cause: why, level: .error)
+    }
+  }
+
+  private func handle(_ event: ElectorEvent) {
+    if event.kind == .vipLost || event.kind == .vipGained { resume(event.subject) }
+    moveProgress(event)
+    let kind = Self.snakeCase(event.kind.rawValue)
+    let level: Logger.Level =
+      switch event.kind {
+      case .memberSuspect: .debug
+      case .memberDead, .vipAddressFailed, .warning: .warning
+      case .vipGained, .vipLost, .memberAlive, .handoverDone: .info
+      }
+    // Suspicions come and go with the host's load: seen in `members`, not worth a line on the disk.
+    if event.kind == .memberSuspect { return logger.debug("suspect \(event.subject): \(event.cause)") }
+    events.record(
+      kind, subject: event.subject, cause: event.cause, unixNanoseconds: event.unixNanoseconds, steps: event.steps,
+      level: level)
+  }
+
+  /// The guardian has cleaned up after the elector.
+  func electorEnded(_ report: GuardianReport) {
+    readElector()
+    let running = phase == .running
+    guard elector.reap(now: Clock.monotonic, restart: running) else { return }
+    handovers = Handovers()
+    if running {
+      events.record(
+        "process_ended", subject: "elector", cause: report.describe(elector.downBecause), steps: report.steps,
+        level: .error)
+      for (_, move) in moves { move.refuse("the elector ended: \(elector.downBecause)") }
+      moves = [:]
+      // What was quietened for a handover serves again; the addresses are gone, so this only clears filters.
+      if let vips = plan.elector?.vips {
+        tellBalancer(.resume(addresses: vips.flatMap { $0.addresses.map(\.address) }))
+      }
+    }
+    for failure in report.failures { logger.error("\(failure)") }
+    publishProcesses()
+  }
+
+  static func snakeCase(_ camelCase: String) -> String {
+    camelCase.reduce(into: "") { result, character in
+      if character.isUppercase { result += "_" }
+      result += character.lowercased()
+    }
+  }
+}

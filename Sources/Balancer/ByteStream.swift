@@ -1,0 +1,148 @@
+// The lowest layer of a connection: bytes in, bytes out, what waits in between. Plain TCP now; a TLS session would take its
+// place here without the layers above noticing.
+
+internal import Kernel
+
+enum ReadOutcome {
+  case bytes(Int)
+  /// Nothing now; an event tells when there is.
+  case blocked
+  /// The peer has ended its direction.
+  case ended
+  case failed
+}
+
+/// One socket. Read and write first, wait for readiness only after the kernel has said no: the descriptor is registered
+/// once, edge-triggered, for everything.
+struct ByteStream {
+  /// Reads for a stream start with this much and grow while the other side keeps up.
+  static let smallestWindow: Int32 = 16 * 1024
+
+  var descriptor: Int32 = -1
+  /// How much is read at a time when bytes are passed on.
+  var window = ByteStream.smallestWindow
+  /// More may be there to read: the last read filled its room, or an event said so.
+  var mayRead = false
+  var isRegistered = false
+  /// The end of the peer's direction has been announced or read.
+  var peerClosed = false
+  /// The end of the peer's direction has been read.
+  var hasEnded = false
+  /// We have ended our direction.
+  var hasShutDown = false
+  /// In the worker's list of streams to go on with after the batch.
+  var isDeferred = false
+  /// Read, but not yet taken by the layer above.
+  var input = Buffer()
+  /// Not yet taken by the kernel.
+  var output = Buffer()
+
+  @inline(__always)  // one per read on the hot path; the result stays in registers
+  mutating func read(into destination: UnsafeMutablePointer<UInt8>, room: Int) -> ReadOutcome {
+    let count = StreamSocket.receive(descriptor, destination, room)
+    if count > 0 {
+      // A short read means drained, unless the end is to be read after it.
+      if count < room && !peerClosed { mayRead = false }
+      return .bytes(count)
+    }
+    mayRead = false
+    if count == 0 {
+      peerClosed = true
+      hasEnded = true
+      return .ended
+    }
+    return count == StreamSocket.wouldBlock ? .blocked : .failed
+  }
+
+  /// Sends behind what waits already; the rest waits in `output`. False when the connection is broken.
+  @inline(__always)  // one per message on the hot path
+  mutating func write(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ pool: inout BufferPool) -> Bool {
+    if !output.isEmpty {
+      pool.append(bytes, count, to: &output)
+      return true
+    }
+    let sent = StreamSocket.send(descriptor, bytes, count)
+    if sent == count { return true }
+    return keepRest(sent, bytes, count, &pool)
+  }
+
+  @inline(never)
+  private mutating func keepRest(
+    _ sent: Int, _ bytes: UnsafePointer<UInt8>, _ count: Int, _ pool: inout BufferPool
+  ) -> Bool {
+    if sent < 0 && sent != StreamSocket.wouldBlock { return false }
+    let taken = max(0, sent)
+    pool.append(bytes + taken, count - taken, to: &output)
+    return true
+  }
+
+  /// Two pieces as one message.
+  mutating func write(
+    _ first: UnsafePointer<UInt8>, _ firstCount: Int, _ second: UnsafePointer<UInt8>, _ secondCount: Int,
+    _ pool: inout BufferPool
+  ) -> Bool {
+    if !output.isEmpty {
+      pool.append(first, firstCount, to: &output)
+      pool.append(second, secondCount, to: &output)
+      return true
+    }
+    let sent = StreamSocket.send(descriptor, first, firstCount, second, secondCount)
+    if sent == firstCount &+ secondCount { return true }
+    if sent < 0 && sent != StreamSocket.wouldBlock { return false }
+    let taken = max(0, sent)
+    if taken < firstCount { pool.append(first + taken, firstCount - taken, to: &output) }
+    let takenOfSecond = max(0, taken - firstCount)
+    pool.append(second + takenOfSecond, secondCount - takenOfSecond, to: &output)
+    return true
+  }
+
+  /// Sends what waits; the buffer goes back when all is gone. False when the connection is broken.
+  mutating func flush(_ pool: inout BufferPool) -> Bool {
+    if output.isEmpty { return true }
+    let sent = StreamSocket.send(descriptor, output.bytes, output.count)
+    if sent < 0 { return sent == StreamSocket.wouldBlock }
+    output.start &+= Int32(truncatingIfNeeded: sent)
+    if output.isEmpty { pool.give(&output) }
+    return true
+  }
+
+  /// Keeps bytes that were read but cannot be used yet; they come first in the next `takeInput`.
+  mutating func hold(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ pool: inout BufferPool) {
+    if count > 0 { pool.append(bytes, count, to: &input) }
+  }
+
+  /// Moves what was held to `destination`; returns the byte count.
+  @inline(__always)  // nearly always nothing is held, and then it is one compare
+  mutating func takeInput(_ destination: UnsafeMutablePointer<UInt8>, _ pool: inout BufferPool) -> Int {
+    let count = input.count
+    if count == 0 { return 0 }
+    destination.update(from: input.bytes, count: count)
+    pool.give(&input)
+    return count
+  }
+
+  /// Adapts the window to how the other side took what was read: all of a full read, or not all.
+  mutating func adaptWindow(readCount: Int, leftover: Bool, largest: Int32) {
+    if leftover {
+      window = max(Self.smallestWindow, window / 2)
+    } else if readCount >= Int(window) && window < largest {
+      window &*= 2
+    }
+  }
+
+  /// The peer's half-close is passed on, once.
+  mutating func shutDown() {
+    if hasShutDown { return }
+    hasShutDown = true
+    StreamSocket.shutdownWriting(descriptor)
+  }
+
+  mutating func close(_ pool: inout BufferPool, abortively: Bool) {
+    pool.give(&input)
+    pool.give(&output)
+    if descriptor >= 0 {
+      if abortively { StreamSocket.closeAbortively(descriptor) } else { StreamSocket.close(descriptor) }
+    }
+    descriptor = -1
+  }
+}

@@ -1,0 +1,125 @@
+// The two ends of what is proxied, as the slabs hold them: a client's connection with the exchange that runs on it, and a
+// connection to a server.
+
+internal import Balancing
+internal import HTTP1
+internal import Primitives
+
+enum ClientPhase: UInt8 {
+  /// Between requests, or a request's head is incomplete.
+  case head
+  /// A request's body is being read.
+  case body
+  /// The request has been read; its answer is not finished.
+  case waiting
+  /// Bytes are passed on both ways: TCP mode, or after a 101.
+  case tunnel
+  /// The last answer is on its way out, then the connection is closed.
+  case closing
+  /// All has been sent and our direction ended; what the client still sends is read and dropped, for a while.
+  case lingering
+}
+
+/// One request and its answer.
+struct Exchange {
+  /// The request as it goes to the server: head and, if small, body. Kept until an answer begins, to be sent again
+  /// if it is safe.
+  var request = Buffer()
+  /// How much of `request` has been sent on the present connection.
+  var requestSentCount: Int32 = 0
+  /// Bytes of the body that were not put into `request` have gone out: it cannot be sent again.
+  var isPastHolding = false
+  /// No more of the request will be sent: the server does not take it.
+  var bodyIsDropped = false
+  var method = RequestMethod.other
+  var isOldVersion = false
+  var wantsUpgrade = false
+  var expectsContinue = false
+  var setsCookie = false
+  /// The first byte of an answer, perhaps an interim one, has come.
+  var answerHasBegun = false
+  /// The head of the final answer has been sent to the client.
+  var headIsSent = false
+  var interimCount: UInt8 = 0
+  var replayCount: UInt8 = 0
+  var connectFailureCount: UInt8 = 0
+  var bodyFraming = BodyFraming.none
+  /// Of a counted body: bytes still to come. Of a chunked one: content bytes so far.
+  var bodyByteCount: Int64 = 0
+  var chunkedBody = ChunkedBody()
+  /// Servers of the pool (by their place in it) that failed this request.
+  var tried = TriedServers()
+  /// The server (by its place in the pool) of the client's affinity cookie; -1 without a cookie, -2 for a foreign one.
+  var cookieServer: Int32 = -1
+}
+
+struct ClientConnection: SlabItem {
+  var generation: UInt32 = 0
+  var nextFree: Int32 = -1
+  /// In the server slab; -1 while no request is with a server.
+  var server: Int32 = -1
+  var listener: Int32 = -1
+  var phase = ClientPhase.head
+  var isOpen = false
+  /// Another request may follow on this connection.
+  var keepsAlive = true
+  /// Its local address is about to leave the node: the next answer is its last.
+  var isLeaving = false
+  /// It is leaving, and was connected before that began.
+  var wasThereBefore = false
+  var isTrusted = false
+  /// A part of a head has come, and its deadline runs.
+  var headHasBegun = false
+  /// A head has been complete on this connection.
+  var hasServed = false
+  var hasForwardingText = false
+  /// Whether it counts in the table of connections per source.
+  var isCountedBySource = false
+  /// The server that the last request of this connection went to; -1 before the first.
+  var lastServer: Int32 = -1
+  /// When the connection was accepted or its last answer ended.
+  var idleSince: Tick = 0
+  /// Bytes dropped while lingering.
+  var droppedByteCount: Int32 = 0
+  var forwardingText: ForwardingText?
+  var address = IPAddress.anyV4
+  var stream = ByteStream()
+  var exchange = Exchange()
+
+  init() {}
+}
+
+enum ServerPhase: UInt8 {
+  case connecting
+  /// In the pool of idle connections.
+  case idle
+  /// An answer's head is awaited.
+  case head
+  /// An answer's body is being read.
+  case body
+  case tunnel
+}
+
+struct ServerConnection: SlabItem {
+  var generation: UInt32 = 0
+  var nextFree: Int32 = -1
+  /// In the client slab; -1 while idle.
+  var client: Int32 = -1
+  /// Index of the server in the snapshot.
+  var server: Int32 = -1
+  var phase = ServerPhase.connecting
+  var isOpen = false
+  /// It has carried an answer before this one.
+  var isReused = false
+  /// The answer lets the connection carry another request.
+  var keepsAlive = false
+  var bodyFraming = BodyFraming.none
+  var outgoing = OutgoingFraming.asReceived
+  var previousIdle: Int32 = -1
+  var nextIdle: Int32 = -1
+  var bodyRemaining: Int64 = 0
+  var chunkedBody = ChunkedBody()
+  var stream = ByteStream()
+
+  init() {}
+}

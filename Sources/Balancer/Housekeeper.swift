@@ -1,0 +1,195 @@
+// The main thread after the start: the control channel, the checks, the figures. It shares no lock with the workers but
+// their mailboxes, so a slow check or a full channel never delays a request.
+
+internal import Balancing
+internal import Control
+internal import Kernel
+internal import Primitives
+
+struct Housekeeper: ~Copyable {
+  private static let statusInterval = TimeSpan.milliseconds(250)
+  /// Reports that wait for the agent to read; beyond it figures are left out, and then the agent is taken for stuck.
+  private static let largestBacklog = 1_000
+  /// What is in flight gets this long when the agent is gone.
+  private static let drainWithoutAgent = TimeSpan.seconds(3)
+  /// The gentle part of a handover, in hundredths of its deadline.
+  private static let gentleShare: Int64 = 60
+  /// After the deadline of a handover it is answered without the worker.
+  private static let grace = TimeSpan.milliseconds(20)
+
+  private struct Quietening {
+    let token: UInt64
+    let deadline: Instant
+    var waitingFor: Set<Int>
+  }
+
+  private enum Source: Int32 { case control, reports }
+
+  let control: ControlSocket
+  let poller: Poller
+  let assembly: StatusAssembly
+  let mailboxes: [Mailbox]
+  let reports: ReportBox
+  var registry: ServerRegistry
+  var warnings: [String]
+
+  private var backlog: [[UInt8]] = []
+  private var quietening: [Quietening] = []
+  private var nextStatus = Instant(nanoseconds: 0)
+  private var isStopping = false
+  private var agentIsGone = false
+  private var endedWorkers: Set<Int> = []
+
+  init(_ parts: BalancerParts, control: consuming ControlSocket, poller: consuming Poller) {
+    self.control = control
+    self.poller = poller
+    assembly = parts.assembly
+    mailboxes = parts.mailboxes
+    reports = parts.reports
+    registry = parts.registry
+    warnings = parts.warnings
+  }
+
+  /// Runs until the workers have ended; the process ends with it.
+  mutating func run() throws(SystemError) {
+    try control.setNonBlocking()
+    try poller.add(
+      control.descriptor.raw, .read, token: EventToken(.listener, index: Source.control.rawValue).rawValue)
+    try poller.add(
+      reports.wakeUp.descriptor.raw, .read, token: EventToken(.wakeUp, index: Source.reports.rawValue).rawValue)
+    report(.ready)
+    while true {
+      var now = Clock.monotonic
+      note(registry.advance(now: now, poller: poller), now)
+      answerLate(now)
+      if now >= nextStatus { sendStatus(now) }
+      flush()
+      if isStopping && endedWorkers.count == mailboxes.count { return }
+
+      let count = poller.wait(timeout: min(registry.nextDue, nextWake) - now)
+      now = Clock.monotonic
+      for position in 0..<count {
+        let token = EventToken(rawValue: poller.event(position).token)
+        switch token.kind {
+        case .server: if let change = registry.probeIsReady(token, now: now) { note([change], now) }
+        case .listener: obey(now)
+        case .wakeUp: takeReports()
+        case .client: break
+        }
+      }
+    }
+  }
+
+  private var nextWake: Instant {
+    quietening.reduce(nextStatus) { min($0, $1.deadline + Self.grace) }
+  }
+
+  // MARK: From the agent
+
+  private mutating func obey(_ now: Instant) {
+    while !agentIsGone {
+      do {
+        guard let packet = try control.receive() else { return }
+        handle(try MessageCoding.decode(BalancerCommand.self, from: packet.bytes), now)
+      } catch let error as SystemError {
+        // Its end is closed: it has died, or wants us to end.
+        if error.code != SystemError.connectionReset { Console.error("afloat-balancer: \(error)") }
+        agentIsGone = true
+        poller.remove(control.descriptor.raw)
+        stop(now + Self.drainWithoutAgent)
+      } catch {
+        report(.failed("cannot read a command: \(error)"))
+      }
+    }
+  }
+
+  private mutating func handle(_ command: BalancerCommand, _ now: Instant) {
+    switch command {
+    case .start: report(.failed("already started"))
+    case .orders(let orders): note(registry.apply(orders), now)
+    case .quieten(let token, let addresses, let span):
+      let deadline = now + span
+      let gentleUntil = now + TimeSpan(nanoseconds: span.nanoseconds / 100 * Self.gentleShare)
+      quietening.append(Quietening(token: token, deadline: deadline, waitingFor: Set(mailboxes.indices)))
+      post(.quieten(token: token, addresses: addresses, deadline: deadline, gentleUntil: gentleUntil))
+    case .resume(let addresses): post(.resume(addresses))
+    case .shutdown: stop(now + assembly.configuration.drainTimeout)
+    }
+  }
+
+  private mutating func stop(_ deadline: Instant) {
+    isStopping = true
+    post(.stop(deadline: deadline))
+  }
+
+  private func post(_ command: WorkerCommand) { for mailbox in mailboxes { mailbox.post(command) } }
+
+  /// Tells the workers what a server may get, and the agent what changed.
+  private mutating func note(_ changes: [ServerChange], _ now: Instant) {
+    for change in changes {
+      let server = registry.servers[change.index]
+      post(.availability(server: change.index, server.availability, now: now))
+      report(
+        .serverChanged(
+          pool: server.pool.name, server: server.configuration.name, state: server.state, cause: change.cause))
+    }
+    if !changes.isEmpty { nextStatus = now }
+  }
+
+  // MARK: From the workers
+
+  private mutating func takeReports() {
+    for (worker, report) in reports.takeAll() {
+      switch report {
+      case .quietened(let token): quietened(token, by: worker)
+      case .ended: endedWorkers.insert(worker)
+      case .failed(let words):
+        if !warnings.contains(words) && warnings.count < 32 { warnings.append(words) }
+      }
+    }
+  }
+
+  private mutating func quietened(_ token: UInt64, by worker: Int) {
+    guard let place = quietening.firstIndex(where: { $0.token == token }) else { return }
+    quietening[place].waitingFor.remove(worker)
+    if quietening[place].waitingFor.isEmpty {
+      quietening.remove(at: place)
+      report(.quietened(token: token))
+    }
+  }
+
+  /// A worker that is stuck must not hold up the cluster.
+  private mutating func answerLate(_ now: Instant) {
+    for late in quietening where now >= late.deadline + Self.grace { report(.quietened(token: late.token)) }
+    quietening.removeAll { now >= $0.deadline + Self.grace }
+  }
+
+  // MARK: To the agent
+
+  private mutating func sendStatus(_ now: Instant) {
+    nextStatus = now + Self.statusInterval
+    // Old figures are worth nothing: none are sent while others wait.
+    if backlog.isEmpty { report(.status(assembly.status(registry, warnings: warnings))) }
+  }
+
+  private mutating func report(_ report: BalancerReport) {
+    if agentIsGone { return }
+    guard let bytes = try? MessageCoding.encode(report) else {
+      preconditionFailure("our own reports can be encoded")
+    }
+    if backlog.count < Self.largestBacklog { backlog.append(bytes) }
+    flush()
+  }
+
+  private mutating func flush() {
+    while let first = backlog.first, !agentIsGone {
+      do {
+        guard try control.send(first) else { return }
+        backlog.removeFirst()
+      } catch {
+        // Its end is noticed by reading; what is left has no reader.
+        backlog.removeAll()
+      }
+    }
+  }
+}

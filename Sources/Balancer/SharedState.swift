@@ -1,0 +1,159 @@
+// What workers and the main thread share while running: atomics in fixed places, and a mailbox per worker for the rare
+// things that need more than a number.
+
+internal import Balancing
+internal import Kernel
+internal import Primitives
+internal import Synchronization
+
+/// One cache line per server, written by all workers.
+struct ServerLoad: ~Copyable {
+  /// Requests in flight and tunnels, over all workers.
+  let connections = Atomic<Int32>(0)
+  private let padding: InlineArray<15, Int32> = .init(repeating: 0)
+}
+
+/// A counter that one worker writes and the main thread reads: no locked instruction.
+struct Counter: ~Copyable {
+  private let value = Atomic<UInt64>(0)
+
+  func increase() { value.store(value.load(ordering: .relaxed) &+ 1, ordering: .relaxed) }
+  var current: UInt64 { value.load(ordering: .relaxed) }
+}
+
+struct ServerCounters: ~Copyable {
+  let requests = Counter()
+  let failures = Counter()
+}
+
+struct ListenerCounters: ~Copyable {
+  let accepted = Counter()
+  let requests = Counter()
+  let refused = Counter()
+}
+
+/// One worker's counters, in memory of its own.
+struct WorkerCounters: @unchecked Sendable {
+  // Unchecked: atomics only; the memory stays for good.
+  let servers: UnsafeMutablePointer<ServerCounters>
+  let listeners: UnsafeMutablePointer<ListenerCounters>
+  /// Clients that are connected.
+  let state: UnsafeMutablePointer<WorkerGauges>
+
+  init(serverCount: Int, listenerCount: Int) {
+    servers = .allocate(capacity: max(1, serverCount))
+    for index in 0..<serverCount { (servers + index).initialize(to: ServerCounters()) }
+    listeners = .allocate(capacity: max(1, listenerCount))
+    for index in 0..<listenerCount { (listeners + index).initialize(to: ListenerCounters()) }
+    state = .allocate(capacity: 1)
+    state.initialize(to: WorkerGauges())
+  }
+}
+
+struct WorkerGauges: ~Copyable {
+  /// Bytes in the buffers of connections.
+  let bufferedByteCount = Atomic<Int>(0)
+}
+
+/// Shared by all workers.
+struct SharedState: @unchecked Sendable {
+  // Unchecked: atomics only, and a table with a lock; the memory stays for good.
+  let serverLoads: UnsafeMutablePointer<ServerLoad>
+  /// Open client connections by listener.
+  let listenerConnections: UnsafeMutablePointer<Atomic<Int>>
+  let sources = SourceTable()
+
+  init(serverCount: Int, listenerCount: Int) {
+    serverLoads = .allocate(capacity: max(1, serverCount))
+    for index in 0..<serverCount { (serverLoads + index).initialize(to: ServerLoad()) }
+    listenerConnections = .allocate(capacity: max(1, listenerCount))
+    for index in 0..<listenerCount { (listenerConnections + index).initialize(to: Atomic(0)) }
+  }
+}
+
+/// Open connections by source address, only used where a limit is configured.
+final class SourceTable: Sendable {
+  private struct Key: Hashable {
+    let listener: Int32
+    let address: IPAddress
+  }
+  private let counts = Mutex<[Key: Int]>([:])
+
+  /// Counts one more, unless `limit` is reached.
+  func admit(_ address: IPAddress, listener: Int32, limit: Int) -> Bool {
+    counts.withLock { counts in
+      let key = Key(listener: listener, address: address)
+      let count = counts[key, default: 0]
+      if count >= limit { return false }
+      counts[key] = count + 1
+      return true
+    }
+  }
+
+  func release(_ address: IPAddress, listener: Int32) {
+    counts.withLock { counts in
+      let key = Key(listener: listener, address: address)
+      guard let count = counts[key] else { return }
+      counts[key] = count > 1 ? count - 1 : nil
+    }
+  }
+}
+
+enum WorkerCommand: Sendable {
+  /// `server` is an index of the snapshot.
+  case availability(server: Int, ServerAvailability, now: Instant)
+  case quieten(token: UInt64, addresses: [IPAddress], deadline: Instant, gentleUntil: Instant)
+  case resume([IPAddress])
+  /// Accept no more, let connections finish until `deadline`, then end.
+  case stop(deadline: Instant)
+}
+
+enum WorkerReport: Sendable {
+  case quietened(token: UInt64)
+  case ended
+  case failed(String)
+}
+
+/// From the main thread to a worker.
+final class Mailbox: Sendable {
+  private let commands = Mutex<[WorkerCommand]>([])
+  let wakeUp: WakeUp
+
+  init() throws(SystemError) { wakeUp = try WakeUp() }
+
+  func post(_ command: WorkerCommand) {
+    commands.withLock { $0.append(command) }
+    wakeUp.signal()
+  }
+
+  func takeAll() -> [WorkerCommand] {
+    wakeUp.clear()
+    return commands.withLock { commands in
+      let all = commands
+      commands = []
+      return all
+    }
+  }
+}
+
+/// From the workers to the main thread.
+final class ReportBox: Sendable {
+  private let reports = Mutex<[(worker: Int, report: WorkerReport)]>([])
+  let wakeUp: WakeUp
+
+  init() throws(SystemError) { wakeUp = try WakeUp() }
+
+  func post(_ report: WorkerReport, from worker: Int) {
+    reports.withLock { $0.append((worker, report)) }
+    wakeUp.signal()
+  }
+
+  func takeAll() -> [(worker: Int, report: WorkerReport)] {
+    wakeUp.clear()
+    return reports.withLock { reports in
+      let all = reports
+      reports = []
+      return all
+    }
+  }
+}

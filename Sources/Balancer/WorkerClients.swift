@@ -1,0 +1,246 @@
+// Clients' connections: accepted, woken by events, closed.
+
+internal import HTTP1
+internal import Kernel
+internal import Primitives
+internal import Synchronization
+
+typealias Client = UnsafeMutablePointer<ClientConnection>
+
+extension Worker {
+  /// Connections taken from one listener before others get their turn.
+  private static let largestAcceptBurst = 64
+  /// What a client may still send after the last answer before we close regardless.
+  static let largestLinger: Int32 = 1024 * 1024
+
+  // MARK: Accepting
+
+  mutating func acceptClients(_ place: Int) {
+    var count = 0
+    while true {
+      if count == Self.largestAcceptBurst || listening[place].raw < 0 { return }
+      count &+= 1
+      var peer = SocketAddress()
+      let raw = StreamSocket.accept(listening[place].raw, &peer)
+      if raw < 0 {
+        // Out of descriptors: the connection stays in the queue; idle ones are given up so that it has a chance.
+        if StreamSocket.isOutOfDescriptors(raw) { giveUpIdle() }
+        return
+      }
+      admit(raw, peer, listening[place].listener)
+    }
+  }
+
+  private mutating func admit(_ raw: Int32, _ peer: SocketAddress, _ listener: Int32) {
+    let record = snapshot.listeners[Int(listener)]
+    counters.listeners[Int(listener)].accepted.increase()
+    let open = shared.listenerConnections[Int(listener)].wrappingAdd(1, ordering: .relaxed).newValue
+    let address = peer.address
+    let limit = record.maximumConnectionsPerSource
+    var refusal: StaticString?
+    if open > record.maximumConnections {
+      refusal = "this listener has reached its limit of connections"
+    } else if limit > 0 && !shared.sources.admit(address, listener: listener, limit: limit) {
+      refusal = "your address has reached its limit of connections"
+    }
+    let index = refusal == nil ? clients.take() : -1
+    if index < 0 {
+      if refusal == nil && limit > 0 { shared.sources.release(address, listener: listener) }
+      refuse(raw, listener, record.isHTTP, refusal ?? "this node has reached its limit of connections")
+      return
+    }
+    let client = clients[index]
+    client.pointee.isOpen = true
+    client.pointee.listener = listener
+    client.pointee.address = address
+    client.pointee.isCountedBySource = limit > 0
+    client.pointee.stream.descriptor = raw
+    client.pointee.stream.mayRead = true
+    client.pointee.idleSince = tick
+    for prefix in record.trusted where prefix.contains(address) { client.pointee.isTrusted = true }
+    if !handover.addresses.isEmpty { noteLeaving(client) }
+    if !record.isHTTP {
+      openTunnel(index, client)
+      return
+    }
+    timers.set(index, tick &+ record.requestHead)
+    // TCP_DEFER_ACCEPT: the request is there already.
+    readClient(index, client)
+    if client.pointee.isOpen && client.pointee.stream.descriptor == raw { watch(index, client) }
+  }
+
+  private mutating func refuse(_ raw: Int32, _ listener: Int32, _ isHTTP: Bool, _ reason: StaticString) {
+    counters.listeners[Int(listener)].refused.increase()
+    shared.listenerConnections[Int(listener)].wrappingSubtract(1, ordering: .relaxed)
+    if isHTTP {
+      let count = LocalResponse.write(
+        status: 503, reason: reason, requestID: random.next(), closes: true, retryAfterSeconds: 1, to: scratch,
+        capacity: scratchByteCount)
+      // Take the request that is there, so that closing does not destroy the answer; then one try to send.
+      _ = StreamSocket.receive(raw, receiveArea, Int(Self.largestBodyWindow))
+      _ = StreamSocket.send(raw, scratch, count)
+    }
+    StreamSocket.close(raw)
+  }
+
+  /// Registers the descriptor, once, for everything.
+  mutating func watch(_ index: Int32, _ client: Client) {
+    if client.pointee.stream.isRegistered { return }
+    let token = EventToken(.client, index: index, generation: client.pointee.generation)
+    do {
+      try poller.add(
+        client.pointee.stream.descriptor, [.read, .write, .peerClosed, .edgeTriggered], token: token.rawValue)
+      client.pointee.stream.isRegistered = true
+    } catch {
+      closeClient(index, client, abortively: true)
+    }
+  }
+
+  // MARK: Events
+
+  @inline(__always)  // once per event
+  mutating func clientIsReady(_ index: Int32, _ client: Client, _ readiness: Readiness) {
+    if readiness.isOver {
+      // Where we have ended our direction, a hang-up may be the regular end with bytes before it.
+      if !client.pointee.stream.hasShutDown {
+        clientIsGone(index, client)
+        return
+      }
+      client.pointee.stream.peerClosed = true
+      client.pointee.stream.mayRead = true
+    }
+    if readiness.hasPeerClosed { client.pointee.stream.peerClosed = true }
+    if readiness.isReadable { client.pointee.stream.mayRead = true }
+    let generation = client.pointee.generation
+    if readiness.isWritable && !client.pointee.stream.output.isEmpty {
+      clientTakesMore(index, client)
+      if client.pointee.generation != generation { return }
+    }
+    if !client.pointee.stream.mayRead { return }
+    switch client.pointee.phase {
+    case .head, .body: readClient(index, client)
+    case .waiting: if client.pointee.stream.peerClosed { clientHasEnded(client, index) }
+    case .tunnel: relay(index, client)
+    case .closing: break
+    case .lingering: linger(index, client)
+    }
+  }
+
+  /// Output that had to wait may go on.
+  @inline(never)
+  private mutating func clientTakesMore(_ index: Int32, _ client: Client) {
+    let before = client.pointee.stream.output.count
+    if !client.pointee.stream.flush(&buffers) {
+      clientIsGone(index, client)
+      return
+    }
+    if client.pointee.stream.output.count < before && client.pointee.phase != .tunnel {
+      timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
+    }
+    if !client.pointee.stream.output.isEmpty { return }
+    switch client.pointee.phase {
+    case .tunnel: relay(index, client)
+    case .closing: finishClosing(index, client)
+    case .lingering: break
+    case .head: readClient(index, client)
+    case .body, .waiting:
+      let server = client.pointee.server
+      if server < 0 { return }
+      awaitAnswer(index, client)
+      if upstreams[server].pointee.stream.mayRead { readServer(server, upstreams[server]) }
+    }
+  }
+
+  /// The connection was reset, or both directions are over.
+  @inline(never)
+  mutating func clientIsGone(_ index: Int32, _ client: Client) { closeClient(index, client, abortively: true) }
+
+  /// The client has ended its direction while its request is with a server. It may still read the answer, or have gone for
+  /// good: the kernel cannot tell before we write. So the server gets a moment longer, not its full time.
+  @inline(never)
+  private mutating func clientHasEnded(_ client: Client, _ index: Int32) {
+    if client.pointee.exchange.headIsSent { return }
+    let deadline = tick &+ Self.patienceAfterClientEnded
+    if deadline < timers.deadline(index) { timers.set(index, deadline) }
+  }
+
+  // MARK: Closing
+
+  /// After the last answer: at once if nothing waits to be sent or read.
+  mutating func finishClosing(_ index: Int32, _ client: Client) {
+    if !client.pointee.stream.output.isEmpty {
+      client.pointee.phase = .closing
+      timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
+      watch(index, client)
+      return
+    }
+    if client.pointee.stream.peerClosed && !client.pointee.stream.mayRead {
+      closeClient(index, client, abortively: false)
+      return
+    }
+    let bodyIsOutstanding = client.pointee.phase == .body || !client.pointee.stream.input.isEmpty
+    if !bodyIsOutstanding && !client.pointee.stream.mayRead && client.pointee.phase != .closing {
+      closeClient(index, client, abortively: false)
+      return
+    }
+    beginLinger(index, client)
+  }
+
+  /// Closing with bytes unread would reset the connection, and the reset can destroy the answer on its way: end our
+  /// direction, read and drop the rest for a while.
+  mutating func beginLinger(_ index: Int32, _ client: Client) {
+    buffers.give(&client.pointee.stream.input)
+    client.pointee.phase = .lingering
+    client.pointee.stream.shutDown()
+    timers.set(index, tick &+ Self.lingering)
+    watch(index, client)
+    if client.pointee.isOpen && client.pointee.phase == .lingering { linger(index, client) }
+  }
+
+  @inline(never)
+  private mutating func linger(_ index: Int32, _ client: Client) {
+    while client.pointee.stream.mayRead {
+      switch client.pointee.stream.read(into: receiveArea, room: Int(Self.largestBodyWindow)) {
+      case .bytes(let count):
+        client.pointee.droppedByteCount &+= Int32(truncatingIfNeeded: count)
+        if client.pointee.droppedByteCount > Self.largestLinger {
+          closeClient(index, client, abortively: false)
+          return
+        }
+      case .blocked: return
+      case .ended, .failed:
+        closeClient(index, client, abortively: false)
+        return
+      }
+    }
+  }
+
+  /// Gives back all that a client's connection holds; its server connection, if any, is closed.
+  mutating func closeClient(_ index: Int32, _ client: Client, abortively: Bool) {
+    let server = client.pointee.server
+    if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: abortively) }
+    buffers.give(&client.pointee.exchange.request)
+    client.pointee.stream.close(&buffers, abortively: abortively)
+    timers.cancel(index)
+    let listener = client.pointee.listener
+    shared.listenerConnections[Int(listener)].wrappingSubtract(1, ordering: .relaxed)
+    if client.pointee.isCountedBySource { shared.sources.release(client.pointee.address, listener: listener) }
+    if client.pointee.isLeaving { stopWaitingForLeaving(client) }
+    clients.give(index)
+  }
+
+  /// Closes idle keep-alive connections, longest idle first in rough order, to get descriptors back.
+  @inline(never)
+  private mutating func giveUpIdle() {
+    var left = 32
+    for index in 0..<Int32(clients.highWater) where left > 0 {
+      let client = clients[index]
+      guard client.pointee.isOpen, client.pointee.phase == .head, client.pointee.lastServer >= 0,
+        client.pointee.stream.input.isEmpty, tick &- client.pointee.idleSince > 16
+      else { continue }
+      closeClient(index, client, abortively: false)
+      left -= 1
+    }
+    for server in 0..<snapshot.servers.count { closeIdleServers(Int32(server)) }
+  }
+}

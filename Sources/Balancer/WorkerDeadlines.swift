@@ -1,0 +1,103 @@
+// What happens when time is up. A client's connection has one deadline at a time; which one it is follows from what the
+// connection is waiting for.
+
+internal import Kernel
+internal import Primitives
+
+extension Worker {
+  /// How long a server goes on for a client that has ended its direction: perhaps it still reads.
+  static let patienceAfterClientEnded: Tick = 1_000_000_000 / Tick(TimerWheel.tickNanoseconds)
+  /// How long we read and drop what a client still sends after its last answer.
+  static let lingering: Tick = 2_000_000_000 / Tick(TimerWheel.tickNanoseconds)
+
+  mutating func expireDeadlines() {
+    while true {
+      let timer = timers.nextExpired(tick)
+      if timer < 0 { return }
+      if Int(timer) < clients.capacity {
+        clientIsLate(timer, clients[timer])
+      } else {
+        let index = timer - Int32(clients.capacity)
+        if upstreams[index].pointee.phase == .idle { dropIdle(index, upstreams[index]) }
+      }
+    }
+  }
+
+  @inline(never)
+  private mutating func clientIsLate(_ index: Int32, _ client: Client) {
+    guard client.pointee.isOpen else { return }
+    switch client.pointee.phase {
+    case .head:
+      if client.pointee.headHasBegun {
+        client.pointee.keepsAlive = false
+        client.pointee.exchange = Exchange()
+        counters.listeners[Int(client.pointee.listener)].refused.increase()
+        answer(index, client, status: 408, "the request's head did not come in time")
+      } else {
+        closeClient(index, client, abortively: false)
+      }
+    case .body, .waiting: exchangeIsLate(index, client)
+    case .tunnel:
+      let server = client.pointee.server
+      if server >= 0 && upstreams[server].pointee.phase == .connecting {
+        tunnelConnectFailed(index, client, upstreams[server].pointee.server)
+      } else {
+        closeClient(index, client, abortively: true)
+      }
+    case .closing: closeClient(index, client, abortively: true)
+    case .lingering: closeClient(index, client, abortively: false)
+    }
+  }
+
+  private mutating func exchangeIsLate(_ index: Int32, _ client: Client) {
+    let server = client.pointee.server
+    precondition(server >= 0, "a request is with a server until it is answered")
+    let upstream = upstreams[server]
+    if upstream.pointee.phase == .connecting {
+      serverFailed(server, upstream, .connect)
+      return
+    }
+    if !client.pointee.stream.output.isEmpty {
+      // The client does not read.
+      closeClient(index, client, abortively: true)
+      return
+    }
+    if client.pointee.phase == .waiting && client.pointee.stream.peerClosed && !client.pointee.exchange.headIsSent {
+      closeClient(index, client, abortively: true)
+      return
+    }
+    if client.pointee.phase == .body && !serverOutputWaits(upstream) {
+      counters.listeners[Int(client.pointee.listener)].refused.increase()
+      if client.pointee.exchange.headIsSent {
+        closeClient(index, client, abortively: true)
+      } else {
+        answer(index, client, status: 408, "the request's body did not come in time")
+      }
+      return
+    }
+    serverFailed(server, upstream, .timedOut)
+  }
+
+  // MARK: Ending
+
+  /// Takes what waits in the queues, closes the listening sockets, and lets what is connected finish.
+  mutating func beginStop(_ deadline: Instant) {
+    stopDeadline = min(deadline, stopDeadline ?? .distantFuture)
+    for place in 0..<listening.count where listening[place].raw >= 0 {
+      acceptClients(place)
+      StreamSocket.close(listening[place].raw)
+      listening[place].raw = -1
+    }
+    for index in 0..<Int32(clients.highWater) {
+      let client = clients[index]
+      let isIdle = client.pointee.phase == .head && client.pointee.hasServed && !client.pointee.headHasBegun
+      if client.pointee.isOpen && isIdle { closeClient(index, client, abortively: false) }
+    }
+  }
+
+  /// Whether there is nothing left to wait for.
+  mutating func isStopped() -> Bool {
+    guard let stopDeadline else { return false }
+    return clients.usedCount == 0 || now >= stopDeadline
+  }
+}

@@ -1,0 +1,164 @@
+// When a server fails: another try where that is safe, an answer in plain words where it is not.
+//
+//   connect failed, nothing sent                → another server, any method
+//   reused connection closed, no answer begun   → a new connection to the same server, safe or idempotent methods
+//   new connection closed, no answer begun      → another server, safe or idempotent methods
+//   time-out                                    → 504
+//   any byte of the final answer sent           → the client's connection is aborted
+//
+// As often as the pool's retry allows, within its budget, and only while the whole request is still held.
+
+internal import Balancing
+internal import HTTP1
+internal import Kernel
+internal import Primitives
+
+extension Worker {
+  /// Hundredths of a retry: a pool starts with this many and never saves more.
+  static let initialRetryCredit: Int32 = 100 * 100
+  private static let largestRetryCredit: Int32 = 100 * 1_000
+
+  /// Each request earns a share of a retry.
+  @inline(__always)
+  mutating func addRetryCredit(_ pool: Int) {
+    let sum = retryCredit[pool] &+ snapshot.pools[pool].retryBudgetPercent
+    retryCredit[pool] = min(sum, Self.largestRetryCredit)
+  }
+
+  private mutating func payForRetry(_ pool: Int) -> Bool {
+    if retryCredit[pool] < 100 { return false }
+    retryCredit[pool] -= 100
+    return true
+  }
+
+  /// The exchange on `upstream` cannot go on there.
+  @inline(never)
+  mutating func serverFailed(_ index: Int32, _ upstream: Upstream, _ failure: ServerFailure) {
+    let place = upstream.pointee.client
+    let client = clients[place]
+    let server = upstream.pointee.server
+    if client.pointee.phase == .tunnel {
+      tunnelConnectFailed(place, client, server)
+      return
+    }
+    if client.pointee.exchange.headIsSent {
+      counters.servers[Int(server)].failures.increase()
+      closeClient(place, client, abortively: true)
+      return
+    }
+    let wasReused = upstream.pointee.isReused
+    releaseServer(index, upstream, reuse: false, abortively: failure == .timedOut)
+    let staleConnection = failure == .closed && wasReused && !client.pointee.exchange.answerHasBegun
+    if !staleConnection { counters.servers[Int(server)].failures.increase() }
+    switch failure {
+    case .connect: connectFailed(place, client, server)
+    case .closed where client.pointee.exchange.answerHasBegun:
+      answer(place, client, status: 502, "the server closed its connection within the head of its answer")
+    case .closed: lostConnection(place, client, server, wasReused: wasReused)
+    case .malformed: answer(place, client, status: 502, "the server's answer is malformed")
+    case .timedOut: answer(place, client, status: 504, "the server did not answer in time")
+    }
+  }
+
+  @inline(never)
+  mutating func connectFailedAtOnce(_ place: Int32, _ client: Client, _ server: Int32) {
+    counters.servers[Int(server)].failures.increase()
+    connectFailed(place, client, server)
+  }
+
+  /// Nothing was sent: any method may go elsewhere.
+  private mutating func connectFailed(_ place: Int32, _ client: Client, _ server: Int32) {
+    let pool = Int(snapshot.servers[Int(server)].pool)
+    client.pointee.exchange.connectFailureCount &+= 1
+    if Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts,
+      tryElsewhere(place, client, server, pool)
+    {
+      return
+    }
+    answer(place, client, status: 502, "the connection to the server failed")
+  }
+
+  private mutating func lostConnection(_ place: Int32, _ client: Client, _ server: Int32, wasReused: Bool) {
+    let pool = Int(snapshot.servers[Int(server)].pool)
+    let exchange = client.pointee.exchange
+    let isHeld = !exchange.isPastHolding && !exchange.request.isEmpty && client.pointee.phase != .body
+    if exchange.method.isIdempotent && isHeld && Int(exchange.replayCount) < snapshot.pools[pool].retryAttempts {
+      client.pointee.exchange.replayCount &+= 1
+      if wasReused {
+        // The server closed an idle connection as we used it: that says nothing against the server.
+        if payForRetry(pool) {
+          client.pointee.exchange.bodyIsDropped = false
+          _ = sendExchange(place, client, to: server, mayReuse: false)
+          return
+        }
+      } else if tryElsewhere(place, client, server, pool) {
+        return
+      }
+    }
+    answer(place, client, status: 502, "the server closed its connection before it answered")
+  }
+
+  /// Another server, without those that failed this request. False, with nothing changed, if there is none.
+  private mutating func tryElsewhere(_ place: Int32, _ client: Client, _ server: Int32, _ pool: Int) -> Bool {
+    let isNoted = client.pointee.exchange.tried.insert(Int(server &- snapshot.pools[pool].firstServer))
+    if !isNoted || client.pointee.exchange.request.isEmpty || !payForRetry(pool) { return false }
+    let (next, cause) = chooseServer(client)
+    if next < 0 { return false }
+    client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && cause != .cookie
+    client.pointee.exchange.bodyIsDropped = false
+    _ = sendExchange(place, client, to: next, mayReuse: true)
+    return true
+  }
+
+  // MARK: Answers of our own
+
+  @inline(never)
+  mutating func noServer(_ place: Int32, _ client: Client, _ cause: ChoiceCause) {
+    let pool = snapshot.pools[Int(snapshot.listeners[Int(client.pointee.listener)].pool)]
+    let reason =
+      switch cause {
+      case .allFull: pool.allFull
+      case .noneLeft: pool.noneLeft
+      default: pool.noneUp
+      }
+    answer(place, client, status: 503, reason, retryAfterSeconds: 1)
+  }
+
+  mutating func answer(_ place: Int32, _ client: Client, status: Int, _ reason: StaticString) {
+    let text = Text(start: reason.utf8Start, count: reason.utf8CodeUnitCount)
+    answer(place, client, status: status, text, retryAfterSeconds: 0)
+  }
+
+  /// Answers the client's request; no server has one for it any more.
+  @inline(never)
+  mutating func answer(_ place: Int32, _ client: Client, status: Int, _ reason: Text, retryAfterSeconds: Int) {
+    let server = client.pointee.server
+    if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: true) }
+    let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
+    let written = LocalResponse.write(
+      status: status, reason: reason, requestID: random.next(), closes: closes,
+      withoutBody: client.pointee.exchange.method == .head, oldVersion: client.pointee.exchange.isOldVersion,
+      retryAfterSeconds: retryAfterSeconds, to: scratch, capacity: scratchByteCount)
+    finishAnswer(place, client, written, closes: closes)
+  }
+
+  /// Sends an answer from the scratch memory and goes on to the next request, or to closing.
+  mutating func finishAnswer(_ place: Int32, _ client: Client, _ count: Int, closes: Bool) {
+    buffers.give(&client.pointee.exchange.request)
+    client.pointee.exchange.requestSentCount = 0
+    if !client.pointee.stream.write(scratch, count, &buffers) {
+      clientIsGone(place, client)
+      return
+    }
+    if !closes {
+      nextRequest(place, client)
+      return
+    }
+    client.pointee.keepsAlive = false
+    if client.pointee.stream.output.isEmpty {
+      beginLinger(place, client)
+    } else {
+      finishClosing(place, client)
+    }
+  }
+}

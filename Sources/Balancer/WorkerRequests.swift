@@ -1,0 +1,408 @@
+// Requests on their way from a client to a server.
+
+internal import Balancing
+internal import HTTP1
+internal import Kernel
+internal import Primitives
+
+extension Worker {
+  /// A request up to this length, head and body, is kept until its answer begins, so that it can be sent again.
+  private static let heldByteCount = 16 * 1024
+  private static let headReadByteCount = 16 * 1024
+
+  var receiveStart: UnsafeMutablePointer<UInt8> { receiveArea + Self.headroom }
+
+  /// Reads and takes as far as it goes: heads between requests, bodies while a server takes them.
+  mutating func readClient(_ index: Int32, _ client: Client) {
+    let generation = client.pointee.generation
+    var burst = 0
+    while client.pointee.generation == generation {
+      switch client.pointee.phase {
+      case .head:
+        // Answers of ours that are not taken must not pile up.
+        if !client.pointee.stream.output.isEmpty { return }
+      case .body: if !serverTakesBody(client) { return }
+      default: return
+      }
+      var count = client.pointee.stream.takeInput(receiveStart, &buffers)
+      if client.pointee.stream.mayRead {
+        burst &+= 1
+        if burst > Self.largestBurst && client.pointee.phase == .body {
+          client.pointee.stream.hold(receiveStart, count, &buffers)
+          goOnLater(index, client)
+          return
+        }
+        // Between requests a small read: what comes after the head is copied aside until its turn.
+        let room = client.pointee.phase == .head ? Self.headReadByteCount : room(for: client.pointee.stream)
+        switch client.pointee.stream.read(into: receiveStart + count, room: room) {
+        case .bytes(let received): count &+= received
+        // What was held may be the whole next request.
+        case .blocked: if count == 0 { return }
+        case .ended:
+          if count == 0 {
+            clientEndedWhileReading(index, client)
+            return
+          }
+        case .failed:
+          clientIsGone(index, client)
+          return
+        }
+      } else if count == 0 {
+        if client.pointee.stream.hasEnded { clientEndedWhileReading(index, client) }
+        return
+      }
+      if client.pointee.phase == .head {
+        if !takeHead(index, client, count) { return }
+      } else {
+        if !takeBody(index, client, receiveStart, count) { return }
+      }
+    }
+  }
+
+  private mutating func goOnLater(_ index: Int32, _ client: Client) {
+    if client.pointee.stream.isDeferred { return }
+    client.pointee.stream.isDeferred = true
+    deferUntilAfterBatch(EventToken(.client, index: index, generation: client.pointee.generation))
+  }
+
+  /// The client's end came where a head or a body was due.
+  @inline(never)
+  private mutating func clientEndedWhileReading(_ index: Int32, _ client: Client) {
+    // In the middle of a body the server must not take it for whole: its connection is closed with the client's.
+    closeClient(index, client, abortively: client.pointee.phase == .body)
+  }
+
+  // MARK: Heads
+
+  /// Takes a head from the receive area, of which `count` bytes have arrived. False when reading cannot go on now.
+  private mutating func takeHead(_ index: Int32, _ client: Client, _ count: Int) -> Bool {
+    let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
+    var options = listener.pointee.requestOptions
+    if client.pointee.isTrusted { options.insert(.trustedSource) }
+    var head = RequestHead()
+    switch head.parse(
+      receiveStart, count: count, limits: listener.pointee.headLimits, options: options, scratch: headScratch)
+    {
+    case .complete: break
+    case .incomplete where client.pointee.stream.hasEnded:
+      clientEndedWhileReading(index, client)
+      return false
+    case .incomplete:
+      // The deadline of a head starts with its first byte (of the first head: with the connection), and is not put off by
+      // the next ones.
+      if !client.pointee.headHasBegun {
+        client.pointee.headHasBegun = true
+        if client.pointee.hasServed { timers.set(index, tick &+ listener.pointee.requestHead) }
+      }
+      client.pointee.stream.hold(receiveStart, count, &buffers)
+      return client.pointee.stream.mayRead
+    case .fault(let fault):
+      client.pointee.keepsAlive = false
+      client.pointee.exchange = Exchange()
+      counters.listeners[Int(client.pointee.listener)].refused.increase()
+      answer(index, client, status: fault.status, fault.words)
+      return false
+    }
+    client.pointee.headHasBegun = false
+    client.pointee.hasServed = true
+    return startExchange(index, client, head, options, count)
+  }
+
+  @inline(__always)  // once per request; apart from takeHead for its length
+  private mutating func startExchange(
+    _ index: Int32, _ client: Client, _ head: RequestHead, _ options: RequestOptions, _ count: Int
+  ) -> Bool {
+    let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
+    counters.listeners[Int(client.pointee.listener)].requests.increase()
+    client.pointee.exchange = Exchange()
+    client.pointee.exchange.method = head.method
+    client.pointee.exchange.isOldVersion = head.isOldVersion
+    client.pointee.exchange.wantsUpgrade = head.flags.contains(.upgrade)
+    client.pointee.exchange.expectsContinue = head.flags.contains(.expectsContinue)
+    client.pointee.exchange.bodyFraming = head.framing
+    client.pointee.exchange.bodyByteCount = head.framing == .counted ? head.contentLength : 0
+    client.pointee.keepsAlive = head.keepsAlive
+    client.pointee.phase = head.framing == .none ? .waiting : .body
+
+    if head.framing == .counted && head.contentLength > listener.pointee.maximumBodyByteCount {
+      answer(index, client, status: 413, "the body is larger than this listener allows")
+      return false
+    }
+    if head.maxForwards == 0 { return answerHere(index, client, head, count) }
+
+    let pool = snapshot.pools.baseAddress! + Int(listener.pointee.pool)
+    addRetryCredit(Int(listener.pointee.pool))
+    if let name = pool.pointee.cookieName { findCookieServer(client, head, name, Int(listener.pointee.pool)) }
+    let (server, cause) = chooseServer(client)
+    if server < 0 {
+      // The rest of what came belongs to this request or to the next one.
+      holdRest(client, head, count)
+      noServer(index, client, cause)
+      return true
+    }
+    client.pointee.exchange.setsCookie = pool.pointee.cookieName != nil && cause != .cookie
+
+    prepareForwarding(index, client)
+    var additions = RequestAdditions(forwarding: client.pointee.forwardingText, via: snapshot.via)
+    if head.host.isEmpty { additions.defaultHost = snapshot.servers[Int(server)].host }
+    // Head and a small body in one buffer, sent at once, kept for a second try.
+    let bound = head.writtenByteBound(additions)
+    let arrived = count &- Int(head.byteCount)
+    let beside = head.framing == .none ? 0 : min(arrived &+ 64, Self.heldByteCount)
+    var request = buffers.take(bound &+ beside)
+    request.end = Int32(
+      truncatingIfNeeded: head.write(
+        from: receiveStart, scratch: headScratch, options: options, additions: additions, to: request.bytes,
+        capacity: bound))
+    client.pointee.exchange.request = request
+
+    let body = receiveStart + Int(head.byteCount)
+    var goesOn = true
+    if head.framing == .none {
+      if arrived > 0 { client.pointee.stream.hold(body, arrived, &buffers) }
+    } else if arrived > 0 {
+      goesOn = takeBody(index, client, body, arrived)
+      if !goesOn && client.pointee.phase != .body && client.pointee.phase != .waiting { return false }
+    }
+    return sendExchange(index, client, to: server, mayReuse: true) && goesOn
+  }
+
+  private mutating func holdRest(_ client: Client, _ head: RequestHead, _ count: Int) {
+    let arrived = count - Int(head.byteCount)
+    if arrived > 0 { client.pointee.stream.hold(receiveStart + Int(head.byteCount), arrived, &buffers) }
+  }
+
+  /// OPTIONS or TRACE that may go no further.
+  @inline(never)
+  private mutating func answerHere(_ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int) -> Bool {
+    holdRest(client, head, count)
+    if head.method != .options {
+      answer(index, client, status: 501, "TRACE is not answered here")
+      return true
+    }
+    let closes = !client.pointee.keepsAlive || head.framing != .none || mustClose(client)
+    let written = LocalResponse.writeOptions(closes: closes, to: scratch, capacity: scratchByteCount)
+    finishAnswer(index, client, written, closes: closes)
+    return true
+  }
+
+  @inline(never)
+  private mutating func findCookieServer(_ client: Client, _ head: RequestHead, _ name: CookieName, _ pool: Int) {
+    var occurrence = 0
+    while occurrence < RequestHead.maximumTagCount,
+      let tag = head.tag(named: name, occurrence: occurrence, in: receiveStart)
+    {
+      let server = tables[pool].server(ofTag: tag)
+      if server >= 0 {
+        client.pointee.exchange.cookieServer = Int32(truncatingIfNeeded: server)
+        return
+      }
+      client.pointee.exchange.cookieServer = -2
+      occurrence += 1
+    }
+  }
+
+  @inline(__always)
+  private mutating func prepareForwarding(_ index: Int32, _ client: Client) {
+    if client.pointee.hasForwardingText { return }
+    client.pointee.hasForwardingText = true
+    client.pointee.forwardingText = ForwardingText(
+      address: client.pointee.address, isSecure: false,
+      storage: forwardingTexts + Int(index) * ForwardingText.byteCapacity)
+  }
+
+  // MARK: Bodies
+
+  /// Whether more of the body can be passed on: what went before has been taken by the kernel.
+  private func serverTakesBody(_ client: Client) -> Bool {
+    let server = client.pointee.server
+    if server < 0 { return false }
+    let upstream = upstreams[server]
+    return upstream.pointee.phase != .connecting && !serverOutputWaits(upstream)
+  }
+
+  /// Request bytes that the server's kernel has not taken.
+  @inline(__always)
+  func serverOutputWaits(_ upstream: Upstream) -> Bool {
+    if !upstream.pointee.stream.output.isEmpty { return true }
+    let client = upstream.pointee.client
+    if client < 0 { return false }
+    let exchange = clients[client]
+    return Int(exchange.pointee.exchange.requestSentCount) < exchange.pointee.exchange.request.count
+  }
+
+  /// Takes `count` bytes of a body at `bytes`; what belongs to the next request is kept. False when reading cannot go on
+  /// now.
+  mutating func takeBody(_ index: Int32, _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int) -> Bool {
+    let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
+    timers.set(index, tick &+ listener.pointee.clientBody)
+    if client.pointee.exchange.bodyFraming == .counted {
+      let here = Int(min(Int64(count), client.pointee.exchange.bodyByteCount))
+      client.pointee.exchange.bodyByteCount &-= Int64(here)
+      if client.pointee.exchange.bodyByteCount == 0 { client.pointee.phase = .waiting }
+      client.pointee.stream.hold(bytes + here, count &- here, &buffers)
+      return passBody(index, client, bytes, here)
+    }
+    let step = client.pointee.exchange.chunkedBody.read(bytes, count: count, output: .chunked, scratch: scratch)
+    if case .fault(let fault) = step.status {
+      badBody(index, client, status: 400, fault.words)
+      return false
+    }
+    client.pointee.exchange.bodyByteCount &+= Int64(step.payloadCount)
+    if client.pointee.exchange.bodyByteCount > listener.pointee.maximumBodyByteCount {
+      badBody(index, client, status: 413, "the body is larger than this listener allows")
+      return false
+    }
+    if step.status == .end { client.pointee.phase = .waiting }
+    client.pointee.stream.hold(bytes + step.consumed, count &- step.consumed, &buffers)
+    if step.status == .more && client.pointee.stream.hasEnded && step.consumed < count {
+      clientEndedWhileReading(index, client)
+      return false
+    }
+    // An unfinished size line is kept until more has come.
+    let canGoOn = step.status == .end || step.consumed == count || client.pointee.stream.mayRead
+    let passed =
+      step.writtenCount > 0
+      ? passBody(index, client, scratch, step.writtenCount)
+      : passBody(index, client, bytes + step.forward.offset, step.forward.count)
+    return passed && canGoOn
+  }
+
+  /// Body bytes go beside the head if that has not been sent and there is room, else to the server.
+  private mutating func passBody(
+    _ index: Int32, _ client: Client, _ bytes: UnsafePointer<UInt8>, _ count: Int
+  ) -> Bool {
+    if count == 0 || client.pointee.exchange.bodyIsDropped {
+      if client.pointee.phase == .waiting { awaitAnswer(index, client) }
+      return true
+    }
+    let server = client.pointee.server
+    let isHolding = !client.pointee.exchange.isPastHolding && !client.pointee.exchange.answerHasBegun
+    if isHolding && client.pointee.exchange.request.count &+ count <= Self.heldByteCount {
+      buffers.append(bytes, count, to: &client.pointee.exchange.request)
+      return server < 0 ? true : sendRequest(index, client, upstreams[server])
+    }
+    client.pointee.exchange.isPastHolding = true
+    if server < 0 {
+      // The head is about to be sent: keep this little behind it.
+      buffers.append(bytes, count, to: &client.pointee.exchange.request)
+      return true
+    }
+    let upstream = upstreams[server]
+    if upstream.pointee.phase == .connecting
+      || Int(client.pointee.exchange.requestSentCount) < client.pointee.exchange.request.count
+    {
+      buffers.append(bytes, count, to: &client.pointee.exchange.request)
+      return true
+    }
+    if !upstream.pointee.stream.write(bytes, count, &buffers) { return serverRefusesBody(index, client, server) }
+    client.pointee.stream.adaptWindow(
+      readCount: count, leftover: !upstream.pointee.stream.output.isEmpty, largest: Self.largestBodyWindow)
+    if client.pointee.phase == .waiting { awaitAnswer(index, client) }
+    return true
+  }
+
+  /// The server does not take the body: it may have answered already, so its answer is read before anything is decided.
+  @inline(never)
+  private mutating func serverRefusesBody(_ index: Int32, _ client: Client, _ server: Int32) -> Bool {
+    let generation = client.pointee.generation
+    client.pointee.exchange.bodyIsDropped = true
+    upstreams[server].pointee.stream.mayRead = true
+    upstreams[server].pointee.stream.peerClosed = true
+    readServer(server, upstreams[server])
+    return client.pointee.generation == generation && client.pointee.phase == .body
+  }
+
+  @inline(never)
+  private mutating func badBody(_ index: Int32, _ client: Client, status: Int, _ reason: StaticString) {
+    counters.listeners[Int(client.pointee.listener)].refused.increase()
+    if client.pointee.exchange.headIsSent {
+      closeClient(index, client, abortively: true)
+    } else {
+      client.pointee.keepsAlive = false
+      answer(index, client, status: status, reason)
+    }
+  }
+
+  // MARK: Sending
+
+  /// Gives the prepared request to `server`. False when reading from the client cannot go on now.
+  mutating func sendExchange(_ index: Int32, _ client: Client, to server: Int32, mayReuse: Bool) -> Bool {
+    var mayReuse = mayReuse
+    // What must not be sent twice is not risked on a connection that the server has closed meanwhile.
+    if mayReuse && !client.pointee.exchange.method.isIdempotent { mayReuse = dropStaleIdle(server) }
+    let found = connect(index, client, to: server, mayReuse: mayReuse)
+    if found < 0 {
+      connectFailedAtOnce(index, client, server)
+      return client.pointee.phase == .head
+    }
+    client.pointee.exchange.requestSentCount = 0
+    counters.servers[Int(server)].requests.increase()
+    let upstream = upstreams[found]
+    if upstream.pointee.phase == .connecting {
+      timers.set(index, tick &+ snapshot.pools[Int(snapshot.servers[Int(server)].pool)].connect)
+      return false
+    }
+    return sendRequest(index, client, upstream)
+  }
+
+  /// Closes idle connections of `server` that have something to be read, until one is fine. False if none is left.
+  @inline(never)
+  private mutating func dropStaleIdle(_ server: Int32) -> Bool {
+    while idleHeads[Int(server)] >= 0 {
+      let index = idleHeads[Int(server)]
+      if !StreamSocket.hasInput(upstreams[index].pointee.stream.descriptor) { return true }
+      dropIdle(index, upstreams[index])
+    }
+    return false
+  }
+
+  /// Sends what is left of the held request. False when reading from the client cannot go on now.
+  @inline(__always)
+  mutating func sendRequest(_ index: Int32, _ client: Client, _ upstream: Upstream) -> Bool {
+    if upstream.pointee.phase == .connecting { return true }
+    let sent = Int(client.pointee.exchange.requestSentCount)
+    let request = client.pointee.exchange.request
+    let count = request.count &- sent
+    if count == 0 { return true }
+    let taken = StreamSocket.send(upstream.pointee.stream.descriptor, request.bytes + sent, count)
+    if taken < 0 && taken != StreamSocket.wouldBlock {
+      return serverRefusesBody(index, client, client.pointee.server)
+    }
+    if taken > 0 { client.pointee.exchange.requestSentCount &+= Int32(truncatingIfNeeded: taken) }
+    if client.pointee.phase == .waiting {
+      awaitAnswer(index, client)
+      return false
+    }
+    return taken == count
+  }
+
+  /// The whole request has been read: from here the server's time runs, unless we still have to send.
+  @inline(__always)
+  mutating func awaitAnswer(_ index: Int32, _ client: Client) {
+    if client.pointee.phase != .waiting { return }
+    timers.set(index, tick &+ snapshot.pools[Int(snapshot.listeners[Int(client.pointee.listener)].pool)].response)
+  }
+
+  /// The server's socket can be written again, or has just been connected.
+  @inline(never)
+  mutating func serverTakesMore(_ index: Int32, _ upstream: Upstream) {
+    let place = upstream.pointee.client
+    let client = clients[place]
+    let generation = upstream.pointee.generation
+    _ = sendRequest(place, client, upstream)
+    if upstream.pointee.generation != generation { return }
+    if !upstream.pointee.stream.output.isEmpty {
+      if !upstream.pointee.stream.flush(&buffers) {
+        _ = serverRefusesBody(place, client, index)
+        return
+      }
+      if client.pointee.phase == .body {
+        timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].clientBody)
+      } else {
+        awaitAnswer(place, client)
+      }
+    }
+    if client.pointee.phase == .body && !serverOutputWaits(upstream) { readClient(place, client) }
+  }
+}

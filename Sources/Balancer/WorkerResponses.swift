@@ -1,0 +1,366 @@
+// Answers on their way from a server to a client.
+
+internal import Balancing
+internal import HTTP1
+internal import Kernel
+internal import Primitives
+
+/// How a server's connection ended, or why its answer is of no use.
+enum ServerFailure {
+  /// Nothing was sent.
+  case connect
+  /// Closed or reset, perhaps in the middle of an answer.
+  case closed
+  case malformed
+  case timedOut
+}
+
+extension Worker {
+  /// Interim answers to one request; more is a server gone wrong.
+  private static let maximumInterimCount: UInt8 = 32
+
+  /// Reads and passes on as far as it goes, and as the client takes it.
+  mutating func readServer(_ index: Int32, _ upstream: Upstream) {
+    let generation = upstream.pointee.generation
+    var burst = 0
+    while upstream.pointee.stream.mayRead {
+      let place = upstream.pointee.client
+      let client = clients[place]
+      // A slow reader stops a fast writer.
+      if !client.pointee.stream.output.isEmpty { return }
+      burst &+= 1
+      if burst > Self.largestBurst {
+        goOnLater(index, upstream)
+        return
+      }
+      var count = upstream.pointee.stream.takeInput(receiveStart, &buffers)
+      let room = upstream.pointee.phase == .head ? Int(Self.largestBodyWindow) : room(for: upstream.pointee.stream)
+      switch upstream.pointee.stream.read(into: receiveStart + count, room: room) {
+      case .bytes(let received): count &+= received
+      // What was held, behind an interim answer, may be the whole final one.
+      case .blocked: if count == 0 { return }
+      case .ended:
+        if count == 0 {
+          serverEnded(index, upstream)
+          return
+        }
+      case .failed:
+        serverFailed(index, upstream, .closed)
+        return
+      }
+      client.pointee.exchange.answerHasBegun = true
+      if upstream.pointee.phase == .head {
+        takeAnswerHead(index, upstream, place, client, count)
+      } else {
+        passAnswerBody(index, upstream, place, client, receiveStart, count, headByteCount: 0)
+      }
+      if upstream.pointee.generation != generation { return }
+      switch upstream.pointee.phase {
+      case .head, .body:
+        if !upstream.pointee.stream.hasEnded { continue }
+        serverEnded(index, upstream)
+        return
+      case .tunnel:
+        relay(place, client)
+        return
+      default: return
+      }
+    }
+  }
+
+  private mutating func goOnLater(_ index: Int32, _ upstream: Upstream) {
+    if upstream.pointee.stream.isDeferred { return }
+    upstream.pointee.stream.isDeferred = true
+    deferUntilAfterBatch(EventToken(.server, index: index, generation: upstream.pointee.generation))
+  }
+
+  // MARK: Heads
+
+  @inline(__always)  // once per answer
+  private mutating func takeAnswerHead(
+    _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, _ count: Int
+  ) {
+    var head = ResponseHead()
+    let isHead = client.pointee.exchange.method == .head
+    switch head.parse(
+      receiveStart, count: count, isHeadRequest: isHead, limits: Self.serverHeadLimits, scratch: headScratch)
+    {
+    case .complete: break
+    case .incomplete:
+      upstream.pointee.stream.hold(receiveStart, count, &buffers)
+      return
+    case .fault:
+      serverFailed(index, upstream, .malformed)
+      return
+    }
+    if head.status < 200 {
+      takeInterim(index, upstream, place, client, head, count)
+      return
+    }
+    upstream.pointee.keepsAlive = head.keepsAlive
+    upstream.pointee.bodyFraming = head.framing
+    // With a part of the body still to come the next request cannot be told from it.
+    if client.pointee.phase == .body || mustClose(client) || serverWantsClose(upstream) {
+      client.pointee.keepsAlive = false
+    }
+    var additions = ResponseAdditions()
+    let isOld = client.pointee.exchange.isOldVersion
+    switch head.framing {
+    case .none, .counted: upstream.pointee.outgoing = .asReceived
+    case .chunked, .untilClose:
+      upstream.pointee.outgoing = isOld ? .untilClose : .chunked
+      if isOld { client.pointee.keepsAlive = false }
+    }
+    additions.framing = upstream.pointee.outgoing
+    additions.connection = client.pointee.keepsAlive ? (isOld ? .keepAlive : .implied) : .close
+    additions.via = snapshot.via
+    let server = Int(upstream.pointee.server)
+    if client.pointee.exchange.setsCookie { additions.cookie = snapshot.servers[server].setCookie }
+    let servedBy = snapshot.listeners[Int(client.pointee.listener)].servedBy
+    if servedBy.count > 0 { additions.servedBy = servedBy[server] }
+    if !head.flags.contains(.hasDate) {
+      additions.date = date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000)
+    }
+    let written = head.write(
+      from: receiveStart, scratch: headScratch, additions: additions, to: scratch, capacity: scratchByteCount)
+    client.pointee.exchange.headIsSent = true
+    if Int(client.pointee.exchange.requestSentCount) == client.pointee.exchange.request.count {
+      client.pointee.exchange.requestSentCount = 0
+      buffers.give(&client.pointee.exchange.request)
+    }
+    upstream.pointee.phase = .body
+    upstream.pointee.bodyRemaining = max(0, head.contentLength)
+    upstream.pointee.chunkedBody = ChunkedBody()
+    let size = Int(head.byteCount)
+    passAnswerBody(index, upstream, place, client, receiveStart + size, count &- size, headByteCount: written)
+  }
+
+  /// 1xx: passed on to clients of HTTP/1.1; 101 makes a tunnel if the client asked for one.
+  @inline(never)
+  private mutating func takeInterim(
+    _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, _ head: ResponseHead, _ count: Int
+  ) {
+    let size = Int(head.byteCount)
+    var additions = ResponseAdditions()
+    if head.status == 101 {
+      guard head.flags.contains(.upgrade), client.pointee.exchange.wantsUpgrade, client.pointee.phase == .waiting else {
+        serverFailed(index, upstream, .malformed)
+        return
+      }
+      additions.connection = .upgrade
+      additions.via = snapshot.via
+      if client.pointee.exchange.setsCookie {
+        additions.cookie = snapshot.servers[Int(upstream.pointee.server)].setCookie
+      }
+    } else {
+      client.pointee.exchange.interimCount &+= 1
+      if client.pointee.exchange.interimCount > Self.maximumInterimCount {
+        serverFailed(index, upstream, .malformed)
+        return
+      }
+    }
+    upstream.pointee.stream.hold(receiveStart + size, count - size, &buffers)
+    // What is held comes with the next read, which may find nothing new.
+    if count > size { upstream.pointee.stream.mayRead = true }
+    if head.status == 101 || !client.pointee.exchange.isOldVersion {
+      let written = head.write(
+        from: receiveStart, scratch: headScratch, additions: additions, to: scratch, capacity: scratchByteCount)
+      if !client.pointee.stream.write(scratch, written, &buffers) {
+        clientIsGone(place, client)
+        return
+      }
+    }
+    if head.status == 101 {
+      buffers.give(&client.pointee.exchange.request)
+      client.pointee.exchange.requestSentCount = 0
+      stopWaitingForLeaving(client)
+      client.pointee.phase = .tunnel
+      upstream.pointee.phase = .tunnel
+      client.pointee.stream.mayRead = true
+    } else if client.pointee.phase == .waiting {
+      awaitAnswer(place, client)
+    }
+  }
+
+  /// Whether a client's connection has to end with this answer whatever it asked for.
+  @inline(__always)
+  func mustClose(_ client: Client) -> Bool { client.pointee.isLeaving || stopDeadline != nil }
+
+  /// A draining server's clients that are kept by their connection are let go gently.
+  @inline(__always)
+  private func serverWantsClose(_ upstream: Upstream) -> Bool {
+    let server = Int(upstream.pointee.server)
+    let pool = snapshot.pools.baseAddress! + Int(snapshot.servers[server].pool)
+    if !pool.pointee.hashesSource { return false }
+    let place = Int(snapshot.servers[server].pool)
+    return tables[place].availability(server &- Int(pool.pointee.firstServer)) != .up
+  }
+
+  // MARK: Bodies
+
+  /// Passes on `count` bytes of an answer's body at `bytes`, behind a head of `headByteCount` bytes in the scratch memory
+  /// if that is not 0. There are `headroom` bytes before `bytes` that may be overwritten.
+  @inline(__always)  // once per read of an answer
+  private mutating func passAnswerBody(
+    _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>,
+    _ count: Int, headByteCount: Int
+  ) {
+    var isDone = false
+    var isClean = true
+    var delivered = true
+    switch upstream.pointee.bodyFraming {
+    case .none:
+      isDone = true
+      isClean = count == 0
+      delivered = send(client, bytes, 0, headByteCount)
+    case .counted:
+      let here = Int(min(Int64(count), upstream.pointee.bodyRemaining))
+      upstream.pointee.bodyRemaining &-= Int64(here)
+      isDone = upstream.pointee.bodyRemaining == 0
+      isClean = here == count
+      delivered = send(client, bytes, here, headByteCount)
+    case .chunked:
+      // The head, if there is one, lies at the start of the scratch memory; the body is re-framed behind it.
+      let output: ChunkedOutput = upstream.pointee.outgoing == .chunked ? .chunked : .content
+      let area = scratch + (headByteCount &+ Self.copiedBodyByteCount)
+      let step = upstream.pointee.chunkedBody.read(bytes, count: count, output: output, scratch: area)
+      if case .fault = step.status {
+        badAnswerBody(index, upstream, place, client)
+        return
+      }
+      isDone = step.status == .end
+      let rest = count &- step.consumed
+      if isDone { isClean = rest == 0 } else { upstream.pointee.stream.hold(bytes + step.consumed, rest, &buffers) }
+      delivered =
+        step.writtenCount > 0
+        ? send(client, area, step.writtenCount, headByteCount)
+        : send(client, bytes + step.forward.offset, step.forward.count, headByteCount)
+    case .untilClose:
+      delivered = sendUntilClose(upstream, client, bytes, count, headByteCount)
+    }
+    if !delivered {
+      clientIsGone(place, client)
+      return
+    }
+    if isDone {
+      finishExchange(index, upstream, place, client, isClean: isClean)
+      return
+    }
+    let waits = !client.pointee.stream.output.isEmpty
+    upstream.pointee.stream.adaptWindow(readCount: count, leftover: waits, largest: Self.largestBodyWindow)
+    bodyGoesOn(place, client, outputWaits: waits)
+  }
+
+  /// Head and body to the client in one call; small bodies are copied beside the head.
+  @inline(__always)
+  private mutating func send(
+    _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ headByteCount: Int
+  ) -> Bool {
+    if headByteCount == 0 { return count == 0 || client.pointee.stream.write(bytes, count, &buffers) }
+    if count <= Self.copiedBodyByteCount {
+      (scratch + headByteCount).update(from: bytes, count: count)
+      return client.pointee.stream.write(scratch, headByteCount &+ count, &buffers)
+    }
+    return client.pointee.stream.write(scratch, headByteCount, bytes, count, &buffers)
+  }
+
+  /// A body that ends by close, as one chunk per read, or as it is for HTTP/1.0.
+  @inline(never)
+  private mutating func sendUntilClose(
+    _ upstream: Upstream, _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ headByteCount: Int
+  ) -> Bool {
+    if count == 0 || upstream.pointee.outgoing == .untilClose { return send(client, bytes, count, headByteCount) }
+    var size: InlineArray<32, UInt8> = .init(repeating: 0)
+    var sizeCount = 0
+    withUnsafeMutableBytes(of: &size) { raw in
+      let line = raw.baseAddress!.assumingMemoryBound(to: UInt8.self)
+      sizeCount = ChunkEncoding.writeSizeLine(count, to: line)
+      // The size goes before the data, the separator behind it: there is room on both sides.
+      (bytes - sizeCount).update(from: line, count: sizeCount)
+    }
+    (bytes + count).update(from: ChunkEncoding.separator.utf8Start, count: 2)
+    return send(client, bytes - sizeCount, sizeCount + count + 2, headByteCount)
+  }
+
+  /// Whoever is slow now has the time-out.
+  @inline(never)
+  private mutating func bodyGoesOn(_ place: Int32, _ client: Client, outputWaits: Bool) {
+    if client.pointee.phase == .body { return }
+    if outputWaits {
+      timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
+    } else {
+      awaitAnswer(place, client)
+    }
+  }
+
+  @inline(never)
+  private mutating func badAnswerBody(_ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client) {
+    counters.servers[Int(upstream.pointee.server)].failures.increase()
+    // Its head is out: only an abort tells the client that the body is not whole.
+    closeClient(place, client, abortively: true)
+  }
+
+  /// The server has closed where more was due.
+  @inline(never)
+  private mutating func serverEnded(_ index: Int32, _ upstream: Upstream) {
+    let place = upstream.pointee.client
+    let client = clients[place]
+    guard upstream.pointee.phase == .body, upstream.pointee.bodyFraming == .untilClose else {
+      serverFailed(index, upstream, .closed)
+      return
+    }
+    if upstream.pointee.outgoing == .chunked {
+      let end = ChunkEncoding.end
+      if !client.pointee.stream.write(end.utf8Start, end.utf8CodeUnitCount, &buffers) {
+        clientIsGone(place, client)
+        return
+      }
+    }
+    upstream.pointee.keepsAlive = false
+    finishExchange(index, upstream, place, client, isClean: true)
+  }
+
+  // MARK: The end
+
+  /// The answer is complete. The server's connection is pooled if nothing speaks against it, the client's goes on to the
+  /// next request or is closed.
+  @inline(__always)  // once per request
+  private mutating func finishExchange(
+    _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, isClean: Bool
+  ) {
+    let requestIsWhole =
+      client.pointee.phase == .waiting && !client.pointee.exchange.bodyIsDropped
+      && client.pointee.exchange.request.isEmpty && upstream.pointee.stream.output.isEmpty
+    let reuse =
+      upstream.pointee.keepsAlive && isClean && requestIsWhole && !upstream.pointee.stream.peerClosed
+      && !upstream.pointee.stream.mayRead && stopDeadline == nil && isPooled(upstream)
+    releaseServer(index, upstream, reuse: reuse)
+    if !client.pointee.exchange.request.isEmpty {
+      buffers.give(&client.pointee.exchange.request)
+      client.pointee.exchange.requestSentCount = 0
+    }
+    if !client.pointee.keepsAlive {
+      finishClosing(place, client)
+      return
+    }
+    nextRequest(place, client)
+  }
+
+  /// Connections to servers that take no new clients are not kept for later.
+  @inline(__always)
+  private func isPooled(_ upstream: Upstream) -> Bool {
+    let server = Int(upstream.pointee.server)
+    let pool = Int(snapshot.servers[server].pool)
+    let availability = tables[pool].availability(server &- Int(snapshot.pools[pool].firstServer))
+    return availability == .up || availability == .draining
+  }
+
+  @inline(__always)
+  mutating func nextRequest(_ place: Int32, _ client: Client) {
+    client.pointee.phase = .head
+    client.pointee.idleSince = tick
+    timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
+    let stream = client.pointee.stream
+    if stream.mayRead || stream.hasEnded || !stream.input.isEmpty { readClient(place, client) }
+  }
+}

@@ -1,0 +1,207 @@
+// Connections to servers: chosen, opened, pooled, given back.
+
+internal import Balancing
+internal import HTTP1
+internal import Kernel
+internal import Primitives
+internal import Synchronization
+
+typealias Upstream = UnsafeMutablePointer<ServerConnection>
+
+extension Worker {
+  /// Heads of answers: more generous than requests, servers are ours.
+  static let serverHeadLimits = HeadLimits(headByteCount: 64 * 1024, fieldCount: 1_000)
+
+  // MARK: Choosing
+
+  /// A server for the client's request or connection, by its index in the snapshot; -1 and the reason if there is none.
+  mutating func chooseServer(_ client: Client) -> (server: Int32, cause: ChoiceCause) {
+    let place = Int(snapshot.listeners[Int(client.pointee.listener)].pool)
+    let pool = snapshot.pools.baseAddress! + place
+    let first = pool.pointee.firstServer
+    // A client that is kept by its source stays with a draining server as long as its connection lives.
+    if pool.pointee.hashesSource, client.pointee.lastServer >= 0 {
+      let last = Int(client.pointee.lastServer &- first)
+      if tables[place].availability(last) == .draining, !client.pointee.exchange.tried.contains(last) {
+        return (client.pointee.lastServer, .algorithm)
+      }
+    }
+    let key = pool.pointee.hashesSource ? Rendezvous.key(of: client.pointee.address) : 0
+    let loads = shared.serverLoads + Int(first)
+    let choice = tables[place].choose(
+      cookieServer: Int(client.pointee.exchange.cookieServer), clientKey: key,
+      hashesSource: pool.pointee.hashesSource, tried: client.pointee.exchange.tried, now: now,
+      load: { loads[$0].connections.load(ordering: .relaxed) })
+    return (choice.server < 0 ? -1 : choice.server &+ first, choice.cause)
+  }
+
+  // MARK: Opening
+
+  /// A connection to `server` for the client: an idle one, or a new one that is about to be. -1 with nothing changed
+  /// when none can be opened.
+  mutating func connect(_ index: Int32, _ client: Client, to server: Int32, mayReuse: Bool) -> Int32 {
+    var found: Int32 = -1
+    if mayReuse {
+      found = idleHeads[Int(server)]
+      if found >= 0 { unlinkIdle(found, upstreams[found]) }
+    }
+    if found < 0 {
+      found = openServer(server)
+      if found < 0 { return -1 }
+    }
+    let upstream = upstreams[found]
+    upstream.pointee.client = index
+    client.pointee.server = found
+    client.pointee.lastServer = server
+    shared.serverLoads[Int(server)].connections.wrappingAdd(1, ordering: .relaxed)
+    return found
+  }
+
+  private mutating func openServer(_ server: Int32) -> Int32 {
+    let raw = StreamSocket.connect(to: snapshot.servers[Int(server)].address)
+    if raw < 0 { return -1 }
+    let index = upstreams.take()
+    if index < 0 {
+      StreamSocket.close(raw)
+      return -1
+    }
+    let upstream = upstreams[index]
+    upstream.pointee.isOpen = true
+    upstream.pointee.server = server
+    upstream.pointee.phase = .connecting
+    upstream.pointee.stream.descriptor = raw
+    let token = EventToken(.server, index: index, generation: upstream.pointee.generation)
+    do {
+      try poller.add(raw, [.read, .write, .peerClosed, .edgeTriggered], token: token.rawValue)
+      upstream.pointee.stream.isRegistered = true
+      return index
+    } catch {
+      closeServer(index, upstream, abortively: false)
+      return -1
+    }
+  }
+
+  // MARK: Events
+
+  @inline(__always)  // once per event
+  mutating func serverIsReady(_ index: Int32, _ upstream: Upstream, _ readiness: Readiness) {
+    let isOver = readiness.isOver
+    if isOver || readiness.hasPeerClosed { upstream.pointee.stream.peerClosed = true }
+    switch upstream.pointee.phase {
+    case .idle:
+      // Nothing is due on it: bytes or an end, it is of no use any more.
+      if isOver || readiness.isReadable { dropIdle(index, upstream) }
+      return
+    case .connecting:
+      connectHasEnded(index, upstream, readiness)
+      return
+    case .tunnel:
+      let client = upstream.pointee.client
+      if isOver || readiness.isReadable { upstream.pointee.stream.mayRead = true }
+      relay(client, clients[client])
+      return
+    case .head, .body: break
+    }
+    if isOver || readiness.isReadable { upstream.pointee.stream.mayRead = true }
+    if readiness.isWritable && serverOutputWaits(upstream) {
+      let generation = upstream.pointee.generation
+      serverTakesMore(index, upstream)
+      if upstream.pointee.generation != generation { return }
+    }
+    if upstream.pointee.stream.mayRead { readServer(index, upstream) }
+  }
+
+  @inline(never)
+  private mutating func connectHasEnded(_ index: Int32, _ upstream: Upstream, _ readiness: Readiness) {
+    let code = StreamSocket.pendingError(upstream.pointee.stream.descriptor)
+    if code != 0 || readiness.hasError {
+      serverFailed(index, upstream, .connect)
+      return
+    }
+    guard readiness.isWritable else { return }
+    let client = upstream.pointee.client
+    if readiness.isReadable { upstream.pointee.stream.mayRead = true }
+    if clients[client].pointee.phase == .tunnel {
+      upstream.pointee.phase = .tunnel
+      tunnelIsConnected(client, clients[client])
+      return
+    }
+    upstream.pointee.phase = .head
+    let generation = upstream.pointee.generation
+    serverTakesMore(index, upstream)
+    if upstream.pointee.generation == generation && upstream.pointee.stream.mayRead { readServer(index, upstream) }
+  }
+
+  // MARK: Giving back
+
+  /// The exchange is over, or given up: the connection waits for the next one or is closed.
+  @inline(__always)  // once per answer
+  mutating func releaseServer(_ index: Int32, _ upstream: Upstream, reuse: Bool, abortively: Bool = false) {
+    let client = upstream.pointee.client
+    let server = upstream.pointee.server
+    clients[client].pointee.server = -1
+    upstream.pointee.client = -1
+    shared.serverLoads[Int(server)].connections.wrappingSubtract(1, ordering: .relaxed)
+    if reuse {
+      pushIdle(index, upstream)
+    } else {
+      closeServer(index, upstream, abortively: abortively)
+    }
+  }
+
+  mutating func closeServer(_ index: Int32, _ upstream: Upstream, abortively: Bool) {
+    upstream.pointee.stream.close(&buffers, abortively: abortively)
+    timers.cancel(serverTimer(index))
+    upstreams.give(index)
+  }
+
+  @inline(__always)
+  private mutating func pushIdle(_ index: Int32, _ upstream: Upstream) {
+    let server = Int(upstream.pointee.server)
+    let head = idleHeads[server]
+    upstream.pointee.phase = .idle
+    upstream.pointee.isReused = true
+    upstream.pointee.previousIdle = -1
+    upstream.pointee.nextIdle = head
+    if head >= 0 { upstreams[head].pointee.previousIdle = index }
+    idleHeads[server] = index
+    timers.set(serverTimer(index), tick &+ snapshot.pools[Int(snapshot.servers[server].pool)].idle)
+  }
+
+  @inline(__always)
+  private mutating func unlinkIdle(_ index: Int32, _ upstream: Upstream) {
+    let previous = upstream.pointee.previousIdle
+    let next = upstream.pointee.nextIdle
+    if previous >= 0 {
+      upstreams[previous].pointee.nextIdle = next
+    } else {
+      idleHeads[Int(upstream.pointee.server)] = next
+    }
+    if next >= 0 { upstreams[next].pointee.previousIdle = previous }
+    upstream.pointee.phase = .head
+    timers.cancel(serverTimer(index))
+  }
+
+  mutating func dropIdle(_ index: Int32, _ upstream: Upstream) {
+    unlinkIdle(index, upstream)
+    closeServer(index, upstream, abortively: false)
+  }
+
+  mutating func closeIdleServers(_ server: Int32) {
+    while idleHeads[Int(server)] >= 0 {
+      let index = idleHeads[Int(server)]
+      dropIdle(index, upstreams[index])
+    }
+  }
+
+  /// What the checks or an operator say of a server. Connections that are busy go on; waiting ones keep no stale server.
+  mutating func setAvailability(_ server: Int, _ availability: ServerAvailability, _ since: Instant) {
+    let pool = Int(snapshot.servers[server].pool)
+    tables[pool].setAvailability(server - Int(snapshot.pools[pool].firstServer), availability, now: since)
+    if availability != .up { closeIdleServers(Int32(server)) }
+  }
+
+  /// Timers are numbered: clients first, then connections to servers.
+  @inline(__always)
+  func serverTimer(_ index: Int32) -> Int32 { Int32(truncatingIfNeeded: clients.capacity) &+ index }
+}

@@ -1,0 +1,121 @@
+// Bytes passed on both ways without a look: TCP mode, and what follows a 101. Half-closes are passed on, a slow reader
+// stops the other side, a reset on one side is a reset on the other.
+
+internal import Balancing
+internal import Kernel
+internal import Primitives
+
+private enum Passed {
+  /// All that was there; more may come.
+  case drained
+  /// The receiver does not take more now.
+  case waits
+  /// There is more, but others get their turn first.
+  case interrupted
+  /// The sender's end has been passed on.
+  case finished
+  case failed
+}
+
+extension Worker {
+  // MARK: TCP mode
+
+  /// A client of a TCP listener: the server may speak first, so it is connected at once.
+  mutating func openTunnel(_ index: Int32, _ client: Client) {
+    let listener = Int(client.pointee.listener)
+    counters.listeners[listener].requests.increase()
+    client.pointee.phase = .tunnel
+    watch(index, client)
+    if !client.pointee.isOpen { return }
+    addRetryCredit(Int(snapshot.listeners[listener].pool))
+    connectTunnel(index, client)
+  }
+
+  private mutating func connectTunnel(_ index: Int32, _ client: Client) {
+    let (server, _) = chooseServer(client)
+    if server < 0 {
+      counters.listeners[Int(client.pointee.listener)].refused.increase()
+      closeClient(index, client, abortively: true)
+      return
+    }
+    if connect(index, client, to: server, mayReuse: false) < 0 {
+      tunnelConnectFailed(index, client, server)
+      return
+    }
+    counters.servers[Int(server)].requests.increase()
+    timers.set(index, tick &+ snapshot.pools[Int(snapshot.servers[Int(server)].pool)].connect)
+  }
+
+  /// Nothing has been sent yet, so another server may have the client.
+  @inline(never)
+  mutating func tunnelConnectFailed(_ index: Int32, _ client: Client, _ server: Int32) {
+    let upstream = client.pointee.server
+    if upstream >= 0 { releaseServer(upstream, upstreams[upstream], reuse: false) }
+    counters.servers[Int(server)].failures.increase()
+    let pool = Int(snapshot.servers[Int(server)].pool)
+    client.pointee.exchange.connectFailureCount &+= 1
+    let isNoted = client.pointee.exchange.tried.insert(Int(server &- snapshot.pools[pool].firstServer))
+    if isNoted && Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts {
+      connectTunnel(index, client)
+    } else {
+      closeClient(index, client, abortively: true)
+    }
+  }
+
+  mutating func tunnelIsConnected(_ index: Int32, _ client: Client) { relay(index, client) }
+
+  // MARK: Passing on
+
+  /// Passes on what is there, both ways.
+  @inline(never)
+  mutating func relay(_ index: Int32, _ client: Client) {
+    let server = client.pointee.server
+    if server < 0 || upstreams[server].pointee.phase != .tunnel { return }
+    let upstream = upstreams[server]
+    let up = pass(&client.pointee.stream, &upstream.pointee.stream)
+    let down = up == .failed ? up : pass(&upstream.pointee.stream, &client.pointee.stream)
+    if up == .failed || down == .failed {
+      closeClient(index, client, abortively: true)
+      return
+    }
+    if up == .finished && down == .finished {
+      closeClient(index, client, abortively: false)
+      return
+    }
+    timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].tunnel)
+    if (up == .interrupted || down == .interrupted) && !client.pointee.stream.isDeferred {
+      client.pointee.stream.isDeferred = true
+      deferUntilAfterBatch(EventToken(.client, index: index, generation: client.pointee.generation))
+    }
+  }
+
+  private mutating func pass(_ sender: inout ByteStream, _ receiver: inout ByteStream) -> Passed {
+    if !receiver.output.isEmpty {
+      if !receiver.flush(&buffers) { return .failed }
+      if !receiver.output.isEmpty { return .waits }
+    }
+    if !sender.input.isEmpty {
+      let count = sender.takeInput(receiveStart, &buffers)
+      if !receiver.write(receiveStart, count, &buffers) { return .failed }
+      if !receiver.output.isEmpty { return .waits }
+    }
+    var burst = 0
+    while sender.mayRead {
+      burst &+= 1
+      if burst > Self.largestBurst { return .interrupted }
+      switch sender.read(into: receiveStart, room: room(for: sender)) {
+      case .bytes(let count):
+        if !receiver.write(receiveStart, count, &buffers) { return .failed }
+        let waits = !receiver.output.isEmpty
+        sender.adaptWindow(readCount: count, leftover: waits, largest: Self.largestTunnelWindow)
+        if waits { return .waits }
+      case .blocked: return .drained
+      case .ended: break
+      case .failed: return .failed
+      }
+    }
+    if !sender.hasEnded { return .drained }
+    receiver.shutDown()
+    return .finished
+  }
+}

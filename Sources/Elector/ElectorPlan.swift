@@ -1,0 +1,84 @@
+// The agent's configuration, checked and translated for the election.
+
+import ClusterNode
+import Control
+import Cryptography
+import Election
+import Membership
+import Primitives
+
+/// Why a configuration cannot be carried out, in words.
+struct PlanFault: Error, Equatable, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}
+
+/// A configuration that the elector can carry out.
+struct ElectorPlan: Sendable {
+  let configuration: ElectorConfiguration
+  let cluster: ClusterConfiguration
+  let authenticator: HeartbeatAuthenticator
+  /// This node's address, from which heartbeats are sent.
+  let address: IPAddress
+
+  init(_ configuration: ElectorConfiguration) throws(PlanFault) {
+    self.configuration = configuration
+    guard let own = configuration.members.first(where: { $0.name == configuration.node }) else {
+      throw PlanFault("this node, \(configuration.node), is not among the members")
+    }
+    address = own.address
+    guard configuration.members.count <= MemberIndex.limit else {
+      throw PlanFault("\(configuration.members.count) members are more than the \(MemberIndex.limit) that are possible")
+    }
+    guard configuration.vips.count <= VIPIndex.limit else {
+      throw PlanFault("\(configuration.vips.count) VIPs are more than the \(VIPIndex.limit) that are possible")
+    }
+    guard (1...HeartbeatAuthenticator.maximumKeyCount).contains(configuration.keys.count),
+      configuration.keys.allSatisfy({ $0.count == 32 })
+    else { throw PlanFault("one or two keys of 32 bytes are needed") }
+    guard configuration.heartbeat > .zero, configuration.deadAfter > 0 else {
+      throw PlanFault("heartbeat and dead_after must be positive")
+    }
+    let addresses =
+      [own.address, configuration.group.address] + configuration.vips.flatMap { $0.addresses.map(\.address) }
+    for address in addresses where address.family != .v4 {
+      throw PlanFault("\(address): IPv6 is not supported yet")
+    }
+    authenticator = HeartbeatAuthenticator(clusterKeys: configuration.keys)
+    cluster = ClusterConfiguration(
+      clusterName: configuration.clusterName, node: configuration.node, heartbeat: configuration.heartbeat,
+      deadAfter: configuration.deadAfter, aloneAfter: configuration.aloneAfter,
+      members: configuration.members.map {
+        .init(name: $0.name, address: $0.address, mayHold: $0.role == .voter)
+      },
+      vips: configuration.vips.map {
+        .init(
+          name: $0.name, prefer: $0.prefer, failback: FailbackRule($0.failback), requiresBalancer: $0.requiresBalancer,
+          requiresBalancerStrictly: $0.requiresBalancerStrictly, announce: $0.announce)
+      }, digest: configuration.digest, softwareVersion: SoftwareVersion.text)
+  }
+
+  /// A reload of `self` to `next`: what may change in place changes, what needs other sockets stays as it is and is named.
+  func reloaded(to next: ElectorConfiguration) throws(PlanFault) -> (plan: ElectorPlan, kept: [String]) {
+    var applied = next
+    var kept: [String] = []
+    if next.node != configuration.node { throw PlanFault("the node's own name cannot change while it runs") }
+    if next.clusterName != configuration.clusterName { kept.append("cluster name") }
+    if next.interface != configuration.interface { kept.append("interface") }
+    if next.group != configuration.group { kept.append("group") }
+    applied.clusterName = configuration.clusterName
+    applied.interface = configuration.interface
+    applied.group = configuration.group
+    return (try ElectorPlan(applied), kept)
+  }
+}
+
+extension FailbackRule {
+  fileprivate init(_ failback: Failback) {
+    switch failback {
+    case .never: self = .never
+    case .atOnce: self = .atOnce
+    case .after(let span): self = .after(span)
+    }
+  }
+}

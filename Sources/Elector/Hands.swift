@@ -1,0 +1,240 @@
+// The hands: the thread that may block. Adds and removes addresses, announces them, watches the interfaces, talks to the
+// agent. Carries out orders in the order in which they came, and decides nothing about who holds what.
+
+import ClusterNode
+import Control
+import Election
+import Kernel
+import Membership
+import Primitives
+
+final class Hands: @unchecked Sendable {
+  // Unchecked: built by the first thread, then used by the hands thread alone.
+
+  /// Orders for the node that found its ring full wait here; the agent cannot send more than that before it is read again.
+  static let maximumBacklog = 256
+
+  private enum Token: UInt64 { case orders = 1, agent, network }
+
+  let shared: ElectorShared
+  let netlink: NetlinkConnection
+  let packets: PacketSocket
+  private let watcher: NetlinkWatcher
+  private let poller: Poller
+  let reporter: Reporter
+  var plan: ElectorPlan
+  var names: NameTable
+  var interfaces: Interfaces
+  /// Addresses on this node's interfaces that are not ours, as last heard.
+  var otherAddresses: [InterfaceAddress]
+  /// By slot: what has been put on the interfaces; nil for a VIP that is not held.
+  var held: [[InterfaceAddress]?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// Events of gains, kept until the VIP is announced, so that they can say how long that took.
+  var gains: [(event: NodeEvent, at: Instant)?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// When the hands began to add a VIP's addresses.
+  var acquiringSince: [Instant?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// Why the system last refused an address.
+  var addressFaults: [String?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// Late wake-ups since they were last told of.
+  var stalls: (count: Int, worst: TimeSpan, toldAt: Instant) = (0, .zero, Instant(nanoseconds: 0))
+  private var backlog: [NodeOrder] = []
+  private var agentIsThere = true
+  private var hasCarrier: Bool
+
+  init(
+    shared: ElectorShared, netlink: consuming NetlinkConnection, watcher: consuming NetlinkWatcher,
+    packets: consuming PacketSocket, reporter: Reporter, plan: ElectorPlan, names: NameTable, interfaces: Interfaces,
+    otherAddresses: [InterfaceAddress]
+  ) throws(SystemError) {
+    self.shared = shared
+    self.netlink = netlink
+    self.watcher = watcher
+    self.packets = packets
+    self.reporter = reporter
+    self.plan = plan
+    self.names = names
+    self.interfaces = interfaces
+    self.otherAddresses = otherAddresses
+    hasCarrier = interfaces[plan.configuration.interface]?.hasCarrier ?? false
+    poller = try Poller(capacity: 8)
+    try poller.add(shared.handsWakeUp.descriptor.raw, .read, token: Token.orders.rawValue)
+    try poller.add(reporter.rawDescriptor, .read, token: Token.agent.rawValue)
+    try poller.add(self.watcher.rawDescriptor, .read, token: Token.network.rawValue)
+  }
+
+  /// Runs until the node has ended; the process is to exit then.
+  func run() {
+    tellNode(.command(.carrier(up: hasCarrier)))
+    while true {
+      let count = poller.wait(timeout: backlog.isEmpty && !reporter.isWaiting ? nil : .milliseconds(2))
+      var readsAgent = false
+      var readsNetwork = false
+      for index in 0..<count {
+        switch Token(rawValue: poller.token(index)) {
+        case .orders: shared.handsWakeUp.clear()
+        case .agent: readsAgent = true
+        case .network: readsNetwork = true
+        case nil: break
+        }
+      }
+      while let order = shared.toHands.pop() {
+        if case .exit = order {
+          reporter.flush()
+          return
+        }
+        carryOut(order)
+      }
+      if readsNetwork { readNetwork() }
+      if readsAgent, agentIsThere { readAgent() }
+      while let first = backlog.first, push(first) { backlog.removeFirst() }
+      if shared.status.isOffered {
+        reportStatus()
+        shared.status.giveBack()
+      }
+      reporter.flush()
+    }
+  }
+
+  private func carryOut(_ order: HandsOrder) {
+    switch order {
+    case .acquire(let vip): acquire(vip)
+    case .release(let vip): release(vip)
+    case .announce(let vip): announce(vip)
+    case .handoverStarting(let vip, let member, let deadline):
+      guard let to = names.members[member.value] else { return }
+      reporter.report(.handoverStarting(vip: names.vip(vip), to: to, deadline: deadline))
+    case .handoverCancelled(let vip): reporter.report(.handoverCancelled(vip: names.vip(vip)))
+    case .moveRefused(let vip, let refusal): reporter.report(.moveRefused(vip: names.vip(vip), why: refusal.words))
+    case .event(let event, let at): report(event, at: at)
+    case .softwareVersion(let member, let text): reporter.softwareVersions[member.value] = text
+    case .names(let table):
+      names = table
+      reconcile()
+    case .exit: break
+    }
+  }
+
+  // MARK: Agent
+
+  private func readAgent() {
+    while agentIsThere {
+      do {
+        guard let command = try reporter.receive() else { return }
+        take(command)
+      } catch let fault as ReporterFault {
+        reporter.warn("\(fault)")
+      } catch {
+        // The agent is gone: hand over and leave; nobody is there to quieten the balancer.
+        agentIsThere = false
+        reporter.isConnected = false
+        poller.remove(reporter.rawDescriptor)
+        tellNode(.command(.shutdown(quieten: false)))
+      }
+    }
+  }
+
+  private func take(_ command: ElectorCommand) {
+    switch command {
+    case .configure(let configuration): reconfigure(configuration)
+    case .draining(let flag): tellNode(.command(.draining(flag)))
+    case .balancer(let ready, let cause):
+      reporter.balancerCause = ready ? "" : cause
+      tellNode(.command(.balancer(ready: ready)))
+    case .move(let vip, let member):
+      guard let slot = names.vipIndex(vip) else {
+        reporter.report(.moveRefused(vip: vip, why: "no such VIP"))
+        return
+      }
+      guard let to = names.memberIndex(member) else {
+        reporter.report(.moveRefused(vip: vip, why: MoveRefusal.unknownMember.words))
+        return
+      }
+      tellNode(.command(.move(slot, to: to)))
+    case .handoverReady(let vip):
+      if let slot = names.vipIndex(vip) { tellNode(.command(.handoverReady(slot))) }
+    case .intentsDigest(let digest): tellNode(.command(.intentsDigest(digest)))
+    case .shutdown: tellNode(.command(.shutdown(quieten: true)))
+    }
+  }
+
+  private func reconfigure(_ configuration: ElectorConfiguration) {
+    do throws(PlanFault) {
+      let (next, kept) = try plan.reloaded(to: configuration)
+      if let missing = interfaces.missing(for: next.configuration) { throw missing }
+      plan = next
+      reporter.restartNeeded = kept
+      tellNode(.reconfigure(next))
+    } catch {
+      reporter.report(.failed("the new configuration is not applied: \(error)"))
+    }
+  }
+
+  func tellNode(_ order: NodeOrder) {
+    if backlog.isEmpty, push(order) { return }
+    guard backlog.count < Self.maximumBacklog else {
+      reporter.warn("the heartbeat thread does not take its orders")
+      return
+    }
+    backlog.append(order)
+  }
+
+  private func push(_ order: NodeOrder) -> Bool {
+    guard shared.toNode.push(order) else { return false }
+    shared.nodeWakeUp.signal()
+    return true
+  }
+
+  // MARK: Network
+
+  private func readNetwork() {
+    while let news = watcher.next() {
+      switch news {
+      case .link(let link): linkChanged(link)
+      case .linkGone(let link):
+        interfaces.remove(link.index)
+        if link.name == plan.configuration.interface { carrierChanged(to: false, link: nil) }
+      case .address(let address): addressAppeared(address)
+      case .addressGone(let address): addressVanished(address)
+      case .lost: listAgain()
+      }
+    }
+  }
+
+  private func linkChanged(_ link: NetworkLink) {
+    let before = interfaces[link.name]
+    interfaces.update(link)
+    if before?.index != link.index { restoreAddresses(on: link) }
+    guard link.name == plan.configuration.interface else { return }
+    if before?.index != link.index || (link.hasCarrier && before?.hasCarrier != true) { join(link) }
+    carrierChanged(to: link.hasCarrier, link: link)
+  }
+
+  private func carrierChanged(to up: Bool, link: NetworkLink?) {
+    guard up != hasCarrier else { return }
+    hasCarrier = up
+    tellNode(.command(.carrier(up: up)))
+    reporter.event(
+      .warning, subject: plan.configuration.interface,
+      cause: up ? "carrier is back" : link == nil ? "the interface is gone" : "carrier lost")
+  }
+
+  /// Memberships of an interface that went away are gone with it.
+  func join(_ link: NetworkLink) {
+    do throws(SystemError) { try shared.socket.join(interface: link.index, source: plan.address) } catch {
+      reporter.warn("\(error)")
+    }
+  }
+
+  private func listAgain() {
+    do throws(SystemError) {
+      for link in try netlink.links() { linkChanged(link) }
+      let present = try netlink.addresses()
+      otherAddresses = present.filter { !$0.isOurs }
+      for slot in held.indices {
+        for address in held[slot] ?? [] where !present.contains(where: { Self.same($0, address) }) {
+          addressVanished(address)
+        }
+      }
+    } catch { reporter.warn("\(error)") }
+  }
+}

@@ -1,0 +1,143 @@
+// Addresses come and go, and are announced.
+
+import ClusterNode
+import Control
+import Election
+import Kernel
+import Membership
+import Primitives
+import Wire
+
+extension Hands {
+  static func same(_ left: InterfaceAddress, _ right: InterfaceAddress) -> Bool {
+    left.interface == right.interface && left.prefix == right.prefix
+  }
+
+  /// Adds all addresses of a VIP, or none.
+  func acquire(_ vip: VIPIndex) {
+    acquiringSince[vip.value] = Clock.monotonic
+    guard let configuration = names.vips[vip.value] else {
+      tellNode(.command(.addressResult(vip, ok: false)))
+      return
+    }
+    let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)
+    var added: [InterfaceAddress] = []
+    do throws(SystemError) {
+      guard !wanted.isEmpty else {
+        throw SystemError("add \(configuration.addresses[0]) to \(configuration.interface)", code: SystemError.noDevice)
+      }
+      // Known as held before the kernel tells of them, so that a removal by another is never missed.
+      held[vip.value] = wanted
+      for address in wanted {
+        try netlink.add(address)
+        added.append(address)
+      }
+      addressFaults[vip.value] = nil
+      tellNode(.command(.addressResult(vip, ok: true)))
+    } catch {
+      held[vip.value] = nil
+      for address in added { try? netlink.remove(address) }
+      var words = "cannot add the address to \(configuration.interface): \(error.cause)"
+      if error.code == SystemError.permissionDenied { words += " (needs CAP_NET_ADMIN)" }
+      addressFaults[vip.value] = words
+      tellNode(.command(.addressResult(vip, ok: false)))
+    }
+  }
+
+  func release(_ vip: VIPIndex) {
+    var addresses = held[vip.value] ?? []
+    if addresses.isEmpty, let configuration = names.vips[vip.value] {
+      addresses = interfaces.addresses(of: configuration, beside: otherAddresses)
+    }
+    held[vip.value] = nil
+    for address in addresses {
+      do throws(SystemError) { try netlink.remove(address) } catch {
+        reporter.warn("\(error)")
+      }
+    }
+    tellNode(.command(.addressRemoved(vip)))
+  }
+
+  /// Gratuitous ARP for each address, as a request and as a reply: some neighbours only heed one of them.
+  func announce(_ vip: VIPIndex) {
+    guard let addresses = held[vip.value] else { return }
+    for address in addresses {
+      guard let link = interfaces.links.first(where: { $0.index == address.interface }), link.hardwareAddress != 0,
+        let value = address.prefix.address.v4Value
+      else { continue }
+      withUnsafeTemporaryAllocation(byteCount: ARPAnnouncement.paddedByteCount, alignment: 8) { frame in
+        for operation in ARPAnnouncement.Operation.allCases {
+          ARPAnnouncement.encode(operation, address: value, mac: MACAddress(link.hardwareAddress), into: frame)
+          do throws(SystemError) {
+            try packets.send(UnsafeRawBufferPointer(frame), interface: link.index)
+          } catch { reporter.countRefusedAnnouncement(error) }
+        }
+      }
+    }
+    finishGain(vip, announcedAt: Clock.monotonic)
+  }
+
+  /// After a reload: VIPs that are held get the addresses that they have now.
+  func reconcile() {
+    for slot in held.indices {
+      guard let present = held[slot], let configuration = names.vips[slot] else { continue }
+      let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)
+      for address in present where !wanted.contains(where: { Self.same($0, address) }) { try? netlink.remove(address) }
+      held[slot] = wanted
+      var grew = false
+      for address in wanted where !present.contains(where: { Self.same($0, address) }) {
+        do throws(SystemError) {
+          try netlink.add(address)
+          grew = true
+        } catch { reporter.warn("\(error)") }
+      }
+      if grew { announce(VIPIndex(slot)) }
+    }
+  }
+
+  func addressAppeared(_ address: InterfaceAddress) {
+    guard !address.isOurs else { return }
+    otherAddresses.removeAll { Self.same($0, address) }
+    otherAddresses.append(address)
+    // This node's own address is back: heartbeats leave from it again.
+    if address.prefix.address == plan.address, let link = interfaces[plan.configuration.interface],
+      link.index == address.interface
+    {
+      join(link)
+    }
+  }
+
+  /// Somebody else removed an address. One that we hold is put back, and that is said.
+  func addressVanished(_ address: InterfaceAddress) {
+    otherAddresses.removeAll { Self.same($0, address) }
+    guard let slot = held.firstIndex(where: { $0?.contains { Self.same($0, address) } ?? false }),
+      let ours = held[slot]?.first(where: { Self.same($0, address) }),
+      interfaces.links.contains(where: { $0.index == address.interface })
+    else { return }
+    // News may be old: the address may have been removed and added again by ourselves since.
+    if let present = try? netlink.addresses(), present.contains(where: { Self.same($0, address) }) { return }
+    restore(ours, of: VIPIndex(slot), cause: "\(address.prefix) was removed by another program: added again")
+  }
+
+  /// An interface came back under another index.
+  func restoreAddresses(on link: NetworkLink) {
+    for slot in held.indices {
+      guard held[slot] != nil, let configuration = names.vips[slot], configuration.interface == link.name else {
+        continue
+      }
+      let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)
+      held[slot] = wanted
+      for address in wanted {
+        restore(address, of: VIPIndex(slot), cause: "\(link.name) came back: \(address.prefix) added again")
+      }
+    }
+  }
+
+  private func restore(_ address: InterfaceAddress, of vip: VIPIndex, cause: String) {
+    do throws(SystemError) {
+      try netlink.add(address)
+      announce(vip)
+      reporter.event(.warning, subject: names.vip(vip), cause: cause)
+    } catch { reporter.warn("\(error)") }
+  }
+}

@@ -1,0 +1,244 @@
+// The heartbeat thread: waits, drains the socket, lets the node judge, carries out what it says. Makes no call that blocks
+// and allocates nothing once it runs (a reload does). Everything slow goes to the hands by a ring.
+
+import ClusterNode
+import Control
+import Cryptography
+import Election
+import Kernel
+import Membership
+import Primitives
+import Wire
+
+struct HeartbeatLoop: ~Copyable {
+  /// The page's beat moves at least this often, whatever the heartbeat interval: the guardian judges after 50 ms.
+  static let beatInterval = TimeSpan.milliseconds(15)
+  static let statusInterval = TimeSpan.milliseconds(250)
+  /// The timer never fires sooner than this after it was armed, so that no mistake can spin a real-time thread.
+  static let shortestWait = TimeSpan.microseconds(20)
+  /// Batches taken at one wake-up; a flood beyond it waits for the next, so that heartbeats go out meanwhile.
+  static let maximumBatches = 16
+  /// Room in the ring that announcements and events leave free for additions and removals of addresses.
+  static let reservedOrders = ElectorShared.handsRingCapacity / 2
+
+  private enum Token: UInt64 { case timer = 1, socket, orders }
+
+  private var node: ClusterNode<HeartbeatAuthenticator>
+  private let shared: ElectorShared
+  private let page: SharedMemory
+  private let poller: Poller
+  private let timer: Timer
+  private var batch = DatagramBatch()
+  private var effects = EffectBuffer()
+  private let buffer: UnsafeMutableRawBufferPointer
+  private var times: ReceiveTimes
+  private var armedAt = Instant.distantFuture
+  private var statusDueAt: Instant
+  private var beat: UInt64 = 0
+  private var counters = ShellCounters()
+  /// Members whose software version the hands know.
+  private var versionsTold: UInt64 = 0
+  /// Releases that found the ring full; tried again at each wake-up.
+  private var releasesOwed = [Bool](repeating: false, count: VIPIndex.limit)
+  private var owesReleases = false
+  private var wantsToEnd = false
+  private var ended = false
+
+  init(
+    node: consuming ClusterNode<HeartbeatAuthenticator>, shared: ElectorShared, page: consuming SharedMemory
+  ) throws(SystemError) {
+    let poller = try Poller(capacity: 8)
+    let timer = try Timer()
+    try poller.add(timer.descriptor.raw, .read, token: Token.timer.rawValue)
+    try poller.add(shared.socket.descriptor.raw, .read, token: Token.socket.rawValue)
+    try poller.add(shared.nodeWakeUp.descriptor.raw, .read, token: Token.orders.rawValue)
+    self.node = node
+    self.shared = shared
+    self.page = page
+    self.poller = poller
+    self.timer = timer
+    buffer = .allocate(byteCount: DatagramLayout.maximumByteCount, alignment: 16)
+    buffer.initializeMemory(as: UInt8.self, repeating: 0)
+    times = ReceiveTimes(now: Clock.monotonic)
+    statusDueAt = Instant(nanoseconds: 0)
+    store(self.node.bootID.high, .bootHigh)
+    store(self.node.bootID.low, .bootLow)
+    store(self.node.nextSequence, .nextSequence)
+    store(UInt64(self.node.detectionTime.nanoseconds), .detectionNanoseconds)
+    store(ElectorPage.magic, .magic)
+  }
+
+  deinit { buffer.deallocate() }
+
+  private func store(_ value: UInt64, _ word: ElectorPage.Word) { page.store(value, in: word.rawValue) }
+
+  /// Runs until the node has handed everything over.
+  mutating func run() {
+    while !ended {
+      wakeUp()
+      if ended { break }
+      let now = Clock.monotonic
+      var next = min(node.nextDeadline, min(statusDueAt, now + Self.beatInterval))
+      next = max(next, now + Self.shortestWait)
+      if next != armedAt {
+        timer.arm(at: next)
+        armedAt = next
+      }
+      for index in 0..<poller.wait(timeout: nil) {
+        // The timer is cleared by arming it again, and the socket by draining it.
+        if poller.token(index) == Token.orders.rawValue { shared.nodeWakeUp.clear() }
+      }
+    }
+  }
+
+  /// One pass: datagrams, orders, time, and what follows from them. One reading of the clock serves it all, so that the
+  /// node sees one wake-up, however much had gathered.
+  private mutating func wakeUp() {
+    let now = Clock.monotonic
+    drainSocket(now: now, unixNow: Clock.unixNanoseconds)
+    while let order = shared.toNode.pop() { take(order, now: now) }
+    node.advance(now: now, effects: &effects)
+    carryOut(now: now)
+    if owesReleases { payReleases() }
+    offerStatus(now: now)
+    if wantsToEnd, !owesReleases, shared.toHands.push(.exit) {
+      ended = true
+      shared.handsWakeUp.signal()
+    }
+    beat &+= 1
+    store(beat, .beat)
+    store(UInt64(node.detectionTime.nanoseconds), .detectionNanoseconds)
+  }
+
+  /// Everything that has arrived is known before any timer is judged.
+  private mutating func drainSocket(now: Instant, unixNow: Int64) {
+    for _ in 0..<Self.maximumBatches {
+      let count = batch.receive(from: shared.socket)
+      for index in 0..<count {
+        let datagram = batch[index]
+        let receivedAt = times.instant(stamp: datagram.stampUnixNanoseconds, unixNow: unixNow, now: now)
+        node.receive(datagram.bytes, from: datagram.source, receivedAt: receivedAt, now: now, effects: &effects)
+        if !effects.isEmpty { carryOut(now: now) }
+      }
+      if count < DatagramBatch.capacity {
+        times.drained(at: now)
+        return
+      }
+    }
+    counters.floods &+= 1
+  }
+
+  private mutating func take(_ order: NodeOrder, now: Instant) {
+    switch order {
+    case .command(let command): node.handle(command, now: now, effects: &effects)
+    case .reconfigure(let plan):
+      node.reconfigure(plan.cluster, authenticator: plan.authenticator, now: now, effects: &effects)
+      // Slots that fall away are released under their old names first.
+      carryOut(now: now)
+      if !shared.toHands.push(.names(NameTable(of: node, configuration: plan.configuration))) {
+        counters.lostOrders &+= 1
+      }
+      versionsTold = 0
+    }
+    statusDueAt = now
+    carryOut(now: now)
+  }
+
+  /// Carries out what the node said, in order.
+  private mutating func carryOut(now: Instant) {
+    var position = 0
+    var wakesHands = false
+    // Answers to effects that could not be passed on may add effects at the end.
+    while position < effects.count {
+      let effect = effects[position]
+      position += 1
+      if case .send = effect {
+        send(now: now)
+        continue
+      }
+      wakesHands = true
+      pass(effect, now: now)
+    }
+    effects.removeAll()
+    if wakesHands { shared.handsWakeUp.signal() }
+  }
+
+  private mutating func send(now: Instant) {
+    let count = node.encodeDatagram(into: buffer, now: now)
+    // A guardian that resigns for us from here on must use a later sequence.
+    store(node.nextSequence, .nextSequence)
+    let code = shared.socket.send(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+    if code != 0 {
+      counters.refusedSends &+= 1
+      counters.lastSendError = code
+    }
+  }
+
+  private mutating func pass(_ effect: Effect, now: Instant) {
+    switch effect {
+    case .send: break
+    case .acquire(let vip, _):
+      releasesOwed[vip.value] = false
+      if !shared.toHands.push(.acquire(vip)) {
+        counters.lostOrders &+= 1
+        node.handle(.addressResult(vip, ok: false), now: now, effects: &effects)
+      }
+    case .release(let vip, _):
+      if !shared.toHands.push(.release(vip)) {
+        counters.lostOrders &+= 1
+        releasesOwed[vip.value] = true
+        owesReleases = true
+      }
+    case .announce(let vip): tellHands(.announce(vip))
+    case .handoverStarting(let vip, let member, let deadline):
+      tellHands(.handoverStarting(vip, to: member, deadline: deadline))
+    case .handoverCancelled(let vip): tellHands(.handoverCancelled(vip))
+    case .moveRefused(let vip, let refusal): tellHands(.moveRefused(vip, refusal))
+    case .event(let event):
+      if case .memberDead(let member) = event.kind { versionsTold &= ~(1 << UInt64(member.value)) }
+      tellHands(.event(event, at: now))
+    case .exit: wantsToEnd = true
+    }
+    if case .announce = effect {} else { statusDueAt = now }
+  }
+
+  /// Passes on what may be lost when the hands are far behind; the loss is counted, and shown by `status`.
+  private mutating func tellHands(_ order: HandsOrder) {
+    if shared.toHands.free <= Self.reservedOrders || !shared.toHands.push(order) { counters.lostOrders &+= 1 }
+  }
+
+  private mutating func payReleases() {
+    owesReleases = false
+    for slot in 0..<VIPIndex.limit where releasesOwed[slot] {
+      if shared.toHands.push(.release(VIPIndex(slot))) { releasesOwed[slot] = false } else { owesReleases = true }
+    }
+    shared.handsWakeUp.signal()
+  }
+
+  /// Gives the hands a picture of the node when one is due and they have read the last.
+  private mutating func offerStatus(now: Instant) {
+    guard now >= statusDueAt else { return }
+    let status = shared.status
+    guard status.isFree else {
+      statusDueAt = now + .milliseconds(1)
+      return
+    }
+    node.snapshot(into: &status.snapshot, now: now)
+    var reason = 0
+    while reason < StatusExchange.reasonCount, let name = DropReason(rawValue: reason) {
+      status.dropped[reason] = node.dropped[name]
+      reason += 1
+    }
+    status.shell = counters
+    for slot in 0..<MemberIndex.limit where versionsTold & (1 << UInt64(slot)) == 0 {
+      guard status.snapshot.members[slot].isConfigured, let text = node.softwareVersion(MemberIndex(slot)) else {
+        continue
+      }
+      versionsTold |= 1 << UInt64(slot)
+      tellHands(.softwareVersion(MemberIndex(slot), text))
+    }
+    status.offer()
+    statusDueAt = now + Self.statusInterval
+    shared.handsWakeUp.signal()
+  }
+}

@@ -1,0 +1,373 @@
+"""Runs afloat-balancer alone: plays the agent's part on its control socket.
+
+The messages are those of Sources/Control/BalancerMessages.swift in the form of MessageCoding.swift: a tag byte, then the
+value; an enum's case is a map of one entry whose value maps "_0" (or the labels) to what it carries.
+"""
+
+import array
+import json
+import os
+import pathlib
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TCP_DEFER_ACCEPT = 9
+
+
+class Unsigned(int):
+    """A Swift UInt64; every other integer is signed (the decoder takes either where it fits)."""
+
+
+def encode(value):
+    if value is None:
+        return b"\0"
+    if value is True:
+        return b"\2"
+    if value is False:
+        return b"\1"
+    if isinstance(value, Unsigned):
+        return b"\4" + struct.pack(">Q", value)
+    if isinstance(value, int):
+        return b"\3" + struct.pack(">q", value)
+    if isinstance(value, float):
+        return b"\5" + struct.pack(">d", value)
+    if isinstance(value, str):
+        return b"\6" + _text(value)
+    if isinstance(value, (list, tuple, bytes)):
+        return b"\7" + struct.pack(">I", len(value)) + b"".join(encode(item) for item in value)
+    if isinstance(value, dict):
+        pairs = b"".join(_text(key) + encode(item) for key, item in value.items())
+        return b"\10" + struct.pack(">I", len(value)) + pairs
+    raise TypeError(type(value))
+
+
+def _text(text):
+    data = text.encode()
+    return struct.pack(">I", len(data)) + data
+
+
+def decode(data):
+    value, offset = _decode(data, 0)
+    assert offset == len(data), "bytes after the value"
+    return value
+
+
+def _decode(data, at):
+    tag = data[at]
+    at += 1
+    if tag in (0, 1, 2):
+        return (None, False, True)[tag], at
+    if tag in (3, 4, 5):
+        return struct.unpack_from(">" + "qQd"[tag - 3], data, at)[0], at + 8
+    count = struct.unpack_from(">I", data, at)[0]
+    at += 4
+    if tag == 6:
+        return data[at : at + count].decode(), at + count
+    if tag == 7:
+        items = []
+        for _ in range(count):
+            item, at = _decode(data, at)
+            items.append(item)
+        return items, at
+    pairs = {}
+    for _ in range(count):
+        length = struct.unpack_from(">I", data, at)[0]
+        key = data[at + 4 : at + 4 + length].decode()
+        pairs[key], at = _decode(data, at + 4 + length)
+    return pairs, at
+
+
+def span(seconds):
+    return {"nanoseconds": int(seconds * 1e9)}
+
+
+def endpoint(text):
+    address, port = text.rsplit(":", 1)
+    return {"address": address.strip("[]"), "port": int(port)}
+
+
+def server(name, at, weight=100, member=None, maximum=None):
+    value = {"name": name, "endpoint": endpoint(at), "weight": weight}
+    if member:
+        value["member"] = member
+    if maximum:
+        value["maximumConnections"] = maximum
+    return value
+
+
+def http_check(path="/healthz", status=((200, 399),), contains=None, host=None, **times):
+    kind = {"path": path, "method": "GET", "status": [list(pair) for pair in status]}
+    if contains:
+        kind["bodyContains"] = contains
+    if host:
+        kind["host"] = host
+    return _check({"http": kind}, **times)
+
+
+def tcp_check(send=b"", expect=b"", **times):
+    return _check({"tcp": {"send": send, "expect": expect}}, **times)
+
+
+def no_check():
+    return _check({"none": {}})
+
+
+def _check(kind, every=0.1, timeout=0.5, rise=2, fall=3, fast=0.05, down=0.1):
+    return {
+        "kind": kind, "every": span(every), "timeout": span(timeout), "rise": rise, "fall": fall,
+        "fast": span(fast), "down": span(down),
+    }  # fmt: skip
+
+
+NO_AFFINITY = {"none": {}}
+SOURCE_AFFINITY = {"source": {}}
+
+
+def cookie_affinity(name="AFLOAT", max_age=None, secure=False, same_site=None):
+    value = {"name": name, "secure": secure}
+    if max_age:
+        value["maxAge"] = span(max_age)
+    if same_site:
+        value["sameSite"] = same_site
+    return {"cookie": value}
+
+
+def pool(
+    name, servers, balance="round_robin", affinity=NO_AFFINITY, check=None, connect=3, response=60, idle=60, attempts=1,
+    budget=20, sticky_grace=30,
+):  # fmt: skip
+    return {
+        "name": name, "balance": balance, "affinity": affinity, "servers": servers, "check": check or no_check(),
+        "timeouts": {"connect": span(connect), "response": span(response), "idle": span(idle)},
+        "retry": {"attempts": attempts, "budgetPercent": budget}, "stickyGrace": span(sticky_grace),
+    }  # fmt: skip
+
+
+def listener(
+    name, bind, pool, mode="http", served_by=None, trust=(), style="x-forwarded", head=10, idle=60, body=30, tunnel=3600,
+    connections=20_000, head_size=16 * 1024, headers=100, body_size=None, per_source=None,
+):  # fmt: skip
+    limits = {"connections": connections, "headByteCount": head_size, "headerCount": headers}
+    if body_size is not None:
+        limits["bodyByteCount"] = body_size
+    if per_source:
+        limits["connectionsPerSource"] = per_source
+    value = {
+        "name": name, "mode": mode, "bind": [endpoint(item) for item in bind], "pool": pool, "limits": limits,
+        "forwardedTrust": [
+            {"address": item.split("/")[0], "length": int(item.split("/")[1])} for item in trust
+        ],
+        "forwardedStyle": style,
+        "timeouts": {
+            "requestHead": span(head), "idle": span(idle), "clientBody": span(body), "tunnel": span(tunnel)
+        },
+    }  # fmt: skip
+    if served_by:
+        value["servedByHeader"] = served_by
+    return value
+
+
+def find_program():
+    given = os.environ.get("AFLOAT_BALANCER")
+    if given:
+        return given
+    for kind in ("release", "debug"):
+        path = ROOT / ".build" / kind / "afloat-balancer"
+        if path.exists():
+            return str(path)
+    raise FileNotFoundError("build first: swift build --product afloat-balancer")
+
+
+class Balancer:
+    """A running afloat-balancer. Use as a context manager; `status` is the last one that it sent."""
+
+    def __init__(self, listeners, pools, threads=1, node="n1", user="nobody", drain_timeout=5, prefix=()):
+        self.reports, self.statuses, self.status, self.changes = [], 0, None, []
+        self._news = threading.Condition()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control = ours
+        sockets, self.ports = [], {}
+        for item in listeners:
+            for bind in item["bind"]:
+                for _ in range(threads):
+                    sockets.append(self._listen(bind, defer=item["mode"] == "http"))
+                    bind["port"] = sockets[-1].getsockname()[1]
+                self.ports[item["name"]] = bind["port"]
+        self.port = next(iter(self.ports.values()))
+        self._errors = tempfile.TemporaryFile("w+")
+        command = [*prefix, find_program(), "--user", user]
+
+        def place():
+            os.dup2(theirs.fileno(), 3)
+
+        self.process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno(), 3] if theirs.fileno() != 3 else [3], preexec_fn=place,
+            stderr=self._errors,
+        )  # fmt: skip
+        theirs.close()
+        configuration = {
+            "node": node, "threads": threads, "cookieKeys": [bytes(range(16))], "drainTimeout": span(drain_timeout),
+            "listeners": listeners, "pools": pools,
+        }  # fmt: skip
+        self._send({"start": {"_0": configuration}}, [item.fileno() for item in sockets])
+        for item in sockets:
+            item.close()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        self.wait(lambda: any("ready" in report for report in self.reports), "ready")
+
+    @staticmethod
+    def _listen(bind, defer):
+        family = socket.AF_INET6 if ":" in bind["address"] else socket.AF_INET
+        item = socket.socket(family, socket.SOCK_STREAM)
+        item.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        item.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if defer:
+            item.setsockopt(socket.IPPROTO_TCP, TCP_DEFER_ACCEPT, 5)
+        item.bind((bind["address"], bind["port"]))
+        item.listen(4096)
+        item.setblocking(False)
+        return item
+
+    def _send(self, message, descriptors=()):
+        ancillary = []
+        if descriptors:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        data = encode(message)
+        assert len(data) < 48 * 1024, "longer messages go through a memory file"
+        self.control.sendmsg([b"\0" + data], ancillary)
+
+    def _read(self):
+        while True:
+            try:
+                data, ancillary, _, _ = self.control.recvmsg(64 * 1024, socket.CMSG_SPACE(4 * 16))
+            except OSError:
+                return
+            if not data:
+                return
+            if data[0] == 1:
+                descriptors = array.array("i")
+                descriptors.frombytes(ancillary[0][2])
+                with os.fdopen(descriptors[0], "rb") as file:
+                    file.seek(0)
+                    report = decode(file.read())
+            else:
+                report = decode(data[1:])
+            with self._news:
+                if "status" in report:
+                    self.status = report["status"]["_0"]
+                    self.statuses += 1
+                else:
+                    self.reports.append(report)
+                    if "serverChanged" in report:
+                        self.changes.append(report["serverChanged"])
+                self._news.notify_all()
+
+    def wait(self, condition, what, seconds=10):
+        """Waits until `condition()`; fails with the balancer's own words."""
+        end = time.monotonic() + seconds
+        with self._news:
+            while not condition():
+                left = end - time.monotonic()
+                if left <= 0 or self.process.poll() is not None and not condition():
+                    raise AssertionError(f"no {what}: exit {self.process.poll()}, {self.reports[-5:]}, {self.errors()}")
+                self._news.wait(min(left, 0.1))
+
+    def errors(self):
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def fresh_status(self, seconds=5):
+        """A status that was assembled after this call."""
+        seen = self.statuses
+        self.wait(lambda: self.statuses >= seen + 2, "status", seconds)
+        return self.status
+
+    def server(self, pool, name):
+        found = [item for item in self.status["pools"] if item["name"] == pool] if self.status else []
+        return next((item for item in found[0]["servers"] if item["name"] == name), None) if found else None
+
+    def listener(self, name):
+        return next(item for item in self.status["listeners"] if item["name"] == name)
+
+    def wait_state(self, pool, name, state, seconds=10):
+        self.wait(
+            lambda: self.server(pool, name) and self.server(pool, name)["state"] == state,
+            f"{name} {state} (it is {self.server(pool, name)})", seconds,
+        )  # fmt: skip
+
+    def wait_up(self, seconds=10):
+        self.wait(
+            lambda: self.status
+            and all(item["state"] == "up" for found in self.status["pools"] for item in found["servers"]),
+            "server up", seconds,
+        )  # fmt: skip
+        time.sleep(0.02)
+
+    def orders(self, *orders):
+        self._send(
+            {"orders": {"_0": [dict(zip(("pool", "server", "administration"), order)) for order in orders]}}
+        )
+
+    def quieten(self, token, addresses, deadline):
+        self._send(
+            {"quieten": {"token": Unsigned(token), "addresses": list(addresses), "deadline": span(deadline)}}
+        )
+
+    def wait_quietened(self, token, seconds=10):
+        started = time.monotonic()
+        self.wait(lambda: {"quietened": {"token": token}} in self.reports, "quietened", seconds)
+        return time.monotonic() - started
+
+    def resume(self, addresses):
+        self._send({"resume": {"addresses": list(addresses)}})
+
+    def shutdown(self):
+        self._send({"shutdown": {}})
+
+    def rss(self):
+        """Resident memory in bytes."""
+        with open(f"/proc/{self.process.pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def cpu_seconds(self):
+        """Time on a processor, all threads, from the scheduler's accounting."""
+        total = 0
+        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{thread}/schedstat") as file:
+                total += int(file.read().split()[0])
+        return total / 1e9
+
+    def stop(self):
+        """Ends it as the agent's death would; returns the exit status."""
+        try:
+            self.control.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        try:
+            status = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        self.control.close()
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.stop()
+        if self.process.returncode != 0:
+            raise AssertionError(f"afloat-balancer ended with {self.process.returncode}: {self.errors()}")
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(json.dumps(decode(sys.stdin.buffer.read()), indent=2))
