@@ -116,7 +116,7 @@ extension SupervisorLoop {
     switch event.kind {
     case .vipLost: moves[event.subject]?.releasedUnixNanoseconds = event.unixNanoseconds
     case .handoverDone:
-      moves.removeValue(forKey: event.subject)?.succeed(from: plan.node, gapNanoseconds: event.steps["gap"])
+      moves.removeValue(forKey: event.subject)?.succeed(from: plan.node, gapNanoseconds: event.steps["swap"])
     default: break
     }
   }

@@ -31,7 +31,7 @@ class Backend:
     def _serve(self, connection):
         try:
             self.handler(connection, self)
-        except OSError:
+        except (OSError, EOFError):
             pass
         finally:
             connection.close()
