@@ -34,7 +34,7 @@ package struct AfloatCommand: ParsableCommand {
   /// Parses and runs. Returns the exit status. `runAgent` is what `afloat agent` does; it comes in from outside, since
   /// this room does not know the agent.
   package static func run(
-    arguments: [String], runAgent: (AgentCommand) async -> Int32
+    arguments: [String], runAgent: @Sendable (AgentCommand) async -> Int32
   ) async -> Int32 {
     do {
       var command = try parseAsRoot(arguments)
