@@ -10,17 +10,21 @@ package struct AfloatCommand: ParsableCommand {
     commandName: "afloat",
     abstract: "Keeps services afloat: virtual IPs, load balancing and maintenance of a cluster, in one program.",
     discussion: """
-      Look:      afloat status            what works, what does not, who holds what and why
-      Maintain:  afloat drain n1          move everything away from n1, wait until it is empty
-                 afloat undrain n1        give it work again
-                 afloat move web n2       hand the virtual IP web over to n2
-                 afloat server app/s1 drain
-      Set up:    afloat keygen > cluster.key
-                 afloat check afloat.yaml
-                 afloat agent --config afloat.yaml
+      Look:
+        afloat status                 what works, who holds what and why
+        afloat events -f              what happens, as it happens
+      Maintain:
+        afloat drain n1               empty n1 and wait until it is
+        afloat undrain n1             give it work again
+        afloat move web n2            hand the virtual IP web to n2
+        afloat server app/s1 drain    no new clients for a server
+      Set up:
+        afloat keygen > cluster.key
+        afloat check afloat.yaml
+        afloat agent --config afloat.yaml
 
-      Every command but agent, check, keygen and version asks the agent of this machine over its Unix socket
-      (--socket, AFLOAT_SOCKET, or \(AgentClient.defaultSocket)).
+      Commands that look or maintain ask the agent of this machine over its
+      socket: --socket, AFLOAT_SOCKET, or \(AgentClient.defaultSocket).
       """,
     subcommands: [
       StatusCommand.self, MembersCommand.self, VIPsCommand.self, PoolsCommand.self, ListenersCommand.self,

@@ -28,7 +28,8 @@ enum ClientFault: Error, CustomStringConvertible {
     switch self {
     case .unreachable(let text): return text
     case .refused(_, let error):
-      return error.error + (error.override.map { " (override: \($0))" } ?? "")
+      guard let override = error.override, !error.error.contains(override) else { return error.error }
+      return "\(error.error) (override: \(override))"
     }
   }
 }

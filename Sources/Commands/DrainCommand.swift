@@ -77,6 +77,8 @@ struct DrainCommand: ParsableCommand {
       untilReboot: untilReboot ? true : nil, force: force ? true : nil, by: Operator.name)
   }
 
+  func validate() throws { _ = try request() }
+
   func run() throws {
     let request = try self.request()
     let client = connection.client(timeout: .seconds(30))

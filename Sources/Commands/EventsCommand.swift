@@ -21,17 +21,21 @@ struct EventsCommand: ParsableCommand {
 
   @OptionGroup var connection: ConnectionOptions
 
-  func run() throws {
-    var newest: APITime?
-    if let since {
-      if let span = Quantities.duration(since) {
-        newest = APITime(unixNanoseconds: Clock.unixNanoseconds - span.nanoseconds)
-      } else if let time = APITime(since) {
-        newest = time
-      } else {
-        throw ValidationError("--since \(since) is neither a duration (10m) nor a time (2026-11-21T01:02:03Z)")
-      }
+  private func start() throws -> APITime? {
+    guard let since else { return nil }
+    if let span = Quantities.duration(since) {
+      return APITime(unixNanoseconds: Clock.unixNanoseconds - span.nanoseconds)
     }
+    guard let time = APITime(since) else {
+      throw ValidationError("--since \(since) is neither a duration (10m) nor a time (2026-11-21T01:02:03Z)")
+    }
+    return time
+  }
+
+  func validate() throws { _ = try start() }
+
+  func run() throws {
+    var newest = try start()
     let client = connection.client()
     var seen: [APIEvent] = []
     while true {

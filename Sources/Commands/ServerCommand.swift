@@ -23,7 +23,7 @@ struct ServerCommand: ParsableCommand {
 
   @OptionGroup var connection: ConnectionOptions
 
-  func run() throws {
+  private func request() throws -> APIServerRequest {
     let parts = server.split(separator: "/", omittingEmptySubsequences: false)
     guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
       throw ValidationError("\"\(server)\" is not POOL/SERVER; see afloat pools")
@@ -32,9 +32,14 @@ struct ServerCommand: ParsableCommand {
       throw ValidationError(
         state == "weight" ? "weights at run time are not supported yet" : "\"\(state)\" is not drain, maint or ready")
     }
+    return APIServerRequest(pool: String(parts[0]), server: String(parts[1]), state: order, by: Operator.name)
+  }
+
+  func validate() throws { _ = try request() }
+
+  func run() throws {
     let client = connection.client()
-    let request = APIServerRequest(pool: String(parts[0]), server: String(parts[1]), state: order, by: Operator.name)
-    let bytes = try client.post("/v1/server", request)
+    let bytes = try client.post("/v1/server", request())
     if connection.json { return Terminal.write(connection.line(bytes)) }
     let answer: APIServerAnswer = try client.decode(bytes, "/v1/server")
     let words =
