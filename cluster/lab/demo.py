@@ -93,6 +93,10 @@ class Demo:
             return holder
         return None
 
+    def steady(self):
+        """The holder, once there is one and all agree."""
+        return wait_until(self.agreed, 20, "one holder that all agree on")
+
     def come_up(self):
         story, cluster = self.story, self.cluster
         story.step("A VIP comes up")
@@ -137,7 +141,7 @@ class Demo:
     def a_backend_falls_ill(self):
         story, sick = self.story, self.backends[1]
         story.step(f"Backend {sick.name} starts answering 500")
-        holder = self.cluster.holder()
+        holder = self.steady()
         sick.fall_ill()
         out = story.within(lambda: holder.server_states().get(sick.name) == "down", 15)
         why = next((one["last_check"] for one in holder.query("pools")[0]["servers"] if one["name"] == sick.name), "")
@@ -153,7 +157,7 @@ class Demo:
         story.see(back is not None, f"well again: taken back after {took(back)}")
 
     def the_cable_is_pulled(self):
-        story, cluster, holder = self.story, self.cluster, self.cluster.holder()
+        story, cluster, holder = self.story, self.cluster, self.steady()
         story.step(f"The cable of {holder.name}, which holds the VIP, is pulled")
         self.traffic.lap()
         struck = time.time()
@@ -177,7 +181,7 @@ class Demo:
                   f"servers well, after {took(healed)}; {lap['failed']} requests failed")
 
     def the_elector_is_killed(self):
-        story, cluster, holder = self.story, self.cluster, self.cluster.holder()
+        story, cluster, holder = self.story, self.cluster, self.steady()
         story.step(f"SIGKILL to the elector of {holder.name}, which holds the VIP")
         victim = holder.elector
         self.traffic.lap()
@@ -197,7 +201,7 @@ class Demo:
                                                        f"server than the client's own")
 
     def a_node_is_drained(self):
-        story, cluster, holder = self.story, self.cluster, self.cluster.holder()
+        story, cluster, holder = self.story, self.cluster, self.steady()
         other = next(agent for agent in cluster.agents if agent is not holder)
         story.step(f"afloat drain {holder.name}, typed on {other.name}, while it serves")
         self.traffic.lap()
@@ -210,16 +214,17 @@ class Demo:
         story.see(done.returncode == 0, f"exit status {done.returncode} after {took(time.time() - drained - 0.6)}")
         story.see(seen["failed"] == 0, f"{count(seen['requests'])} requests meanwhile, {seen['failed']} failed"
                                        + (f": {seen['failures']}" if seen["failed"] else ""))
-        taken = cluster.holder()
+        taken = self.agreed() or cluster.holder()
         story.see(taken not in (None, holder), f"{taken.name if taken else 'nobody'} holds the VIP; "
                                                f"the probe missed it for {outage:.1f} ms")
         done = other.afloat("undrain", holder.name)
-        back = story.within(lambda: other.query("status")["verdict"] == "OK", 15)
+        back = story.within(lambda: (other.query("status") or {}).get("verdict") == "OK", 15)
         story.see(done.returncode == 0 and back is not None, f"afloat undrain {holder.name}: verdict OK after {took(back)}")
 
     def status(self):
         story, agent = self.story, self.cluster.agents[0]
         story.step("afloat status")
+        self.steady()
         done = agent.afloat("status")
         for line in done.stdout.rstrip().splitlines():
             print(f"    {line}")
