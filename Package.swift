@@ -103,9 +103,9 @@ let package = Package(
     tests("KernelTests", ["Kernel", "Primitives"]),
     tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
-    tests("ElectorTests", ["Elector", "Control", "Primitives"]),
+    tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives"]),
     tests("BalancerTests", ["Balancer", "Control", "Primitives", "Kernel"]),
-    tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives"]),
+    tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
     tests("TidyTests", []),
   ]
 )

@@ -27,7 +27,11 @@ package final class Supervisor: NodeControls, Service {
   let logger: Logger
   let manager: ServiceManager
   let wakeUp: WakeUp
+  let packetSocketDescriptor: Int32?
   private let mailbox = Mutex<[Command]>([])
+  /// For announcements. Kept open here, since closing the last descriptor of one would delay the end of a dead elector,
+  /// and with it the guardian, by 5 to 15 ms.
+  private let packets: PacketSocket?
   private let ended: AsyncStream<Void>
   private let end: AsyncStream<Void>.Continuation
 
@@ -40,6 +44,14 @@ package final class Supervisor: NodeControls, Service {
     self.manager = manager
     self.logger = logger
     wakeUp = try WakeUp()
+    // The elector can open its own, where the agent cannot.
+    if plan.elector != nil, let socket = try? PacketSocket() {
+      packetSocketDescriptor = socket.descriptor.raw
+      packets = consume socket
+    } else {
+      packetSocketDescriptor = nil
+      packets = nil
+    }
     (ended, end) = AsyncStream.makeStream(of: Void.self)
   }
 

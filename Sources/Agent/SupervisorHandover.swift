@@ -5,47 +5,49 @@ internal import Control
 internal import Glibc
 internal import Kernel
 internal import Logging
-internal import Primitives
+package import Primitives
 
 /// VIPs whose clients the balancer was asked to part with.
-struct Handovers {
+package struct Handovers {
   private struct Handover {
     var vip: String
     /// Still to be answered by the balancer.
     var awaited: Bool
     var expires: Instant
   }
+  package init() {}
+
   private var byToken: [UInt64: Handover] = [:]
   private var nextToken: UInt64 = 1
 
-  var nextExpiry: Instant { byToken.values.map(\.expires).min() ?? .distantFuture }
+  package var nextExpiry: Instant { byToken.values.map(\.expires).min() ?? .distantFuture }
 
   /// A token for the balancer. `expires`: when the VIP is served again if nothing is heard of it by then.
-  mutating func begin(_ vip: String, expires: Instant) -> UInt64 {
+  package mutating func begin(_ vip: String, expires: Instant) -> UInt64 {
     defer { nextToken += 1 }
     byToken[nextToken] = Handover(vip: vip, awaited: true, expires: expires)
     return nextToken
   }
 
   /// The VIP that may be swapped now; nil for a token that is not awaited (any more).
-  mutating func quietened(_ token: UInt64) -> String? {
+  package mutating func quietened(_ token: UInt64) -> String? {
     guard let handover = byToken[token], handover.awaited else { return nil }
     byToken[token]?.awaited = false
     return handover.vip
   }
 
   /// The VIP was lost, or stays: true if the balancer had been told to quieten it.
-  mutating func finish(_ vip: String) -> Bool {
+  package mutating func finish(_ vip: String) -> Bool {
     let tokens = byToken.filter { $0.value.vip == vip }.keys
     for token in tokens { byToken[token] = nil }
     return !tokens.isEmpty
   }
 
   /// VIPs of which nothing was heard in time.
-  func expire(_ now: Instant) -> [String] { byToken.values.filter { now >= $0.expires }.map(\.vip) }
+  package func expire(_ now: Instant) -> [String] { byToken.values.filter { now >= $0.expires }.map(\.vip) }
 
   /// The balancer is gone, its connections with it: everything that waits for it may be swapped.
-  mutating func abandonQuietening() -> [String] {
+  package mutating func abandonQuietening() -> [String] {
     let vips = byToken.values.filter(\.awaited).map(\.vip)
     for token in byToken.keys { byToken[token]?.awaited = false }
     return vips
@@ -114,7 +116,7 @@ extension SupervisorLoop {
     switch event.kind {
     case .vipLost: moves[event.subject]?.releasedUnixNanoseconds = event.unixNanoseconds
     case .handoverDone:
-      moves.removeValue(forKey: event.subject)?.succeed(from: plan.node, gapNanoseconds: event.steps["gap"])
+      moves.removeValue(forKey: event.subject)?.succeed(from: plan.node, gapNanoseconds: event.steps["swap"])
     default: break
     }
   }

@@ -77,9 +77,10 @@ extension SupervisorLoop {
     guard let configuration = plan.elector, let guardian, phase == .running else { return }
     do {
       let page = try guardian.newPage()
+      let packets = supervisor.packetSocketDescriptor.map { [$0] } ?? []
       let first = try MessageCoding.encode(ElectorCommand.configure(configuration))
       try elector.start(
-        user: plan.user, descriptors: [page.memory.descriptor.raw], first: first, firstDescriptors: [],
+        user: plan.user, descriptors: [page.memory.descriptor.raw] + packets, first: first, firstDescriptors: [],
         now: Clock.monotonic)
       watch(elector.socketDescriptor, electorSocket: true)
       if let process = elector.processDescriptor { try guardian.watch(process, page: page) }

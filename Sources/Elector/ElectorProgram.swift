@@ -15,7 +15,8 @@ package enum ElectorProgram {
   static let heartbeatPriority: Int32 = 20
   static let handsPriority: Int32 = 10
 
-  /// Runs as a child of the agent: control socket at descriptor 3, shared page at 4, `--user NAME` as only argument.
+  /// Runs as a child of the agent: control socket at descriptor 3, shared page at 4, `--user NAME` as only argument; at 5 a
+  /// packet socket, where the agent could open one.
   /// Returns the exit status.
   package static func run(arguments: [String]) -> Int32 {
     // The agent says when to stop, by a message or by its own end; a terminal's Ctrl-C is meant for the agent.
@@ -30,6 +31,7 @@ package enum ElectorProgram {
     }
     let control = ControlSocket(owning: FileDescriptor(owning: 3))
     let file = FileDescriptor(owning: 4)
+    let packets = PacketSocket.inherited(at: 5)
     var warnings = Privileges.claimRealTime(priority: heartbeatPriority)
     let dropped: String?
     do throws(SystemError) {
@@ -41,7 +43,8 @@ package enum ElectorProgram {
     if let dropped { warnings.append(dropped) }
     let reporter = Reporter(control: control, warnings: warnings)
     do {
-      try start(reporter, page: try SharedMemory(mapping: file, byteCount: ElectorPage.byteCount))
+      let page = try SharedMemory(mapping: file, byteCount: ElectorPage.byteCount)
+      try start(reporter, page: page, packets: try packets ?? PacketSocket())
       return 0
     } catch let error as SystemError where error.code == SystemError.connectionReset {
       return 0  // the agent ended before it said what to do
@@ -51,14 +54,14 @@ package enum ElectorProgram {
     }
   }
 
-  private static func start(_ reporter: Reporter, page: consuming SharedMemory) throws {
+  private static func start(_ reporter: Reporter, page: consuming SharedMemory, packets: consuming PacketSocket) throws
+  {
     guard case .configure(let configuration) = try reporter.receive() else {
       throw PlanFault("the agent's first message is not a configuration")
     }
     let plan = try ElectorPlan(configuration)
     let netlink = try NetlinkConnection()
     let watcher = try NetlinkWatcher()
-    let packets = try PacketSocket()
     let interfaces = Interfaces(try netlink.links())
     if let missing = interfaces.missing(for: configuration) { throw missing }
     let present = try netlink.addresses()

@@ -52,7 +52,7 @@ extension RequestHead {
     let special: RequestFlags = [
       .rewritesLength, .rewritesMaxForwards, .upgrade, .acceptsTrailers, .mergesForwardedFor, .mergesForwarded,
     ]
-    if !flags.isDisjoint(with: special) || host.isEmpty {
+    if !flags.isDisjoint(with: special) || !hasHostField {
       writeSpecialFields(bytes, options, additions, to: &output)
     }
     if framing == .chunked { output.append("Transfer-Encoding: chunked\r\n") }
@@ -90,7 +90,7 @@ extension RequestHead {
       output.append(decimal: UInt64(max(0, maxForwards - 1)))
       output.append("\r\n")
     }
-    if host.isEmpty || (flags.contains(.absoluteForm) && !hasHostField(bytes)) {
+    if !hasHostField {
       output.append("Host: ")
       if host.isEmpty {
         output.append(additions.defaultHost)
@@ -113,7 +113,8 @@ extension RequestHead {
     }
   }
 
-  private func hasHostField(_ bytes: Bytes) -> Bool { host.start >= fieldsStart }
+  /// False for HTTP/1.0 without Host, where it is empty or the authority of the target.
+  private var hasHostField: Bool { host.start >= fieldsStart }
 
   @inline(__always)
   private func writeForwarding(

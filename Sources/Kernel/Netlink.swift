@@ -13,6 +13,14 @@ package struct NetworkLink: Equatable, Sendable {
   package var hardwareAddress: UInt64
   package var isUp: Bool
   package var hasCarrier: Bool
+
+  package init(index: UInt32, name: String, hardwareAddress: UInt64, isUp: Bool, hasCarrier: Bool) {
+    self.index = index
+    self.name = name
+    self.hardwareAddress = hardwareAddress
+    self.isUp = isUp
+    self.hasCarrier = hasCarrier
+  }
 }
 
 /// An IPv4 address on an interface.

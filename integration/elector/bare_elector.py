@@ -5,9 +5,10 @@ import os
 import select
 import socket
 import struct
+import subprocess
 import time
 
-from cluster.lab.agent import executables
+from lab.agent import executables
 
 PAGE_WORDS = ("magic", "beat", "bootHigh", "bootLow", "nextSequence", "detectionNanoseconds")
 
@@ -72,7 +73,7 @@ def span(milliseconds):
     return {"nanoseconds": int(milliseconds * 1_000_000)}
 
 
-def configuration(lan, node, heartbeat=2, dead_after=3, vips=None, key=b"k" * 32, cluster="zone-a", **changes):
+def configuration(lan, node, heartbeat=20, dead_after=3, vips=None, key=b"k" * 32, cluster="zone-a", **changes):
     """What `.configure` carries for one host of a lab. `vips`: name → addresses, or → keys of the VIP."""
     vips = {"web": ["192.0.2.100/24"]} if vips is None else vips
     value = {
@@ -97,7 +98,7 @@ def configuration(lan, node, heartbeat=2, dead_after=3, vips=None, key=b"k" * 32
 class BareElector:
     """One afloat-elector on a host, with this object in the place of its agent."""
 
-    def __init__(self, host, settings=None, user="nobody"):
+    def __init__(self, host, settings=None, user="nobody", environment=None):
         self.host = host
         self.reports = []
         self.status = {}
@@ -108,7 +109,7 @@ class BareElector:
         program = os.path.join(executables(), "afloat-elector")
         self.process = host.start(
             "bash", "-c", f'exec "$0" --user {user} 3<&{theirs.fileno()} 4<&{self.page}', program, log="elector.log",
-            pass_fds=(theirs.fileno(), self.page))
+            pass_fds=(theirs.fileno(), self.page), env={**os.environ, **(environment or {})})
         theirs.close()
         self.socket = ours
         if settings is not None:
@@ -180,10 +181,25 @@ class BareElector:
         self.process.wait()
 
 
-def start(lan, only=None, **changes):
-    """An elector on every node (or on those named), configured alike."""
-    hosts = [host for host in lan.nodes if only is None or host.name in only]
-    return {host.name: BareElector(host, configuration(lan, host.name, **changes)) for host in hosts}
+class Electors(dict):
+    """Electors of one test, by the names of their hosts; ended with it."""
+
+    def start(self, lan, *names, environment=None, **changes):
+        """An elector on every node (or on those named), configured alike."""
+        for host in lan.nodes:
+            if not names or host.name in names:
+                settings = configuration(lan, host.name, **changes)
+                self[host.name] = BareElector(host, settings, environment=environment)
+        return self
+
+    def end(self):
+        for elector in self.values():
+            elector.close()
+        for elector in self.values():
+            try:
+                elector.process.wait(3)
+            except subprocess.TimeoutExpired:
+                elector.kill()
 
 
 def pump_all(electors, seconds):

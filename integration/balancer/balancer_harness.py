@@ -191,13 +191,14 @@ class Balancer:
         self._news = threading.Condition()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = ours
-        sockets = []
+        sockets, self.ports = [], {}
         for item in listeners:
             for bind in item["bind"]:
                 for _ in range(threads):
                     sockets.append(self._listen(bind, defer=item["mode"] == "http"))
-                if bind["port"] == 0:
                     bind["port"] = sockets[-1].getsockname()[1]
+                self.ports[item["name"]] = bind["port"]
+        self.port = next(iter(self.ports.values()))
         self._errors = tempfile.TemporaryFile("w+")
         command = [*prefix, find_program(), "--user", user]
 

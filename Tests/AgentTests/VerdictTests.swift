@@ -1,0 +1,149 @@
+// What `status` says, from what the children report.
+
+import Agent
+import Control
+import Primitives
+import Settings
+import Testing
+
+@Suite struct VerdictTests {
+  private let n1 = NodeName("n1")!, n2 = NodeName("n2")!, n3 = NodeName("n3")!
+
+  private func configuration(cluster: Bool = true) throws -> Configuration {
+    let head = """
+      cluster:
+        name: z
+        interface: eth0
+        key: file:k
+        members: {n1: 192.0.2.11, n2: 192.0.2.12, n3: 192.0.2.13}
+      vips:
+        web: {addresses: [192.0.2.100/24]}
+
+      """
+    let tail = """
+      listeners:
+        web: {bind: ["*:80"], pool: app}
+      pools:
+        app: {servers: {s1: "192.0.2.1:80", s2: "192.0.2.2:80"}}
+      """
+    return try Configuration.parse(Array(((cluster ? head : "") + tail).utf8), file: "t.yaml")
+  }
+
+  private func member(_ name: NodeName, _ state: MemberStatus.State = .alive, ago: Int64? = 1) -> MemberStatus {
+    MemberStatus(
+      name: name, state: state, draining: false, roundTrip: nil, lossIn: nil, lossOut: nil,
+      lastHeardAgo: ago.map { .milliseconds($0) }, configurationDigest: nil, intentsDigest: nil, softwareVersion: nil)
+  }
+
+  private func healthy(cluster: Bool = true) throws -> APISources {
+    var view = NodeView()
+    view.processes = ["agent", "elector", "balancer"].filter { cluster || $0 != "elector" }.map {
+      APIProcess(name: $0, pid: 1, state: "running", restarts: 0)
+    }
+    if cluster {
+      view.elector = ElectorStatus(
+        vips: [
+          VIPStatus(name: "web", holder: n1, role: .holder, sinceUnixNanoseconds: 1, cause: "first", ineligible: nil)
+        ],
+        members: [member(n1), member(n2), member(n3)], dropped: [:], worstStall: .zero, detectionTime: .zero,
+        warnings: [])
+    }
+    func server(_ name: String) -> ServerStatus {
+      ServerStatus(
+        name: name, endpoint: Endpoint("192.0.2.1:80")!, state: .up, weight: 100, connections: 0, requests: 0,
+        failures: 0, lastCheck: "200")
+    }
+    view.balancer = BalancerStatus(
+      pools: [PoolStatus(name: "app", servers: [server("s1"), server("s2")])], listeners: [], warnings: [])
+    return APISources(
+      node: n1, version: "1", started: APITime(unixNanoseconds: 0), configuration: try configuration(cluster: cluster),
+      view: view)
+  }
+
+  @Test(arguments: [true, false]) func `a node where everything works is OK`(cluster: Bool) throws {
+    let status = try healthy(cluster: cluster).status
+    #expect(status.verdict == .ok)
+    #expect(status.reasons.isEmpty)
+  }
+
+  @Test func `a dead member degrades, and the verdict says what may still fail`() throws {
+    var sources = try healthy()
+    sources.view.elector!.members[2] = member(n3, .dead, ago: 12_300)
+    #expect(sources.status.verdict == .degraded)
+    #expect(sources.status.reasons == ["tolerates 1 failure", "n3 is dead (12 s)"])
+    sources.view.elector!.members[1] = member(n2, .dead, ago: 500)
+    #expect(sources.status.reasons == ["tolerates 0 failures", "n2 is dead (500 ms)", "n3 is dead (12 s)"])
+  }
+
+  @Test func `a suspicion changes nothing`() throws {
+    var sources = try healthy()
+    sources.view.elector!.members[1] = member(n2, .suspect)
+    #expect(sources.status.verdict == .ok)
+  }
+
+  @Test func `a VIP that nobody holds is critical`() throws {
+    var sources = try healthy()
+    sources.view.elector!.vips[0].holder = nil
+    sources.view.elector!.vips[0].ineligible = "the balancer is not ready"
+    #expect(sources.status.verdict == .critical)
+    #expect(sources.status.reasons == ["nobody holds VIP web, and this node may not: the balancer is not ready"])
+  }
+
+  @Test func `one server down degrades, all down is critical`() throws {
+    var sources = try healthy()
+    sources.view.balancer!.pools[0].servers[0].state = .down
+    sources.view.balancer!.pools[0].servers[0].lastCheck = "connection refused"
+    #expect(sources.status.verdict == .degraded)
+    #expect(sources.status.reasons == ["server app/s1 is down (connection refused)"])
+    sources.view.balancer!.pools[0].servers[1].state = .down
+    #expect(sources.status.verdict == .critical)
+    #expect(sources.status.reasons.first == "pool app has no server that is up")
+  }
+
+  @Test func `servers that operators took out are no fault, unless none is left`() throws {
+    var sources = try healthy()
+    sources.view.balancer!.pools[0].servers[0].state = .drain
+    #expect(sources.status.verdict == .ok)
+    sources.view.balancer!.pools[0].servers[1].state = .maint
+    #expect(sources.status.verdict == .critical)
+  }
+
+  @Test func `a child that is down degrades a cluster, and is critical where nobody else serves`() throws {
+    for cluster in [true, false] {
+      var sources = try healthy(cluster: cluster)
+      sources.view.balancer = nil
+      let index = sources.view.processes.firstIndex { $0.name == "balancer" }!
+      sources.view.processes[index] = APIProcess(name: "balancer", pid: nil, state: "signal 9 (killed)", restarts: 1)
+      #expect(sources.status.verdict == (cluster ? .degraded : .critical))
+      #expect(sources.status.reasons == ["the balancer is down: signal 9 (killed)"])
+      #expect(sources.pools[0].servers[0].state == .down)
+    }
+  }
+
+  @Test func `without an elector the API still lists members and VIPs, and says why it knows nothing of them`() throws {
+    var sources = try healthy()
+    sources.view.elector = nil
+    sources.view.processes[1] = APIProcess(name: "elector", pid: nil, state: "exit status 1", restarts: 2)
+    #expect(sources.members.map(\.name) == ["n1", "n2", "n3"])
+    #expect(sources.vips[0].holder == nil)
+    #expect(sources.vips[0].cause == "the elector is down: exit status 1")
+    #expect(sources.status.verdict == .degraded)
+  }
+
+  @Test func `a draining member is shown as draining, then as drained`() throws {
+    var sources = try healthy()
+    let since = APITime(unixNanoseconds: 0)
+    sources.drains = [APIDrain(node: "n2", phase: .draining, by: "n1", reason: "", since: since)]
+    #expect(sources.members[1].state == .draining)
+    #expect(sources.status.reasons == ["tolerates 1 failure", "n2 is being drained"])
+    sources.drains[0].phase = .drained
+    #expect(sources.members[1].state == .drained)
+  }
+
+  @Test func `a member with another configuration is a warning, not a verdict`() throws {
+    var sources = try healthy()
+    sources.view.elector!.members[1].configurationDigest = 7
+    #expect(sources.status.verdict == .ok)
+    #expect(sources.status.warnings.contains("n2 runs another configuration file"))
+  }
+}

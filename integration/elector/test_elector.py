@@ -1,0 +1,306 @@
+"""The elector by itself, on real packets: this test plays the agent. Elections, addresses, announcements, start and end."""
+
+import os
+import struct
+import subprocess
+import time
+
+import pytest
+from bare_elector import BareElector, Electors, configuration, holders, pump_all, wait_for_holder
+from lab.agent import wait_until
+
+VIP = "192.0.2.100"
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@pytest.fixture
+def electors():
+    made = Electors()
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def process_status(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
+
+
+def others(electors, name):
+    return {other: elector for other, elector in electors.items() if other != name}
+
+
+def test_one_of_three_holds_the_address_and_says_why(stage, electors):
+    lan = stage.lan(nodes=3)
+    electors.start(lan)
+    holder = wait_for_holder(electors)
+    pump_all(electors, 0.6)
+    assert [host.name for host in lan.nodes if VIP in host.addresses()] == [holder]
+    for elector in electors.values():
+        assert elector.vip()["holder"] == holder
+        assert {member["name"]: member["state"] for member in elector.status["members"]} == {
+            "n1": "alive", "n2": "alive", "n3": "alive"}
+        assert all(member["softwareVersion"] for member in elector.status["members"])
+    gained, = electors[holder].events("vipGained")
+    assert gained["cause"] == "nobody held it" and gained["steps"]["activate"] > 0
+    assert lan.client.run("ping", "-c1", "-W1", VIP, check=False).returncode == 0
+
+
+def test_heartbeats_leave_at_the_configured_rate_from_the_members_address(stage, electors):
+    lan = stage.lan(nodes=2)
+    electors.start(lan, heartbeat=10)
+    wait_for_holder(electors)
+    capture = lan.client.run(
+        "timeout", "2", "tcpdump", "-lnvi", "eth0", "udp port 7076", check=False, stderr=subprocess.STDOUT,
+        capture_output=False, stdout=subprocess.PIPE).stdout
+    for host in lan.nodes:
+        sent = capture.count(f"{host.address}.7076 > 239.255.70.76.7076")
+        assert 100 < sent < 240, f"{host.name} sent {sent} heartbeats in about 2 s\n{capture[-2000:]}"
+    assert "ttl 1," in capture and "tos 0xc0" in capture
+
+
+def test_it_runs_as_a_plain_user_with_two_capabilities(stage, electors):
+    lan = stage.lan(nodes=1)
+    electors.start(lan)
+    electors["n1"].wait_for(lambda elector: elector.said("ready"))
+    status = process_status(electors["n1"].process.pid)
+    assert status["Uid"].split()[0] != "0" and status["Groups"] == ""
+    assert [status[name] for name in ("CapPrm", "CapEff", "CapBnd")] == ["0000000000003000"] * 3
+    assert [int(status[name], 16) for name in ("CapInh", "CapAmb")] == [0, 0]
+    assert status["NoNewPrivs"] == "1" and status["Threads"] == "2"
+
+
+def test_the_shared_page_beats_and_is_ahead_of_the_wire(stage, electors):
+    lan = stage.lan(nodes=1)
+    electors.start(lan, heartbeat=1000)
+    electors["n1"].wait_for(lambda elector: elector.said("ready"))
+    ready, = electors["n1"].said("ready")
+    page = electors["n1"].page_words()
+    assert page["magic"] == 0x41464C4F41540001
+    assert (page["bootHigh"], page["bootLow"]) == (ready["bootHigh"], ready["bootLow"])
+    assert page["detectionNanoseconds"] >= 3_000_000_000
+    before = page["beat"]
+    # Even where heartbeats are slow the beat moves, so that a hang is seen in time.
+    wait_until(lambda: electors["n1"].page_words()["beat"] >= before + 5, timeout=1, what="five beats")
+    wait_until(lambda: electors["n1"].page_words()["nextSequence"] > 1, timeout=3, what="a heartbeat")
+
+
+@pytest.mark.parametrize("fault", ["cable", "switch"])
+def test_a_cut_off_holder_is_replaced_and_one_holder_is_left_after_the_heal(stage, electors, fault):
+    lan = stage.lan(nodes=3)
+    electors.start(lan)
+    holder = wait_for_holder(electors)
+    rest = others(electors, holder)
+    break_it, mend = (lan.pull_cable, lan.plug_cable) if fault == "cable" else (lan.silence, lan.restore)
+    break_it(lan[holder])
+    successor = wait_for_holder(rest, timeout=3)
+    gained = electors[successor].wait_for(lambda elector: elector.events("vipGained"))
+    assert gained[-1]["cause"] == f"{holder} fell silent"
+    if fault == "cable":
+        electors[holder].wait_for(lambda elector: not elector.holds() and VIP not in elector.host.addresses(), 3)
+        assert electors[holder].vip()["ineligible"] == "no carrier on the interface"
+    mend(lan[holder])
+    electors[holder].wait_for(lambda elector: elector.member(successor)["state"] == "alive")
+    for elector in rest.values():
+        elector.wait_for(lambda elector: elector.member(holder)["state"] == "alive")
+    last = wait_for_holder(electors)
+    pump_all(electors, 0.3)
+    assert [host.name for host in lan.nodes if VIP in host.addresses()] == [last]
+    wait_until(lambda: lan.client.run("ping", "-c1", "-W1", VIP, check=False).returncode == 0, what="an answer")
+    assert lan.client.neighbour(VIP) == lan[last].mac()
+
+
+def test_when_the_agent_dies_the_elector_hands_over_and_ends_cleanly(stage, electors):
+    lan = stage.lan(nodes=3)
+    electors.start(lan)
+    holder = wait_for_holder(electors)
+    pump_all(electors, 0.3)
+    electors[holder].close()
+    assert electors[holder].process.wait(3) == 0
+    assert VIP not in lan[holder].addresses()
+    successor = wait_for_holder(others(electors, holder), timeout=3)
+    gained = electors[successor].wait_for(lambda elector: elector.events("vipGained"))
+    assert gained[-1]["cause"] in (f"{holder} shuts down", f"{holder} left"), "handed over, not timed out"
+
+
+def test_shutdown_waits_for_the_balancer_then_hands_over(stage, electors):
+    lan = stage.lan(nodes=2)
+    electors.start(lan)
+    holder = wait_for_holder(electors)
+    pump_all(electors, 0.3)
+    electors[holder].tell("shutdown")
+    starting = electors[holder].wait_for(lambda elector: elector.said("handoverStarting"))
+    assert starting[0]["to"] != holder and starting[0]["deadline"]["nanoseconds"] > 0
+    assert VIP in lan[holder].addresses()
+    electors[holder].tell("handoverReady", vip="web")
+    assert electors[holder].process.wait(3) == 0
+    assert VIP not in lan[holder].addresses()
+    assert wait_for_holder(others(electors, holder), timeout=3)
+
+
+def test_sigterm_is_left_to_the_agent(stage, electors):
+    lan = stage.lan(nodes=1)
+    electors.start(lan)
+    wait_for_holder(electors)
+    electors["n1"].process.terminate()
+    pump_all(electors, 0.3)
+    assert electors["n1"].process.poll() is None and VIP in lan["n1"].addresses()
+
+
+def test_a_planned_move_goes_where_it_should_and_a_foolish_one_is_refused(stage, electors):
+    lan = stage.lan(nodes=3)
+    electors.start(lan)
+    holder = wait_for_holder(electors)
+    pump_all(electors, 0.3)
+    for vip, target, why in [
+        ("nothing", "n1", "no such VIP"), ("web", "n9", "no such member"), ("web", holder, "that node holds it already")]:
+        electors[holder].tell("move", vip=vip, to=target)
+        refused = electors[holder].wait_for(lambda elector: elector.said("moveRefused"))
+        assert refused[-1] == {"vip": vip, "why": why}
+        electors[holder].reports.clear()
+    target = sorted(others(electors, holder))[-1]
+    electors[holder].tell("move", vip="web", to=target)
+    electors[holder].wait_for(lambda elector: elector.said("handoverStarting"))
+    electors[holder].tell("handoverReady", vip="web")
+    assert wait_for_holder({target: electors[target]}, timeout=3) == target
+    done = electors[holder].wait_for(lambda elector: elector.events("handoverDone"))
+    assert done[0]["subject"] == "web" and done[0]["steps"]["swap"] > 0
+    assert VIP not in lan[holder].addresses()
+
+
+def test_draining_gives_everything_away_and_takes_nothing(stage, electors):
+    lan = stage.lan(nodes=2)
+    vips = {"web": [f"{VIP}/24"], "db": ["192.0.2.101/24", "198.51.100.1/24"]}
+    electors.start(lan, "n1", vips=vips)
+    for vip in vips:
+        wait_for_holder(electors, vip)
+    electors.start(lan, "n2", vips=vips)
+    electors["n1"].wait_for(lambda elector: elector.member("n2")["state"] == "alive")
+    pump_all(electors, 0.3)
+    electors["n1"].tell("draining", _0=True)
+    electors["n1"].wait_for(lambda elector: len(elector.said("handoverStarting")) == 2)
+    for vip in ("web", "db"):
+        electors["n1"].tell("handoverReady", vip=vip)
+        wait_for_holder(others(electors, "n1"), vip, timeout=3)
+    wait_until(lambda: lan["n1"].addresses() == [lan["n1"].address], timeout=3, what="nothing left on n1")
+    assert {VIP, "192.0.2.101", "198.51.100.1"} <= set(lan["n2"].addresses())
+    electors["n2"].wait_for(lambda elector: elector.member("n1")["draining"])
+    electors["n2"].kill()
+    pump_all(others(electors, "n2"), 0.5)
+    assert holders(others(electors, "n2")) == [] and electors["n1"].vip()["ineligible"] == "draining"
+
+
+def test_what_an_earlier_elector_left_is_removed_before_the_first_heartbeat(stage, electors):
+    lan = stage.lan(nodes=1)
+    lan["n1"].run("ip", "addr", "add", f"{VIP}/24", "dev", "eth0")
+    electors.start(lan)
+    electors["n1"].wait_for(lambda elector: elector.said("ready"))
+    warning = electors["n1"].wait_for(lambda elector: elector.events("warning"))
+    assert warning[0]["cause"] == f"removed what an earlier elector left: {VIP}/24"
+    # Killed while it holds the VIP: the next one finds its own address, even if the VIP is no longer configured.
+    wait_for_holder(electors)
+    electors["n1"].kill()
+    assert VIP in lan["n1"].addresses()
+    electors.start(lan, vips={"other": ["192.0.2.150/24"]})
+    electors["n1"].wait_for(lambda elector: elector.said("ready"))
+    assert VIP not in lan["n1"].addresses()
+
+
+def test_an_address_that_another_program_removes_is_put_back(stage, electors):
+    lan = stage.lan(nodes=1)
+    electors.start(lan)
+    wait_for_holder(electors)
+    lan["n1"].run("ip", "addr", "del", f"{VIP}/24", "dev", "eth0")
+    wait_until(lambda: VIP in lan["n1"].addresses(), timeout=3, what="the address")
+    said = electors["n1"].wait_for(lambda elector: elector.events("warning"))
+    assert said[-1]["cause"] == f"{VIP}/24 was removed by another program: added again"
+
+
+def test_an_interface_that_goes_and_comes_is_joined_again(stage, electors):
+    lan = stage.lan(nodes=2)
+    electors.start(lan)
+    wait_for_holder(electors)
+    pump_all(electors, 0.3)
+    for _ in range(2):
+        lan["n2"].run("ip", "link", "set", "eth0", "down")
+        electors["n1"].wait_for(lambda elector: elector.member("n2")["state"] == "dead", 3)
+        lan["n2"].run("ip", "link", "set", "eth0", "up")
+        electors["n1"].wait_for(lambda elector: elector.member("n2")["state"] == "alive", 5)
+        electors["n2"].wait_for(lambda elector: elector.member("n1")["state"] == "alive", 5)
+    wait_for_holder(electors)
+
+
+def test_a_reload_changes_vips_in_place(stage, electors):
+    lan = stage.lan(nodes=1)
+    electors.start(lan)
+    wait_for_holder(electors)
+    page = electors["n1"].page_words()
+    elector = electors["n1"]
+    elector.tell("configure", _0=configuration(lan, "n1", vips={"web": [f"{VIP}/24", "192.0.2.101/24"], "db": ["192.0.2.102/24"]}))
+    wait_until(lambda: {VIP, "192.0.2.101", "192.0.2.102"} <= set(lan["n1"].addresses()), what="the new addresses")
+    elector.tell("configure", _0=configuration(lan, "n1", vips={"db": ["192.0.2.102/24"]}))
+    wait_until(lambda: set(lan["n1"].addresses()) == {lan["n1"].address, "192.0.2.102"}, what="the old ones to go")
+    elector.tell("configure", _0=configuration(lan, "n1", vips={"db": {"addresses": ["192.0.2.102/24"], "interface": "eth7"}}))
+    failed = elector.wait_for(lambda elector: elector.said("failed"))
+    assert "interface eth7 does not exist" in failed[0] and elector.holds("db")
+    assert elector.page_words()["bootLow"] == page["bootLow"]
+
+
+@pytest.mark.parametrize("change, why", [
+    ({"interface": "eth9"}, "interface eth9 does not exist; this machine has lo, eth0"),
+    ({"node": "n7"}, "this node, n7, is not among the members"),
+    ({"keys": [[1, 2, 3]]}, "one or two keys of 32 bytes are needed"),
+])
+def test_an_impossible_configuration_is_a_clear_failure(stage, electors, change, why):
+    lan = stage.lan(nodes=1)
+    electors["n1"] = BareElector(lan["n1"], {**configuration(lan, "n1"), **change})
+    assert electors["n1"].process.wait(5) == 1
+    electors["n1"].pump(1)
+    assert electors["n1"].said("failed") == [why]
+
+
+def test_strangers_and_garbage_are_counted_and_believed_nothing(stage, electors):
+    lan = stage.lan(nodes=3)
+    electors.start(lan, "n1", "n2")
+    electors.start(lan, "n3", key=b"x" * 32)
+    holder = wait_for_holder({name: electors[name] for name in ("n1", "n2")})
+    sender = (
+        "import socket, os\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton('192.0.2.201'))\n"
+        "for n in (0, 1, 50, 103, 104, 500, 1200, 1400):\n"
+        "    for _ in range(20): s.sendto(os.urandom(n), ('239.255.70.76', 7076))\n"
+        "    for _ in range(20): s.sendto((b'AFLT\\1' + os.urandom(1500))[:n], ('239.255.70.76', 7076))\n")
+    lan.client.run("python3", "-c", sender)
+    pump_all(electors, 0.6)
+    for name in ("n1", "n2"):
+        assert electors[name].member("n3")["state"] == "dead"
+        assert electors[name].status["dropped"]["unknown key"] > 10
+        assert sum(electors[name].status["dropped"].values()) > 300
+    assert holders({name: electors[name] for name in ("n1", "n2")}) == [holder]
+
+
+def test_the_heartbeat_thread_allocates_nothing_once_it_runs(stage, electors):
+    lan = stage.lan(nodes=3)
+    library = os.path.join(lan.directory, "allocations.so")
+    subprocess.run(["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", library, os.path.join(HERE, "allocations.c")], check=True)
+    counts = os.path.join(lan.directory, "allocations")
+    with open(counts, "wb") as file:
+        file.write(bytes(4096))
+    electors.start(lan, "n2", "n3")
+    electors.start(lan, "n1", environment={"LD_PRELOAD": library, "ALLOCATIONS": counts})
+    wait_for_holder(electors)
+    pump_all(electors, 1.5)
+
+    def allocated():
+        with open(counts, "rb") as file:
+            return struct.unpack("=QQ", file.read(16))
+
+    sequence = electors["n1"].page_words()["nextSequence"]
+    before = allocated()
+    pump_all(electors, 2)
+    after = allocated()
+    assert electors["n1"].page_words()["nextSequence"] > sequence + 50, "it was beating"
+    assert before[0] > 0 and after[1] > before[1], "the count works"
+    assert after[0] == before[0], f"{after[0] - before[0]} allocations on the heartbeat thread"
