@@ -83,7 +83,7 @@ package struct NodeReport: Codable, Equatable, Sendable {
   package var vipsHeld: [String]?
   /// Nil while the balancer does not serve.
   package var servers: [Server]?
-  /// Clients of the own balancer that came by a VIP's address and are still served.
+  /// Clients of the own balancer on the addresses of VIPs that this node holds.
   package var clientConnections: Int
 
   package init(

@@ -221,7 +221,11 @@ package actor ClusterRequests: OperatorRequests, Service {
       report.servers = servers(in: status, of: drains)
     }
     if drains[plan.node] != nil, let balancer = plan.balancer {
-      let addresses = Set(plan.cluster.vips.flatMap { $0.addresses.map(\.address) })
+      // Once an address has left, nothing can arrive on its connections: what the kernel still lists then are remains whose
+      // clients are elsewhere by now (their FIN went to the new holder), and they end with the balancer's idle time-out.
+      let held = report.vipsHeld ?? []
+      let addresses = Set(
+        plan.cluster.vips.filter { held.contains($0.name) }.flatMap { $0.addresses.map(\.address) })
       let ports = Set(balancer.listeners.flatMap { $0.bind.map(\.port) })
       report.clientConnections = (try? ConnectionTable.openCount(addresses: addresses, ports: ports)) ?? 0
     }
