@@ -55,6 +55,7 @@ extension SupervisorLoop {
         level: state == .down ? .warning : .info)
     case .quietened(let token):
       if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }
+    case .ignoreNewConnections(let addresses): ignoreNewConnections(to: addresses)
     case .failed(let why): events.record("process_failed", subject: "balancer", cause: why, level: .error)
     }
   }
