@@ -86,7 +86,7 @@ let package = Package(
     program("afloat", ["Agent", "Commands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     program("afloat-elector", ["Elector"]),
     program("afloat-balancer", ["Balancer"]),
-    program("afloat-sim", ["Simulator", "Primitives"]),
+    program("afloat-sim", ["Simulator", "ClusterNode", "Primitives"]),
 
     // Tests.
     tests("PrimitivesTests", ["Primitives"]),
@@ -94,7 +94,7 @@ let package = Package(
     tests("MembershipTests", ["Membership", "Primitives"]),
     tests("ElectionTests", ["Election", "Membership", "Primitives"]),
     tests("ClusterNodeTests", ["ClusterNode", "Wire", "Membership", "Election", "Primitives"]),
-    tests("SimulatorTests", ["Simulator", "Primitives"]),
+    tests("SimulatorTests", ["Simulator", "ClusterNode", "Primitives"]),
     tests("IntentsTests", ["Intents", "Primitives"]),
     tests("HealthTests", ["Health", "Primitives"]),
     tests("BalancingTests", ["Balancing", "Health", "Primitives"]),

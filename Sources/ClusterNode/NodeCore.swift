@@ -113,6 +113,8 @@ struct NodeCore {
     sendWanted = false
     effects.append(.send)
     if goodbyeWanted {
+      // Twice, so that one lost datagram does not cost a detection time.
+      effects.append(.send)
       hasExited = true
       effects.append(.exit)
     }

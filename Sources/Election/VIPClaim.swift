@@ -162,8 +162,16 @@ package struct VIPClaim: Sendable {
     vacate(cause: .vacant, now: now)
     guard own.ineligible == nil, let since = vacantSince else { return .nothing }
     if reservedFor == members.selfIndex { return .acquire(reservationCause) }
-    var base = since
-    if let other = reservedFor, members.isAlive(other) { base = max(base, reservedUntil) }
+    // Counted from when this node could act at all, so that nodes that start together still go in order.
+    var base = max(since, candidacies[vip, members.selfIndex].eligibleSince)
+    if let other = reservedFor, members.isAlive(other) {
+      // Alive by others' evidence only: its claim cannot be heard here, and it was told to take it.
+      guard members.isHeardDirectly(other, now: now) else {
+        wakeAt = now + members.detection
+        return .nothing
+      }
+      base = max(base, reservedUntil)
+    }
     let due = base + members.interval * Int64(precedence(vip, members, candidacies))
     if now >= due { return .acquire(vacancyCause) }
     wakeAt = due

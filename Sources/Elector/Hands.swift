@@ -31,6 +31,8 @@ final class Hands: @unchecked Sendable {
   var held: [[InterfaceAddress]?] = .init(repeating: nil, count: VIPIndex.limit)
   /// Events of gains, kept until the VIP is announced, so that they can say how long that took.
   var gains: [(event: NodeEvent, at: Instant)?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// When the hands began to add a VIP's addresses.
+  var acquiringSince: [Instant?] = .init(repeating: nil, count: VIPIndex.limit)
   /// Why the system last refused an address.
   var addressFaults: [String?] = .init(repeating: nil, count: VIPIndex.limit)
   /// Late wake-ups since they were last told of.
@@ -95,7 +97,7 @@ final class Hands: @unchecked Sendable {
 
   private func carryOut(_ order: HandsOrder) {
     switch order {
-    case .acquire(let vip, let decidedAt): acquire(vip, decidedAt: decidedAt)
+    case .acquire(let vip): acquire(vip)
     case .release(let vip): release(vip)
     case .announce(let vip): announce(vip)
     case .handoverStarting(let vip, let member, let deadline):

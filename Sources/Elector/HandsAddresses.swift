@@ -14,7 +14,8 @@ extension Hands {
   }
 
   /// Adds all addresses of a VIP, or none.
-  func acquire(_ vip: VIPIndex, decidedAt: Instant) {
+  func acquire(_ vip: VIPIndex) {
+    acquiringSince[vip.value] = Clock.monotonic
     guard let configuration = names.vips[vip.value] else {
       tellNode(.command(.addressResult(vip, ok: false)))
       return

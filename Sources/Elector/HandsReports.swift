@@ -104,13 +104,18 @@ extension Hands {
     stalls = (0, .zero, at)
   }
 
-  /// Reports a gain that is waiting for its announcement.
+  /// Reports a gain that is waiting for its announcement, with its steps: `detect` is the holder's silence up to the
+  /// decision, `decide` the time from the wake-up that decided until the hands began, `activate` from there until the
+  /// first announcement had left.
   func finishGain(_ vip: VIPIndex, announcedAt: Instant?) {
     guard let gain = gains[vip.value] else { return }
     gains[vip.value] = nil
     var steps: [String: Int64] = [:]
     if gain.event.elapsed > .zero { steps["detect"] = gain.event.elapsed.nanoseconds }
-    if let announcedAt { steps["activate"] = (announcedAt - gain.at).nanoseconds }
+    if let announcedAt, let began = acquiringSince[vip.value] {
+      steps["decide"] = max(0, (began - gain.at).nanoseconds)
+      steps["activate"] = (announcedAt - began).nanoseconds
+    }
     tell(
       .vipGained, subject: names.vip(vip), cause: words(gain.event.cause, vip: vip.value), at: gain.at, steps: steps)
   }

@@ -179,7 +179,7 @@ struct HeartbeatLoop: ~Copyable {
     case .send: break
     case .acquire(let vip, _):
       releasesOwed[vip.value] = false
-      if !shared.toHands.push(.acquire(vip, decidedAt: now)) {
+      if !shared.toHands.push(.acquire(vip)) {
         counters.lostOrders &+= 1
         node.handle(.addressResult(vip, ok: false), now: now, effects: &effects)
       }

@@ -13,7 +13,7 @@ import Synchronization
 /// Heartbeat thread → hands.
 enum HandsOrder: Sendable {
   /// Add the VIP's addresses and answer `addressResult`.
-  case acquire(VIPIndex, decidedAt: Instant)
+  case acquire(VIPIndex)
   /// Remove them and answer `addressRemoved`.
   case release(VIPIndex)
   case announce(VIPIndex)

@@ -18,6 +18,9 @@ package final class SingleProducerRing<Element: Sendable>: @unchecked Sendable {
   package init(capacity: Int) {
     precondition(capacity > 0 && capacity & (capacity - 1) == 0, "a ring's capacity is a power of two")
     slots = .allocate(capacity: capacity)
+    // Touched now, so that the producer never waits for a page.
+    UnsafeMutableRawPointer(slots).initializeMemory(
+      as: UInt8.self, repeating: 0, count: capacity * MemoryLayout<Element>.stride)
     mask = capacity - 1
   }
 
