@@ -106,6 +106,7 @@ let package = Package(
     tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives"]),
     tests("BalancerTests", ["Balancer", "Balancing", "Health", "Control", "Primitives", "Kernel"]),
     tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
+    tests("CommandsTests", ["Commands", "Control", "Primitives"]),
     tests("TidyTests", []),
   ]
 )

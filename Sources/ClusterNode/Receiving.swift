@@ -94,8 +94,9 @@ extension NodeCore {
       guard !vips[slot].isClaimed else { continue }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
       // Who takes it in the successor's stead does so because it was let go, not because it was planned.
-      let cause = successor == selfIndex ? receivedCause(notice.cause, from: sender) : .holderReleased(sender)
-      vips[slot].claim.reserve(for: successor, cause: cause, until: now + detectionTime, now: now)
+      vips[slot].claim.reserve(
+        for: successor, cause: receivedCause(notice.cause, from: sender), otherwise: .holderReleased(sender),
+        until: now + detectionTime, now: now)
       evaluateAllWanted = true
     }
     lastSerialSeen[sender.value] = newest

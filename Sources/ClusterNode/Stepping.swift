@@ -160,7 +160,8 @@ extension NodeCore {
     }
     vips[slot].phase = .idle
     vips[slot].claim.reserve(
-      for: successor, cause: .holderReleased(selfIndex), until: now + detectionTime, now: now)
+      for: successor, cause: handover.cause, otherwise: .holderReleased(selfIndex), until: now + detectionTime, now: now
+    )
     vips[slot].awaitedSuccessor = successor
     effects.append(.event(NodeEvent(.vipLost(vip), cause: handover.cause)))
     vips[slot].cause = handover.cause

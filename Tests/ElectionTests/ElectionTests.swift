@@ -94,21 +94,24 @@ struct TakingTests {
   @Test("a named successor acts at once, the others wait a detection time for it")
   func reserved() {
     var scene = Scene(priorities: [10, 20, 30])
-    scene.claim.reserve(for: me, cause: .moved(first), until: start + detection, now: start)
+    scene.claim.reserve(
+      for: me, cause: .moved(first), otherwise: .holderReleased(first), until: start + detection, now: start)
     #expect(scene.decide() == .acquire(.moved(first)), "though the third ranks higher")
 
     scene = Scene(priorities: [10, 30, 20])
-    scene.claim.reserve(for: third, cause: .moved(first), until: start + detection, now: start)
+    scene.claim.reserve(
+      for: third, cause: .moved(first), otherwise: .holderReleased(first), until: start + detection, now: start)
     #expect(scene.decide() == .nothing)
     #expect(scene.claim.wakeAt == start + detection)
     scene.hear(third, at: start + .milliseconds(30))
-    #expect(scene.decide(at: start + detection) == .acquire(.moved(first)))
+    #expect(scene.decide(at: start + detection) == .acquire(.holderReleased(first)))
   }
 
   @Test("a named successor that only others hear is taken to have it")
   func reservedUnheard() {
     var scene = Scene(priorities: [10, 30, 20])
-    scene.claim.reserve(for: third, cause: .moved(first), until: start + detection, now: start)
+    scene.claim.reserve(
+      for: third, cause: .moved(first), otherwise: .holderReleased(first), until: start + detection, now: start)
     let later = start + .milliseconds(60)
     scene.hear(first, at: later)
     _ = scene.members.report(
@@ -116,7 +119,7 @@ struct TakingTests {
     #expect(scene.decide(at: later) == .nothing)
     _ = scene.members.nextDead(now: later + detection)
     _ = scene.members.nextDead(now: later + detection)
-    #expect(scene.decide(at: later + detection) == .acquire(.moved(first)))
+    #expect(scene.decide(at: later + detection) == .acquire(.holderReleased(first)))
   }
 }
 
