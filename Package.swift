@@ -86,7 +86,7 @@ let package = Package(
     program("afloat", ["Agent", "Commands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     program("afloat-elector", ["Elector"]),
     program("afloat-balancer", ["Balancer"]),
-    program("afloat-sim", ["Simulator", "Primitives"]),
+    program("afloat-sim", ["Simulator", "ClusterNode", "Primitives"]),
 
     // Tests.
     tests("PrimitivesTests", ["Primitives"]),
@@ -94,7 +94,7 @@ let package = Package(
     tests("MembershipTests", ["Membership", "Primitives"]),
     tests("ElectionTests", ["Election", "Membership", "Primitives"]),
     tests("ClusterNodeTests", ["ClusterNode", "Wire", "Membership", "Election", "Primitives"]),
-    tests("SimulatorTests", ["Simulator", "Primitives"]),
+    tests("SimulatorTests", ["Simulator", "ClusterNode", "Primitives"]),
     tests("IntentsTests", ["Intents", "Primitives"]),
     tests("HealthTests", ["Health", "Primitives"]),
     tests("BalancingTests", ["Balancing", "Health", "Primitives"]),
@@ -104,8 +104,9 @@ let package = Package(
     tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
     tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives"]),
-    tests("BalancerTests", ["Balancer", "Control", "Primitives", "Kernel"]),
+    tests("BalancerTests", ["Balancer", "Balancing", "Health", "Control", "Primitives", "Kernel"]),
     tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
+    tests("CommandsTests", ["Commands", "Control", "Primitives"]),
     tests("TidyTests", []),
   ]
 )

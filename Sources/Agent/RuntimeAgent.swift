@@ -107,6 +107,7 @@ package enum AgentProgram {
     guard let elector = plan.elector else { return nil }
     let cluster = ClusterPlan(
       cluster: elector, balancer: plan.balancer, drainTimeout: configuration.balancer.drainTimeout,
+      maximumDraining: configuration.cluster?.maximumDraining ?? 1,
       version: Software.version)
     return try ClusterRequests(plan: cluster, controls: controls, directory: directory)
   }

@@ -23,6 +23,10 @@ struct Child: ~Copyable {
   private(set) var startCount = 0
   /// Why it does not run, in words.
   var downBecause = "not started"
+  /// What it said was wrong, before it ended.
+  var complaint: String?
+  /// When to kill it: it has closed its socket, and should end by itself.
+  private(set) var killAt: Instant?
   /// It said that it is ready for work.
   var isReady = false
 
@@ -56,6 +60,8 @@ struct Child: ~Copyable {
     startedAt = now
     isReady = false
     waiting = []
+    complaint = nil
+    killAt = nil
     do throws(SystemError) {
       let pair = try ControlSocket.pair()
       let child = try ChildProcess.start(
@@ -103,10 +109,14 @@ struct Child: ~Copyable {
   /// The next message, if one waits.
   mutating func receive() -> Received {
     guard socket != nil else { return .ended }
-    do {
-      guard let packet = try socket!.receive() else { return .nothing }
-      return .message(packet.bytes)
-    } catch { return .ended }
+    // A process that ends with messages unread gives ECONNRESET once, before what it still had to say: ask again.
+    for _ in 0..<2 {
+      do {
+        guard let packet = try socket!.receive() else { return .nothing }
+        return .message(packet.bytes)
+      } catch { continue }
+    }
+    return .ended
   }
 
   mutating func closeSocket() {
@@ -115,12 +125,22 @@ struct Child: ~Copyable {
     waiting = []
   }
 
-  func kill() { process?.signal(9) }
+  /// The child has closed its socket: it is about to end, or of no use.
+  mutating func hasHungUp(now: Instant) {
+    closeSocket()
+    killAt = now + .seconds(1)
+  }
+
+  mutating func kill() {
+    killAt = nil
+    process?.signal(9)
+  }
 
   /// Takes note that the process has ended; false if it has not yet. `restart`: plan the next start.
   mutating func reap(now: Instant, restart: Bool) -> Bool {
     guard let reason = process?.endedBecause() else { return false }
-    downBecause = reason
+    downBecause = complaint.map { "\(reason): \($0)" } ?? reason
+    killAt = nil
     process = nil
     pid = nil
     processDescriptor = nil

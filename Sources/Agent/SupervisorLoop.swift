@@ -110,6 +110,7 @@ final class SupervisorLoop {
   private var nextDeadline: Instant {
     var next = min(nextKeepAlive, handovers.nextExpiry, elector.restartAt ?? .distantFuture)
     next = min(next, balancer.restartAt ?? .distantFuture)
+    next = min(next, elector.killAt ?? .distantFuture, balancer.killAt ?? .distantFuture)
     if !saidReady { next = min(next, readyAtLatest) }
     for move in moves.values { next = min(next, move.deadline) }
     switch phase {
@@ -124,6 +125,8 @@ final class SupervisorLoop {
       supervisor.manager.keepAlive()
       nextKeepAlive = now + interval
     }
+    if let killAt = elector.killAt, now >= killAt { elector.kill() }
+    if let killAt = balancer.killAt, now >= killAt { balancer.kill() }
     if let restartAt = balancer.restartAt, now >= restartAt { startBalancer() }
     if let restartAt = elector.restartAt, now >= restartAt { startElector() }
     for vip in handovers.expire(now) { resume(vip) }

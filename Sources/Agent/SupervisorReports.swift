@@ -28,10 +28,9 @@ extension SupervisorLoop {
       switch balancer.receive() {
       case .nothing: return
       case .ended:
-        // Its end is seen at the pidfd; a process that only closed its socket is of no use.
+        // Its end is seen at the pidfd; one that only closed its socket is killed in a second.
         if let raw = balancer.socketDescriptor { poller.remove(raw) }
-        balancer.closeSocket()
-        balancer.kill()
+        if balancer.isRunning { balancer.hasHungUp(now: Clock.monotonic) }
         return
       case .message(let bytes):
         do { handle(try MessageCoding.decode(BalancerReport.self, from: bytes)) } catch {
@@ -55,7 +54,8 @@ extension SupervisorLoop {
         level: state == .down ? .warning : .info)
     case .quietened(let token):
       if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }
-    case .failed(let why): events.record("process_failed", subject: "balancer", cause: why, level: .error)
+    case .ignoreNewConnections(let addresses): ignoreNewConnections(to: addresses)
+    case .failed(let why): balancer.complaint = why
     }
   }
 
@@ -101,8 +101,7 @@ extension SupervisorLoop {
       case .nothing: return
       case .ended:
         if let raw = elector.socketDescriptor { poller.remove(raw) }
-        elector.closeSocket()
-        elector.kill()
+        if elector.isRunning { elector.hasHungUp(now: Clock.monotonic) }
         return
       case .message(let bytes):
         do { handle(try MessageCoding.decode(ElectorReport.self, from: bytes)) } catch {
@@ -127,7 +126,7 @@ extension SupervisorLoop {
       resume(vip)
       moves.removeValue(forKey: vip)?.refuse("the handover of \(vip) was given up: the successor did not take it")
     case .moveRefused(let vip, let why): moves.removeValue(forKey: vip)?.refuse("\(vip) cannot be moved: \(why)")
-    case .failed(let why): events.record("process_failed", subject: "elector", cause: why, level: .error)
+    case .failed(let why): elector.complaint = why
     }
   }
 

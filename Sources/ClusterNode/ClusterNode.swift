@@ -75,6 +75,9 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   package var detectionTime: TimeSpan { core.detectionTime }
   package var selfIndex: MemberIndex { core.selfIndex }
 
+  /// The node claims the VIP in its heartbeats.
+  package func isHolder(_ vip: VIPIndex) -> Bool { core.vips[vip.value].isClaimed }
+
   /// Slots by name, nil if not configured. Not for the heartbeat thread's hot path.
   package func memberIndex(_ name: NodeName) -> MemberIndex? { core.memberIndex(name) }
   package func vipIndex(_ name: String) -> VIPIndex? { core.vipIndex(name) }
@@ -82,6 +85,10 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   package func vipName(_ index: VIPIndex) -> String? { core.vipName(index) }
   /// Software version that a member announced, nil until heard. Allocates.
   package func softwareVersion(_ index: MemberIndex) -> String? { core.softwareVersion(index) }
+}
+
+extension ClusterNode: CustomStringConvertible {
+  package var description: String { "node \(core.configuration.node)" }
 }
 
 /// Faults that the simulator plants to prove that it would find them. Empty everywhere else.
@@ -102,4 +109,12 @@ package struct PlantedFaults: OptionSet, Sendable {
   package static let releaseBeforeRemoval = PlantedFaults(rawValue: 32)
   /// Claims at once after the start, without listening.
   package static let claimsWithoutListening = PlantedFaults(rawValue: 64)
+
+  /// Each by its name.
+  package static let all: [(name: String, fault: PlantedFaults)] = [
+    ("own-evidence-only", .ownEvidenceOnly), ("order-from-own-configuration", .orderFromOwnConfiguration),
+    ("no-announcement-after-heal", .noAnnouncementAfterHeal), ("unconfirmed-boot-believed", .unconfirmedBootBelieved),
+    ("draining-acquires", .drainingAcquires), ("release-before-removal", .releaseBeforeRemoval),
+    ("claims-without-listening", .claimsWithoutListening),
+  ]
 }

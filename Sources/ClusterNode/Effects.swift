@@ -15,7 +15,7 @@ package struct NodeEvent: Hashable, Sendable {
     /// (after the balancer was quiet).
     case handoverDone(VIPIndex, MemberIndex)
     case memberAlive(MemberIndex), memberDead(MemberIndex)
-    /// The node woke late by `elapsed`, so late that it judges nobody for an interval.
+    /// The node woke late by `elapsed`, later than ever; with the cause `stalled`, so late that it dropped its VIPs.
     case woke
   }
   package var kind: Kind

@@ -93,10 +93,10 @@ struct NodeCore {
     if leaving { return .leaving }
     if draining, !faults.contains(.drainingAcquires) { return .draining }
     if !hasCarrier { return .noCarrier }
-    if listening { return .starting }
     let record = vips[vip.value]
-    if record.requiresBalancer, !balancerReady { return .balancerNotReady }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
+    if listening { return .starting }
+    if record.requiresBalancer, !balancerReady { return .balancerNotReady }
     return nil
   }
 
@@ -113,6 +113,8 @@ struct NodeCore {
     sendWanted = false
     effects.append(.send)
     if goodbyeWanted {
+      // Twice, so that one lost datagram does not cost a detection time.
+      effects.append(.send)
       hasExited = true
       effects.append(.exit)
     }

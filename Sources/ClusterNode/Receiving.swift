@@ -22,6 +22,8 @@ extension NodeCore {
       guard members.resign(datagram.header.boot, sequence: datagram.header.sequence, from: sender) else {
         return .unconfirmedBoot
       }
+      // A node that leaves names its last successors in the same datagram.
+      takeReleases(datagram.releases, from: sender, now: now)
       memberEnded(
         sender, cause: reason == .left ? .holderLeft(sender) : .holderResigned(sender), now: now, effects: &effects)
       finish(now: now, effects: &effects)
@@ -91,8 +93,10 @@ extension NodeCore {
       candidacies.clearPosition(VIPIndex(slot), of: sender)
       guard !vips[slot].isClaimed else { continue }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
+      // Who takes it in the successor's stead does so because it was let go, not because it was planned.
       vips[slot].claim.reserve(
-        for: successor, cause: receivedCause(notice.cause, from: sender), until: now + detectionTime, now: now)
+        for: successor, cause: receivedCause(notice.cause, from: sender), otherwise: .holderReleased(sender),
+        until: now + detectionTime, now: now)
       evaluateAllWanted = true
     }
     lastSerialSeen[sender.value] = newest

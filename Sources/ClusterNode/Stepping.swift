@@ -159,7 +159,9 @@ extension NodeCore {
       successor = VIPClaim.successor(vip, members, candidacies, now)
     }
     vips[slot].phase = .idle
-    vips[slot].claim.reserve(for: successor, cause: handover.cause, until: now + detectionTime, now: now)
+    vips[slot].claim.reserve(
+      for: successor, cause: handover.cause, otherwise: .holderReleased(selfIndex), until: now + detectionTime, now: now
+    )
     vips[slot].awaitedSuccessor = successor
     effects.append(.event(NodeEvent(.vipLost(vip), cause: handover.cause)))
     vips[slot].cause = handover.cause
@@ -208,6 +210,7 @@ extension NodeCore {
     guard !vips[slot].isClaimed else { return }
     let holder = VIPClaim.holder(vip, members, candidacies)
     guard holder != vips[slot].holderSeen else { return }
+    let previous = vips[slot].holderSeen
     vips[slot].holderSeen = holder
     vips[slot].since = now
     guard let holder else {
@@ -216,7 +219,13 @@ extension NodeCore {
     }
     let cause: TransitionCause =
       switch vacancy {
-      case nil, .vacant, .some(.none): .observed(holder)
+      case nil, .vacant, .some(.none), .holderReleased:
+        // The successor may have spoken before this node missed the holder.
+        if let previous, previous != selfIndex, !members.isAlive(previous) {
+          .holderDead(previous)
+        } else {
+          .observed(holder)
+        }
       case .some(let known): known
       }
     vips[slot].cause = cause

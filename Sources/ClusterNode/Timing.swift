@@ -66,9 +66,12 @@ extension NodeCore {
   /// The first thing at every wake-up. A node that slept is the one that was away, not the others.
   mutating func noteWake(now: Instant, effects: inout EffectBuffer) {
     guard otherMemberCount > 0 else { return }
+    let worst = stall.worst
     switch stall.wake(now: now, due: nextHeartbeatAt, interval: interval, detection: detectionTime) {
     case .punctual: break
     case .late(let lateness):
+      // Only a new worst is worth a line: on a busy machine there are many.
+      guard lateness > worst else { break }
       effects.append(.event(NodeEvent(.woke, elapsed: lateness)))
     case .lost(let lateness):
       effects.append(.event(NodeEvent(.woke, cause: .stalled, elapsed: lateness)))

@@ -66,10 +66,13 @@ package struct VIPClaim: Sendable {
     vacancyCause = cause
   }
 
-  /// The holder let go and named `successor`. Until `until` only the successor acts.
-  package mutating func reserve(for successor: MemberIndex?, cause: TransitionCause, until: Instant, now: Instant) {
+  /// The holder let go and named `successor`. Until `until` only the successor acts, because of `cause`; then anybody,
+  /// because of `otherwise`.
+  package mutating func reserve(
+    for successor: MemberIndex?, cause: TransitionCause, otherwise: TransitionCause, until: Instant, now: Instant
+  ) {
     vacantSince = now
-    vacancyCause = cause
+    vacancyCause = otherwise
     reservedFor = successor
     reservedUntil = until
     reservationCause = cause
@@ -161,9 +164,17 @@ package struct VIPClaim: Sendable {
     }
     vacate(cause: .vacant, now: now)
     guard own.ineligible == nil, let since = vacantSince else { return .nothing }
-    if reservedFor == members.selfIndex { return .acquire(reservationCause) }
-    var base = since
-    if let other = reservedFor, members.isAlive(other) { base = max(base, reservedUntil) }
+    if reservedFor == members.selfIndex, now < reservedUntil { return .acquire(reservationCause) }
+    // Counted from when this node could act at all, so that nodes that start together still go in order.
+    var base = max(since, candidacies[vip, members.selfIndex].eligibleSince)
+    if let other = reservedFor, other != members.selfIndex, members.isAlive(other) {
+      // Alive by others' evidence only: its claim cannot be heard here, and it was told to take it.
+      guard members.isHeardDirectly(other, now: now) else {
+        wakeAt = now + members.detection
+        return .nothing
+      }
+      base = max(base, reservedUntil)
+    }
     let due = base + members.interval * Int64(precedence(vip, members, candidacies))
     if now >= due { return .acquire(vacancyCause) }
     wakeAt = due

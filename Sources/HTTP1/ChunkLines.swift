@@ -9,6 +9,8 @@ enum LineResult {
 /// chunk-size [chunk-ext] CR LF.
 struct SizeLine {
   var size: Int64 = 0
+  /// The digits without leading zeros, in the case that they came in: writing them is the same however a body is split.
+  var digits = ByteRange.empty
   /// After the CR LF.
   var end = 0
   /// No leading zeros, no extension: what we would write ourselves.
@@ -34,9 +36,11 @@ struct SizeLine {
     // Leading zeros do not count against the limit of 14 significant digits.
     if size >> 56 != 0 { return .fault(.chunkTooLarge) }
     if index >= count { return .incomplete }
-    let digits = index &- start
-    if digits == 0 { return .fault(.invalidChunkSize) }
-    if bytes[start] == 48 && digits > 1 { isCanonical = false }
+    if index == start { return .fault(.invalidChunkSize) }
+    var significant = start
+    while significant &+ 1 < index && bytes[significant] == 48 { significant &+= 1 }
+    if significant > start { isCanonical = false }
+    digits = ByteRange(significant, index)
     if bytes[index] != 13 { return readExtension(bytes, index, count) }
     if index &+ 1 >= count { return .incomplete }
     if bytes[index &+ 1] != 10 { return .fault(.invalidChunkSize) }

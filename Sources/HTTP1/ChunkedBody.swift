@@ -201,7 +201,7 @@ package struct ChunkedBody: Sendable {
           break loop
         }
         if mode == .chunked {
-          output.append(hexadecimal: UInt64(line.size))
+          output.append(bytes, line.digits.offset, line.digits.endOffset)
           output.append("\r\n")
         }
         remaining = line.size

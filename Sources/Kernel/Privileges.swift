@@ -33,8 +33,9 @@ package enum Privileges {
     var step: UnsafePointer<CChar>?
     if afloat_drop_privileges(uid, gid, capabilities.rawValue, &step) != 0 {
       let failure = SystemError.last(step.map { String(cString: $0) } ?? "drop privileges")
-      // In a user namespace that maps a single uid nobody else can be become; capabilities there end at its border.
-      guard failure.code == EINVAL, uid != getuid() else { throw failure }
+      // In a user namespace that maps a single uid nobody else can be become (EINVAL, or EPERM where setgroups is denied);
+      // capabilities there end at its border.
+      guard failure.code == EINVAL || failure.code == EPERM, uid != getuid() else { throw failure }
       warning = "cannot become user \(user) in this user namespace: stays user \(getuid())"
       if afloat_drop_privileges(getuid(), getgid(), capabilities.rawValue, &step) != 0 {
         throw .last(step.map { String(cString: $0) } ?? "drop privileges")

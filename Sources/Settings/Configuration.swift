@@ -13,6 +13,8 @@ package struct Configuration: Equatable, Sendable {
     package var heartbeat: TimeSpan
     package var deadAfter: Int
     package var aloneAfter: TimeSpan
+    /// How many nodes may be drained at once without `--force`.
+    package var maximumDraining: Int
     /// In the order of the file.
     package var members: [MemberConfiguration]
   }

@@ -6,8 +6,11 @@ import Primitives
 extension Reader {
   static let maximumMembers = 64
   private static let clusterKeys = Keys(
-    ["name", "interface", "key", "alone_after", "transport", "group", "heartbeat", "dead_after", "members"],
-    notYet: ["profile", "max_draining"])
+    [
+      "name", "interface", "key", "alone_after", "transport", "group", "heartbeat", "dead_after", "max_draining",
+      "members",
+    ],
+    notYet: ["profile"])
   private static let clusterShape = "name, interface, key and members"
 
   func cluster(_ field: Field, _ references: inout References) -> Configuration.Cluster? {
@@ -25,11 +28,12 @@ extension Reader {
       duration(fields["heartbeat"], .milliseconds(1) ... .seconds(10), example: "10ms") ?? .milliseconds(10)
     let deadAfter = integer(fields["dead_after"], 2...100) ?? 3
     let aloneAfter = duration(fields["alone_after"], .zero ... .seconds(3600), example: "5s") ?? .seconds(5)
+    let maximumDraining = integer(fields["max_draining"], 1...Self.maximumMembers) ?? 1
     let members = required(fields, "members", "NAME: ADDRESS for each node") { self.members($0, &references) }
     guard let name, let interface, let keys, let members else { return nil }
     return Configuration.Cluster(
       name: name, interface: interface, keyFiles: keys, group: group, heartbeat: heartbeat, deadAfter: deadAfter,
-      aloneAfter: aloneAfter, members: members)
+      aloneAfter: aloneAfter, maximumDraining: maximumDraining, members: members)
   }
 
   /// A key that must be there.

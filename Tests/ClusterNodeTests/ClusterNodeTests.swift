@@ -1,1 +1,383 @@
-// Placeholder until the first test arrives.
+// Stories of a small cluster, from start to leave.
+
+import ClusterNode
+import Election
+import Membership
+import Primitives
+import Testing
+import Wire
+
+private let web = VIPIndex(0)
+private let detection = TimeSpan.milliseconds(35)
+
+@Suite("A cluster")
+struct ClusterStories {
+  @Test("starts with one holder, the preferred one, after a detection time of listening")
+  func start() {
+    var bench = Bench(count: 3)
+    let began = bench.now
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [0])
+    #expect(bench.acquisitions().count == 1)
+    #expect(bench.acquisitions().allSatisfy { $0.at - began >= detection })
+  }
+
+  @Test("of one member takes everything at once")
+  func single() {
+    var bench = Bench(count: 1)
+    bench.run(.milliseconds(1))
+    #expect(bench.holders() == [0])
+  }
+
+  @Test("where nobody is heard waits alone_after")
+  func alone() {
+    var bench = Bench(count: 2)
+    bench.nodes[1] = nil
+    bench.run(.milliseconds(4_900))
+    #expect(bench.holders() == [])
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [0])
+  }
+
+  @Test("replaces a silent holder exactly at the detection time, by the next in line")
+  func silence() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(203))
+    let last = bench.now - (bench.now - Instant(nanoseconds: 1_000_000_000_000 + 200_000_000))
+    bench.nodes[0] = nil
+    bench.clear()
+    bench.run(.milliseconds(100))
+    #expect(bench.holders() == [1])
+    #expect(bench.acquisitions().map(\.node) == [1])
+    #expect(bench.acquisitions().first?.at == last + detection)
+  }
+
+  @Test("does not take over from a holder that only one node cannot hear")
+  func cutOff() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    bench.cut = [[0, 1], [1, 0]]
+    bench.clear()
+    bench.run(.seconds(1))
+    #expect(bench.holders() == [0])
+    #expect(bench.acquisitions().isEmpty)
+  }
+
+  @Test("takes over at once after a resign, and never believes that boot again")
+  func resign() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    let dead = bench.nodes[0]!
+    let old = bench.sent[0]
+    bench.nodes[0] = nil
+    bench.clear()
+    var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
+    var authenticator = PlainAuthenticator()
+    let length = bytes.withUnsafeMutableBytes {
+      ResignDatagram.encode(
+        clusterName: "bench", node: bench.configurations[0].node, boot: dead.bootID, sequence: dead.nextSequence,
+        reason: .died, now: bench.now, authenticator: &authenticator, into: $0)
+    }
+    for node in 1...2 { bench.deliver(Array(bytes[..<length]), to: node) }
+    #expect(bench.holders() == [1])
+    #expect(bench.acquisitions().first?.at == bench.now)
+    let before = bench.nodes[1]!.dropped[.unconfirmedBoot]
+    bench.deliver(old, to: 1)
+    let after = bench.nodes[1]!.dropped[.unconfirmedBoot]
+    #expect(after == before + 1)
+    bench.run(.milliseconds(100))
+    #expect(bench.holders() == [1])
+  }
+
+  @Test("heals a partition with one holder that announces again")
+  func heal() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    bench.cut = [[0, 1], [0, 2], [1, 0], [2, 0]]
+    bench.run(.milliseconds(3000))
+    #expect(bench.holders() == [0, 1])
+    bench.cut = []
+    bench.clear()
+    bench.run(.milliseconds(30))
+    #expect(bench.holders() == [0], "the lower rank yields at the first heartbeat")
+    bench.run(.milliseconds(1500))
+    let announcers = bench.made.compactMap { if case .announce = $0.effect { $0.node } else { nil } }
+    #expect(announcers.last == 0)
+    #expect(announcers.filter { $0 == 0 }.count >= 5)
+    #expect(bench.acquisitions().isEmpty, "nothing flaps")
+  }
+
+  @Test("announces in a burst at 0, 10, 50, 200 and 1000 ms")
+  func burst() {
+    var bench = Bench(count: 1)
+    let began = bench.now
+    bench.run(.seconds(70))
+    let times = bench.made.compactMap { if case .announce = $0.effect { ($0.at - began).milliseconds } else { nil } }
+    #expect(times == [0, 10, 50, 200, 1000, 61_000])
+  }
+
+  @Test("keeps the VIP where it is when the better node comes back, unless failback says otherwise")
+  func failback() {
+    for (rule, expected) in [(FailbackRule.never, 1), (.atOnce, 0)] {
+      var bench = Bench(count: 2, failback: rule)
+      bench.run(.milliseconds(200))
+      bench.nodes[0] = nil
+      bench.run(.milliseconds(100))
+      #expect(bench.holders() == [1])
+      bench.start(0)
+      bench.run(.milliseconds(1000))
+      #expect(bench.holders() == [expected])
+    }
+  }
+}
+
+@Suite("A planned handover")
+struct HandoverStories {
+  @Test("goes quieten, remove, release, acquire, in this order")
+  func order() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    bench.confirmsAddresses = false
+    bench.clear()
+    let to = bench.index(1)
+    bench.command(0, .move(web, to: to))
+    #expect(bench.made.map(\.effect) == [.handoverStarting(web, to: to, deadline: .milliseconds(500))])
+    bench.run(.milliseconds(30))
+    #expect(bench.holders() == [0])
+    bench.clear()
+    bench.command(0, .handoverReady(web))
+    #expect(bench.made.map(\.effect) == [.release(web, cause: .moved(to))])
+    #expect(bench.holders() == [0], "the claim stands until the address is gone")
+    bench.clear()
+    bench.command(0, .addressRemoved(web))
+    #expect(bench.holders() == [1])
+    let acquired = bench.made.firstIndex { $0.effect == .acquire(web, cause: .moved(bench.index(0))) }
+    let told = bench.made.firstIndex { $0.node == 0 && $0.effect == .send }
+    #expect(told != nil && acquired != nil && told! < acquired!)
+    #expect(bench.acquisitions().first?.at == bench.now, "at once, on reception")
+  }
+
+  @Test("goes on without the balancer after 500 ms and without the hands after 50 ms")
+  func deadlines() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    bench.confirmsAddresses = false
+    let began = bench.now
+    bench.command(0, .move(web, to: bench.index(1)))
+    bench.run(.milliseconds(600))
+    #expect(bench.holders() == [1])
+    #expect(bench.acquisitions().last!.at - began == .milliseconds(550))
+  }
+
+  @Test("is cancelled when its successor dies before the swap")
+  func cancelled() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    bench.command(0, .move(web, to: bench.index(1)))
+    bench.nodes[1] = nil
+    bench.clear()
+    bench.run(.milliseconds(100))
+    #expect(bench.made.contains { $0.effect == .handoverCancelled(web) })
+    #expect(bench.holders() == [0])
+  }
+
+  @Test("is refused with the reason")
+  func refused() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    func refusal(_ node: Int, _ to: MemberIndex) -> MoveRefusal? {
+      var copy = bench
+      copy.clear()
+      copy.command(node, .move(web, to: to))
+      return copy.made.compactMap { if case .moveRefused(_, let why) = $0.effect { why } else { nil } }.first
+    }
+    #expect(refusal(1, bench.index(2)) == .notHolder)
+    #expect(refusal(0, bench.index(0)) == .alreadyThere)
+    #expect(refusal(0, MemberIndex(40)) == .unknownMember)
+    #expect(refusal(0, bench.index(1)) == nil)
+    bench.command(1, .draining(true))
+    #expect(refusal(0, bench.index(1)) == .targetNotEligible)
+    bench.nodes[2] = nil
+    bench.run(.milliseconds(100))
+    #expect(refusal(0, bench.index(2)) == .targetNotAlive)
+  }
+
+  @Test("survives the loss of its first release")
+  func lostRelease() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    bench.command(0, .move(web, to: bench.index(2)))
+    bench.cut = [[0, 1], [0, 2]]
+    bench.command(0, .handoverReady(web))
+    #expect(bench.holders() == [])
+    bench.cut = []
+    bench.run(.milliseconds(10))
+    #expect(bench.holders() == [2], "the next datagram repeats it")
+  }
+
+  @Test("of a drained node keeps it empty")
+  func drain() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    bench.command(0, .draining(true))
+    bench.command(0, .handoverReady(web))
+    #expect(bench.holders() == [1])
+    bench.nodes[1] = nil
+    bench.nodes[2] = nil
+    bench.run(.seconds(10))
+    #expect(bench.holders() == [], "a draining node takes nothing, though nobody else is there")
+    bench.command(0, .draining(false))
+    bench.run(.milliseconds(50))
+    #expect(bench.holders() == [0])
+  }
+
+  @Test("precedes a leave, and the others do not wait for the detection time")
+  func leave() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    bench.command(0, .shutdown(quieten: false))
+    #expect(bench.holders() == [1])
+    #expect(bench.nodes[0] == nil)
+    var status = StatusSnapshot()
+    bench.nodes[1]!.snapshot(into: &status, now: bench.now)
+    #expect(status.members[bench.index(0).value].state == .dead)
+    #expect(status.vips[0].cause == .shutdown(bench.index(0)))
+  }
+}
+
+@Suite("Trouble on the node itself")
+struct OwnTroubleStories {
+  @Test("a pulled cable drops the VIP at once, and its return starts with listening")
+  func carrier() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    bench.command(0, .carrier(up: false))
+    #expect(bench.holders().isEmpty || bench.holders() == [1])
+    bench.run(.milliseconds(100))
+    #expect(bench.holders() == [1])
+    bench.command(0, .carrier(up: true))
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [1])
+  }
+
+  @Test("a balancer that is gone hands the VIP over; with no other the last holder keeps it, unless strict")
+  func balancer() {
+    for strict in [false, true] {
+      var bench = Bench(count: 2, strict: strict)
+      bench.run(.milliseconds(200))
+      bench.command(0, .balancer(ready: false))
+      #expect(bench.holders() == [1])
+      bench.command(1, .balancer(ready: false))
+      bench.run(.milliseconds(100))
+      #expect(bench.holders() == (strict ? [] : [1]))
+    }
+  }
+
+  @Test("an address that the system refuses goes to the next in line")
+  func addressFailed() {
+    var bench = Bench(count: 2)
+    bench.confirmsAddresses = false
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [0])
+    bench.command(0, .addressResult(web, ok: false))
+    bench.command(0, .addressRemoved(web))
+    #expect(bench.holders() == [1])
+  }
+
+  @Test("a sleep longer than the detection time drops the VIP before anything else")
+  func slept() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    var sleeper = bench.nodes[0]!
+    var effects = EffectBuffer()
+    sleeper.advance(now: bench.now + .milliseconds(200), effects: &effects)
+    let releases = effects.effects.firstIndex(of: .release(web, cause: .stalled))
+    let sends = effects.effects.firstIndex(of: .send)
+    #expect(releases != nil && sends != nil && releases! < sends!)
+    #expect(!sleeper.isHolder(web))
+  }
+
+  @Test("a late wake-up waits one interval before it judges the others")
+  func late() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(205))
+    var sleeper = bench.nodes[1]!
+    var effects = EffectBuffer()
+    // Its next heartbeat was due at 210 ms; the holder's deadline is 235 ms.
+    let woke = bench.now + .milliseconds(30)
+    sleeper.advance(now: woke, effects: &effects)
+    #expect(!sleeper.isHolder(web))
+    #expect(sleeper.nextDeadline <= woke + .milliseconds(10))
+    sleeper.advance(now: woke + .milliseconds(10), effects: &effects)
+    #expect(sleeper.isHolder(web), "the holder is really gone")
+  }
+}
+
+@Suite("What a node accepts and tells")
+struct WireStories {
+  @Test("replays, foreign clusters, foreign keys and strangers are counted and change nothing")
+  func drops() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    let good = bench.sent[0]
+    bench.deliver(good, to: 1)
+    #expect(bench.nodes[1]!.dropped[.replayed] == 1)
+    bench.deliver(bench.sent[1], to: 1)
+    #expect(bench.nodes[1]!.dropped[.ownName] == 1)
+    var stranger = good
+    stranger[24] ^= 1
+    bench.deliver(stranger, to: 1)
+    #expect(bench.nodes[1]!.dropped[.wrongTag] == 1)
+    bench.deliver([1, 2, 3], to: 1)
+    #expect(bench.nodes[1]!.dropped[.tooShort] == 1)
+    #expect(bench.nodes[1]!.dropped.total == 3)
+  }
+
+  @Test("256 VIPs on three nodes are told in turn, and all find one holder")
+  func manyVIPs() {
+    var bench = Bench(count: 3, vips: 256, prefer: false)
+    bench.run(.seconds(2))
+    #expect((0..<256).allSatisfy { bench.holders($0).count == 1 })
+    #expect(bench.sent.allSatisfy { $0.count <= DatagramLayout.maximumByteCount })
+    let shares = (0..<3).map { node in (0..<256).filter { bench.holders($0) == [node] }.count }
+    #expect(shares.allSatisfy { $0 > 40 }, "spread by themselves: \(shares)")
+    bench.nodes[2] = nil
+    bench.run(.milliseconds(300))
+    #expect((0..<256).allSatisfy { bench.holders($0).count == 1 })
+  }
+
+  @Test("status says who holds it, why, and how the peers are")
+  func status() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(500))
+    bench.nodes[0] = nil
+    bench.run(.milliseconds(100))
+    var status = StatusSnapshot()
+    bench.nodes[2]!.snapshot(into: &status, now: bench.now)
+    #expect(status.vips[0].holder == bench.index(1))
+    #expect(status.vips[0].cause == .holderDead(bench.index(0)))
+    #expect(status.vips[0].cause.words { "member \($0.value + 1)" } == "member 1 fell silent")
+    #expect(status.members[bench.index(0).value].state == .dead)
+    #expect(status.members[bench.index(1).value].state == .alive)
+    #expect(status.members[bench.index(1).value].lossIn == 0)
+    #expect(bench.nodes[2]!.softwareVersion(bench.index(1)) == "1.0")
+    #expect(!status.vips[1].isConfigured)
+  }
+
+  @Test("a reload keeps the slots of names that stay, and lets go of VIPs that do not")
+  func reload() {
+    var bench = Bench(count: 1, vips: 3)
+    bench.run(.milliseconds(10))
+    #expect((0..<3).allSatisfy { bench.holders($0) == [0] })
+    var changed = bench.configurations[0]
+    changed.vips.remove(at: 1)
+    changed.vips.append(.init(name: "new"))
+    var effects = EffectBuffer()
+    bench.nodes[0]!.reconfigure(changed, authenticator: PlainAuthenticator(), now: bench.now, effects: &effects)
+    #expect(effects.effects.contains(.release(VIPIndex(1), cause: .unconfigured)))
+    #expect(bench.nodes[0]!.vipIndex("web2") == VIPIndex(2))
+    #expect(bench.nodes[0]!.vipIndex("web1") == nil)
+    #expect(bench.nodes[0]!.vipIndex("new") == VIPIndex(3), "not the slot that was freed just now")
+    #expect(bench.nodes[0]!.isHolder(VIPIndex(0)) && bench.nodes[0]!.isHolder(VIPIndex(2)))
+  }
+}

@@ -106,6 +106,9 @@ struct ForwardedBody: Sendable {
     ForwardedBody("0003\nabc\n0\n\n", "3\nabc\n0\n\n", "abc"),
     ForwardedBody("3;a=b\nabc\n0;c\n\n", "3\nabc\n0\n\n", "abc"),
     ForwardedBody("3 ; a=\"b\"\nabc\n1\nd\n000\n\n", "3\nabc\n1\nd\n0\n\n", "abcd"),
+    ForwardedBody(
+      "3;\nabc\n0A\n0123456789\n000a\n0123456789\n0\n\n", "3\nabc\nA\n0123456789\na\n0123456789\n0\n\n",
+      "abc01234567890123456789"),
     ForwardedBody("0\n\n", "0\n\n", ""),
     ForwardedBody("1\na\n0\nX: 1\nY-Sum: 2\n\n", "1\na\n0\nX: 1\nY-Sum: 2\n\n", "a"),
     ForwardedBody(

@@ -1,1 +1,228 @@
-// Placeholder until the first test arrives.
+// Evidence, boots, replays and sleep.
+
+import Membership
+import Primitives
+import Testing
+
+private let start = Instant(nanoseconds: 1_000_000_000)
+private let interval = TimeSpan.milliseconds(10)
+private let detection = TimeSpan.milliseconds(35)
+private let boot = BootID(high: 1, low: 2)
+private let peer = MemberIndex(1)
+private let other = MemberIndex(2)
+
+private func table() -> MemberTable {
+  var table = MemberTable(
+    ownBoot: BootID(high: 9, low: 9), selfIndex: MemberIndex(0), interval: interval, detection: detection)
+  for slot in 0..<3 {
+    table.configure(MemberIndex(slot), nameHash: UInt64(100 + slot))
+    table.setNameRank(MemberIndex(slot), slot)
+  }
+  return table
+}
+
+private func hearing(_ boot: BootID, _ sequence: UInt64, echo: UInt64?) -> Hearing {
+  Hearing(
+    boot: boot, sequence: sequence, echo: echo.map { ($0, .zero, 0) }, interval: interval, detection: detection,
+    starting: false, draining: false, configurationDigest: 0, intentsDigest: 0)
+}
+
+/// A table that has believed `boot` of `peer` at `start`.
+private func believing() -> MemberTable {
+  var table = table()
+  let sequence = table.takeSequence(at: start)
+  let heard = table.hear(hearing(boot, 1, echo: sequence), from: peer, receivedAt: start, now: start)
+  #expect(heard == .accepted(newest: true, newBoot: true, revived: true))
+  return table
+}
+
+@Suite("The replay window")
+struct ReplayWindowTests {
+  @Test("agrees with a set of everything seen", arguments: 1...200)
+  func model(seed: UInt64) {
+    var random = SeededRandom(seed: seed)
+    var window = ReplayWindow()
+    var seen = Set<UInt64>()
+    var highest: UInt64 = 0
+    var base = 1 + random.next() % 10
+    for _ in 0..<600 {
+      if random.chance(1, in: 3) { base += random.next() % (random.chance(1, in: 20) ? 400 : 5) }
+      let sequence = max(1, base + random.next() % 8 - min(base, random.next() % 300))
+      let expected: ReplayWindow.Verdict =
+        if sequence > highest { .newest } else if highest - sequence >= 256 || seen.contains(sequence) {
+          .replayed
+        } else { .late }
+      #expect(window.judge(sequence) == expected)
+      #expect(window.accept(sequence) == expected)
+      seen.insert(sequence)
+      highest = max(highest, sequence)
+    }
+  }
+
+  @Test("never accepts sequence 0 or the same twice")
+  func zero() {
+    var window = ReplayWindow()
+    #expect(window.accept(0) == .replayed)
+    #expect(window.accept(UInt64.max - 1) == .newest)
+    #expect(window.accept(UInt64.max - 1) == .replayed)
+  }
+
+  @Test("measures the share that is missing")
+  func loss() {
+    var window = ReplayWindow()
+    #expect(window.loss == nil)
+    for sequence in UInt64(1)...512 where sequence % 4 != 0 { _ = window.accept(sequence) }
+    #expect((60...68).contains(window.loss ?? 0), "a quarter of 255")
+  }
+}
+
+@Suite("Belief in a boot")
+struct BootTests {
+  @Test("needs an echo of what this node sent")
+  func echo() {
+    var table = table()
+    #expect(table.hear(hearing(boot, 1, echo: nil), from: peer, receivedAt: start, now: start) == .unconfirmed)
+    #expect(table[peer].pendingBoot == boot)
+    #expect(
+      table.hear(hearing(boot, 2, echo: 1), from: peer, receivedAt: start, now: start) == .unconfirmed,
+      "nothing was sent yet")
+    let sent = table.takeSequence(at: start)
+    #expect(
+      table.hear(hearing(boot, 3, echo: sent), from: peer, receivedAt: start, now: start)
+        == .accepted(newest: true, newBoot: true, revived: true))
+    #expect(table.isAlive(peer))
+  }
+
+  @Test("is refused to an echo that is too old")
+  func stale() {
+    var table = table()
+    let sent = table.takeSequence(at: start)
+    let late = start + .seconds(3)
+    #expect(table.hear(hearing(boot, 1, echo: sent), from: peer, receivedAt: late, now: late) == .unconfirmed)
+  }
+
+  @Test("does not go back to a boot that was replaced, whatever was recorded of it")
+  func replacedBoot() {
+    var table = believing()
+    let sent = table.takeSequence(at: start)
+    let second = BootID(high: 3, low: 4)
+    #expect(
+      table.hear(hearing(second, 1, echo: sent), from: peer, receivedAt: start, now: start)
+        == .accepted(newest: true, newBoot: true, revived: true))
+    // The first boot had heard `sent` as well, just before it ended.
+    #expect(table.hear(hearing(boot, 99, echo: sent), from: peer, receivedAt: start, now: start) == .unconfirmed)
+    #expect(table[peer].boot == second)
+  }
+
+  @Test("ends with a resign, for ever")
+  func resign() {
+    var table = believing()
+    let sent = table.takeSequence(at: start)
+    #expect(table.resign(BootID(high: 7, low: 7), sequence: 5, from: peer) == false, "another boot")
+    #expect(table.resign(boot, sequence: 1, from: peer) == false, "a sequence that was used")
+    #expect(table.resign(boot, sequence: 2, from: peer) == true)
+    #expect(!table.isAlive(peer))
+    #expect(table.hear(hearing(boot, 3, echo: sent), from: peer, receivedAt: start, now: start) == .unconfirmed)
+    #expect(table.resign(boot, sequence: 4, from: peer) == false, "it has resigned already")
+  }
+}
+
+@Suite("Evidence")
+struct EvidenceTests {
+  @Test("a silent member is dead exactly at its deadline, not a nanosecond before")
+  func deadline() {
+    var table = believing()
+    #expect(table.nextDeadline == start + detection)
+    #expect(table.nextDead(now: start + detection - .nanoseconds(1)) == nil)
+    #expect(table.isSuspect(peer, now: start + .milliseconds(16)))
+    #expect(table.nextDead(now: start + detection) == peer)
+    #expect(table.nextDead(now: start + detection) == nil, "once")
+  }
+
+  @Test("a peer's newer news keeps a member alive, its old news does not")
+  func reports() {
+    var table = believing()
+    let at = start + .milliseconds(30)
+    #expect(table.report(of: peer, bootFold: boot.fold, sequence: 1, age: .zero, receivedAt: at, now: at) == false)
+    #expect(table.nextDeadline == start + detection, "sequence 1 is known already")
+    #expect(table.report(of: peer, bootFold: 5, sequence: 9, age: .zero, receivedAt: at, now: at) == false)
+    #expect(table.nextDeadline == start + detection, "that is another boot")
+    _ = table.report(of: peer, bootFold: boot.fold, sequence: 3, age: .milliseconds(4), receivedAt: at, now: at)
+    #expect(table.nextDeadline == at - .milliseconds(4) + detection)
+  }
+
+  @Test("a late datagram proves nothing new")
+  func late() {
+    var table = believing()
+    _ = table.hear(
+      hearing(boot, 5, echo: nil), from: peer, receivedAt: start + .milliseconds(5), now: start + .milliseconds(5))
+    let later = start + .milliseconds(20)
+    #expect(
+      table.hear(hearing(boot, 3, echo: nil), from: peer, receivedAt: later, now: later)
+        == .accepted(newest: false, newBoot: false, revived: false))
+    #expect(table.nextDeadline == start + .milliseconds(5) + detection)
+  }
+
+  @Test("the dead come back with news, and not with news that was old when it was read")
+  func revival() {
+    var table = believing()
+    let dead = start + .milliseconds(40)
+    #expect(table.nextDead(now: dead) == peer)
+    #expect(
+      table.hear(hearing(boot, 2, echo: nil), from: peer, receivedAt: start + .milliseconds(1), now: dead)
+        == .accepted(newest: true, newBoot: false, revived: false))
+    #expect(
+      table.hear(hearing(boot, 3, echo: nil), from: peer, receivedAt: dead, now: dead)
+        == .accepted(newest: true, newBoot: false, revived: true))
+  }
+
+  @Test("both ways means that it heard us within the detection time")
+  func bothWays() {
+    var table = believing()
+    #expect(table.isHeardBothWays(peer, now: start))
+    var now = start
+    for sequence in UInt64(2)...8 {
+      now = now + interval
+      _ = table.takeSequence(at: now)
+      _ = table.hear(hearing(boot, sequence, echo: 1), from: peer, receivedAt: now, now: now)
+    }
+    #expect(table.isHeardDirectly(peer, now: now))
+    #expect(!table.hearsUs(peer, now: now), "it still echoes the first")
+    #expect(!table.isHeardBothWays(other, now: now))
+  }
+
+  @Test("round trips come from echoes, without the peer's own delay")
+  func roundTrip() {
+    var table = table()
+    let sent = table.takeSequence(at: start)
+    var hearing = hearing(boot, 1, echo: nil)
+    hearing.echo = (sent, .milliseconds(3), 51)
+    let now = start + .microseconds(3_400)
+    _ = table.hear(hearing, from: peer, receivedAt: now, now: now)
+    #expect(table[peer].roundTrip == .microseconds(400))
+    #expect(table[peer].lossOut == 51)
+  }
+}
+
+@Suite("Own sleep")
+struct StallTests {
+  @Test("is told from punctual, late and lost")
+  func verdicts() {
+    var guardian = StallGuard(now: start)
+    #expect(
+      guardian.wake(now: start + .milliseconds(15), due: start + interval, interval: interval, detection: detection)
+        == .punctual)
+    #expect(
+      guardian.wake(now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection)
+        == .late(.milliseconds(22)))
+    #expect(guardian.judgeNotBefore == start + .milliseconds(42))
+    #expect(guardian.worst == .milliseconds(22))
+    #expect(
+      guardian.wake(now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection)
+        == .punctual, "one sleep is told once")
+    #expect(
+      guardian.wake(
+        now: start + .milliseconds(90), due: start + .milliseconds(40), interval: interval, detection: detection)
+        == .lost(.milliseconds(50)))
+  }
+}

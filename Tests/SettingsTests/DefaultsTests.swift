@@ -18,6 +18,7 @@ import Testing
     #expect(found.heartbeat == .milliseconds(10))
     #expect(found.deadAfter == 3)
     #expect(found.aloneAfter == .seconds(5))
+    #expect(found.maximumDraining == 1)
     #expect(found.group == Endpoint("239.255.70.76:7076"))
     #expect(found.keyFiles.map(\.path) == ["cluster.key"])
     #expect(found.members.map(\.name.text) == ["n1", "n2", "n3"])

@@ -162,7 +162,8 @@ import Testing
         "dead_after: 1.5",
         "7:15: cluster.dead_after must be a whole number, not \"1.5\" (from 2 to 100, without quotes)"
       ),
-      ("max_draining: 2", "7:3: \"max_draining\" is not supported yet (remove it)"),
+      ("max_draining: 0", "7:17: cluster.max_draining is 0 (it must be from 1 to 64)"),
+      ("profile: lan", "7:3: \"profile\" is not supported yet (remove it)"),
       (
         "group: nowhere",
         "7:10: cluster.group must be ADDRESS:PORT of a multicast group, not \"nowhere\" (for instance 239.255.70.76:7076)"

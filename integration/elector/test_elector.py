@@ -3,7 +3,6 @@
 import os
 import struct
 import subprocess
-import time
 
 import pytest
 from bare_elector import BareElector, Electors, configuration, holders, pump_all, wait_for_holder
@@ -237,11 +236,13 @@ def test_a_reload_changes_vips_in_place(stage, electors):
     wait_for_holder(electors)
     page = electors["n1"].page_words()
     elector = electors["n1"]
-    elector.tell("configure", _0=configuration(lan, "n1", vips={"web": [f"{VIP}/24", "192.0.2.101/24"], "db": ["192.0.2.102/24"]}))
+    more = {"web": [f"{VIP}/24", "192.0.2.101/24"], "db": ["192.0.2.102/24"]}
+    elector.tell("configure", _0=configuration(lan, "n1", vips=more))
     wait_until(lambda: {VIP, "192.0.2.101", "192.0.2.102"} <= set(lan["n1"].addresses()), what="the new addresses")
     elector.tell("configure", _0=configuration(lan, "n1", vips={"db": ["192.0.2.102/24"]}))
     wait_until(lambda: set(lan["n1"].addresses()) == {lan["n1"].address, "192.0.2.102"}, what="the old ones to go")
-    elector.tell("configure", _0=configuration(lan, "n1", vips={"db": {"addresses": ["192.0.2.102/24"], "interface": "eth7"}}))
+    elsewhere = {"db": {"addresses": ["192.0.2.102/24"], "interface": "eth7"}}
+    elector.tell("configure", _0=configuration(lan, "n1", vips=elsewhere))
     failed = elector.wait_for(lambda elector: elector.said("failed"))
     assert "interface eth7 does not exist" in failed[0] and elector.holds("db")
     assert elector.page_words()["bootLow"] == page["bootLow"]

@@ -5,4 +5,5 @@
 #include "CLinuxProcess.h"
 #include "CLinuxSocket.h"
 #include "CLinuxListen.h"
+#include "CLinuxLocal.h"
 #include "CLinuxStream.h"

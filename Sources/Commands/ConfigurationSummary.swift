@@ -1,0 +1,63 @@
+// What `afloat check` says of a file that is right: what it means, in a few lines.
+
+internal import Control
+internal import Primitives
+package import Settings
+
+package enum ConfigurationSummary {
+  package static func text(_ configuration: Configuration, file: String, warnings: [String]) -> String {
+    var lines = ["\(file) is good"]
+    if let cluster = configuration.cluster {
+      let members = cluster.members.map { $0.role == .voter ? $0.name.text : "\($0.name) (\($0.role.rawValue))" }
+      let dead = TimeSpan.nanoseconds(cluster.heartbeat.nanoseconds * Int64(cluster.deadAfter))
+      lines.append("cluster \(cluster.name): \(members.joined(separator: ", ")) on \(cluster.interface)")
+      lines.append(
+        "  heartbeat \(Quantities.text(cluster.heartbeat)), dead after \(Quantities.text(dead)) of silence, group \(cluster.group)"
+      )
+    } else {
+      lines.append("no cluster: a lone balancer")
+    }
+    for vip in configuration.vips {
+      let addresses = vip.addresses.map(\.description).joined(separator: ", ")
+      let preferred = vip.prefer.map { $0.map(\.text).joined(separator: ", ") } ?? "spread"
+      lines.append(
+        "VIP \(vip.name): \(addresses) on \(vip.interface), prefers \(preferred), failback \(words(vip.failback))")
+    }
+    for listener in configuration.listeners {
+      let bind = listener.bind.map(\.description).joined(separator: ", ")
+      lines.append("listener \(listener.name): \(listener.mode.rawValue) on \(bind) to pool \(listener.pool)")
+    }
+    for pool in configuration.pools {
+      let balance = pool.balance == .hashSource ? "hash of the source" : pool.balance.rawValue
+      lines.append(
+        "pool \(pool.name): \(Words.count(pool.servers.count, "server")), \(balance), \(words(pool.affinity)), \(words(pool.check))"
+      )
+    }
+    lines += warnings.map { "warning: \($0)" }
+    return lines.map { Words.printable($0) + "\n" }.joined()
+  }
+
+  private static func words(_ failback: Failback) -> String {
+    switch failback {
+    case .never: "never"
+    case .atOnce: "at once"
+    case .after(let span): "after \(Quantities.text(span))"
+    }
+  }
+
+  private static func words(_ affinity: Affinity) -> String {
+    switch affinity {
+    case .none: "no affinity"
+    case .source: "affinity by source"
+    case .cookie(let name, _, _, _): "affinity by cookie \(name)"
+    }
+  }
+
+  private static func words(_ check: HealthCheckConfiguration) -> String {
+    switch check.kind {
+    case .none: "not checked"
+    case .tcp: "checked by tcp every \(Quantities.text(check.every))"
+    case .http(let path, let method, _, _, _): "checked by \(method) \(path) every \(Quantities.text(check.every))"
+    }
+  }
+}

@@ -1,0 +1,147 @@
+// What must hold, checked after every event.
+//
+// Always: V3 no announcement without address and claim; HANDOVER a planned successor starts after the address has gone;
+// DRAIN a draining node takes nothing; LISTEN nothing is claimed before a detection time has passed; EVIDENCE nobody takes
+// over from a holder that a well-connected third node hears.
+// From four detection times after the heal: V4 one holder, which does not change once planned handovers are done;
+// V5 the last announcement is the holder's; V6 no VIP without holder for longer than a detection time; LEFTOVER no address
+// on a host that is not the holder.
+
+import ClusterNode
+import Election
+import Membership
+import Primitives
+
+struct InvariantWatch {
+  /// From here on one holder at most, and vacancies are short.
+  var singleFrom = Int64.max
+  /// From here on nothing changes hands.
+  var stillFrom = Int64.max
+  var lastAnnouncer: [Int?]
+  var vacantSince: [Int64?]
+  var stillHolder: [Int?]
+  /// Boot and next sequence of electors that crashed, as the guardian reads them from the shared page.
+  var deadBoot: [(BootID, UInt64)?]
+  /// Scratch.
+  var status = StatusSnapshot()
+
+  init(vipCount: Int, count: Int) {
+    lastAnnouncer = Array(repeating: nil, count: vipCount)
+    vacantSince = Array(repeating: nil, count: vipCount)
+    stillHolder = Array(repeating: nil, count: vipCount)
+    deadBoot = Array(repeating: nil, count: count)
+  }
+}
+
+extension Simulation {
+  mutating func violate(_ invariant: String, _ what: String) {
+    guard violation == nil else { return }
+    violation = Violation(invariant: invariant, seed: setup.seed, atNanoseconds: now, what: what)
+    note("VIOLATION \(invariant): \(what)")
+  }
+
+  func isHolder(_ host: Int, _ vip: VIPIndex) -> Bool { hosts[host].node?.isHolder(vip) ?? false }
+
+  mutating func checkAnnounce(_ host: Int, _ vip: VIPIndex) {
+    if !hosts[host].has(vip) { violate("V3", "n\(host + 1) announces vip\(vip.value) without its address") }
+    if !isHolder(host, vip) { violate("V3", "n\(host + 1) announces vip\(vip.value) without a claim") }
+  }
+
+  mutating func checkAcquire(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
+    // Commands reach a node at once, so what was set before this event binds it.
+    if hosts[host].draining { violate("DRAIN", "n\(host + 1) takes vip\(vip.value) while it is draining") }
+    let age = hosts[host].clock(now) - hosts[host].clock(hosts[host].startedAt)
+    if age.nanoseconds < detection {
+      violate("LISTEN", "n\(host + 1) takes vip\(vip.value) \(age.nanoseconds) ns after its start")
+    }
+    switch cause {
+    case .moved(let giver), .drained(let giver), .failback(let giver), .shutdown(let giver),
+      .becameIneligible(let giver):
+      totals.plannedHandovers += 1
+      let from = hostIndex(giver, at: host)
+      if from != host, hosts[from].node != nil, hosts[from].has(vip), isAlive(from) {
+        violate("HANDOVER", "n\(host + 1) starts vip\(vip.value) while n\(from + 1) still answers")
+      }
+    case .holderDead(let member):
+      totals.takeovers += 1
+      checkEvidence(host, vip, holder: hostIndex(member, at: host))
+    case .holderResigned:
+      totals.takeovers += 1
+      totals.resigns += 1
+    default: totals.takeovers += 1
+    }
+  }
+
+  private func isAlive(_ host: Int) -> Bool { hosts[host].node != nil && !hosts[host].isPaused }
+
+  private func hostIndex(_ member: MemberIndex, at host: Int) -> Int {
+    let name = hosts[host].node!.memberName(member)
+    return configurations.firstIndex { $0.node == name } ?? host
+  }
+
+  /// Only judged where the truth is plain: no loss, and links and processes that have been well for a while.
+  private mutating func checkEvidence(_ host: Int, _ vip: VIPIndex, holder: Int) {
+    let since = now - 4 * detection
+    func well(_ index: Int) -> Bool {
+      isAlive(index) && hosts[index].runningSince <= since && hosts[index].hasCarrier
+    }
+    func linked(_ a: Int, _ b: Int) -> Bool {
+      network.isUp(a, b, since: since) && network.isUp(b, a, since: since)
+    }
+    guard network.loss == 0, network.lossChangedAt <= since, network.delay.upperBound < heartbeat.nanoseconds / 2,
+      isHolder(holder, vip), well(holder), well(host)
+    else { return }
+    for witness in 0..<count where witness != host && witness != holder {
+      if well(witness), linked(witness, holder), linked(witness, host) {
+        violate("EVIDENCE", "n\(host + 1) takes vip\(vip.value) from n\(holder + 1), which n\(witness + 1) hears")
+      }
+    }
+  }
+
+  mutating func checkAfterStep() {
+    guard now >= watch.singleFrom else { return }
+    for vip in 0..<vipCount {
+      var holders = 0
+      var last = 0
+      for host in 0..<count where isHolder(host, VIPIndex(vip)) {
+        holders += 1
+        last = host
+      }
+      if holders > 1 {
+        violate(
+          "V4",
+          "vip\(vip) has \(holders) holders: \((0..<count).filter { isHolder($0, VIPIndex(vip)) }.map { "n\($0 + 1)" })"
+        )
+      } else if holders == 0 {
+        let since = watch.vacantSince[vip] ?? now
+        watch.vacantSince[vip] = since
+        if now - since > detection { violate("V6", "vip\(vip) has had no holder for \(now - since) ns") }
+      } else {
+        watch.vacantSince[vip] = nil
+        guard now >= watch.stillFrom else { continue }
+        if let still = watch.stillHolder[vip], still != last {
+          violate("V4", "vip\(vip) flaps from n\(still + 1) to n\(last + 1)")
+        }
+        watch.stillHolder[vip] = last
+      }
+    }
+  }
+
+  mutating func checkAtEnd() {
+    for vip in 0..<vipCount {
+      guard let holder = (0..<count).first(where: { isHolder($0, VIPIndex(vip)) }) else {
+        violate("V6", "vip\(vip) has no holder at the end")
+        return
+      }
+      if watch.lastAnnouncer[vip] != holder {
+        let who = watch.lastAnnouncer[vip].map { "n\($0 + 1)" } ?? "nobody"
+        violate("V5", "vip\(vip) was last announced by \(who), n\(holder + 1) holds it")
+      }
+      for host in 0..<count where hosts[host].has(VIPIndex(vip)) != (host == holder) {
+        violate(
+          "LEFTOVER", "vip\(vip): address on n\(host + 1) is \(hosts[host].has(VIPIndex(vip))), n\(holder + 1) holds it"
+        )
+      }
+    }
+  }
+}

@@ -1,0 +1,97 @@
+// What a run is made of. Everything else follows from the seed.
+
+package import ClusterNode
+import Election
+import Primitives
+
+package struct SimulationSetup: Sendable {
+  package var seed: UInt64
+  /// 2 to 7; nil: drawn from the seed.
+  package var nodeCount: Int?
+  package var plantedFaults: PlantedFaults
+  /// Keep a log of what happened; slower.
+  package var keepsLog: Bool
+
+  package init(seed: UInt64, nodeCount: Int? = nil, plantedFaults: PlantedFaults = [], keepsLog: Bool = false) {
+    self.seed = seed
+    self.nodeCount = nodeCount
+    self.plantedFaults = plantedFaults
+    self.keepsLog = keepsLog
+  }
+}
+
+/// Counts over runs: what was actually exercised.
+package struct SimulationTotals: Hashable, Sendable {
+  package var seeds = 0
+  package var datagrams = 0
+  package var lost = 0
+  package var duplicated = 0
+  package var replayed = 0
+  package var takeovers = 0
+  package var resigns = 0
+  package var plannedHandovers = 0
+  package var yields = 0
+  package var electorCrashes = 0
+  package var hostCrashes = 0
+  package var pauses = 0
+  package var cuts = 0
+  package var partitions = 0
+  package var carrierLosses = 0
+  package var drains = 0
+  package var announcements = 0
+  package var simulatedNanoseconds: Int64 = 0
+
+  package init() {}
+
+  package mutating func add(_ other: SimulationTotals) {
+    seeds += other.seeds
+    datagrams += other.datagrams
+    lost += other.lost
+    duplicated += other.duplicated
+    replayed += other.replayed
+    takeovers += other.takeovers
+    resigns += other.resigns
+    plannedHandovers += other.plannedHandovers
+    yields += other.yields
+    electorCrashes += other.electorCrashes
+    hostCrashes += other.hostCrashes
+    pauses += other.pauses
+    cuts += other.cuts
+    partitions += other.partitions
+    carrierLosses += other.carrierLosses
+    drains += other.drains
+    announcements += other.announcements
+    simulatedNanoseconds += other.simulatedNanoseconds
+  }
+
+  package var lines: [String] {
+    [
+      "seeds            \(seeds), \(simulatedNanoseconds / 1_000_000_000) s of cluster time",
+      "datagrams        \(datagrams) sent, \(lost) lost, \(duplicated) duplicated, \(replayed) replayed by an attacker",
+      "takeovers        \(takeovers), of them after a resign \(resigns); planned handovers \(plannedHandovers); yields \(yields)",
+      "faults           \(electorCrashes) elector crashes, \(hostCrashes) host crashes, \(pauses) pauses, \(cuts) one-way cuts, "
+        + "\(partitions) partitions, \(carrierLosses) cables, \(drains) drains",
+      "announcements    \(announcements)",
+    ]
+  }
+}
+
+/// An invariant that did not hold.
+package struct Violation: Hashable, Sendable, CustomStringConvertible {
+  /// "V3" to "V6" as in docs/PROTOCOL.md, and the simulator's own.
+  package var invariant: String
+  package var seed: UInt64
+  package var atNanoseconds: Int64
+  package var what: String
+
+  package var description: String {
+    "seed \(seed), \(atNanoseconds / 1_000) us: \(invariant): \(what)"
+  }
+}
+
+package struct SimulationOutcome: Sendable {
+  package var totals: SimulationTotals
+  /// The first violation; the run ends with it.
+  package var violation: Violation?
+  package var log: [String]
+}

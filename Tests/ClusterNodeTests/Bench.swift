@@ -1,0 +1,126 @@
+// A handful of nodes on one perfect wire, driven by hand: for tests that tell a story, effect by effect.
+
+import ClusterNode
+import Election
+import Membership
+import Primitives
+import Wire
+
+struct PlainAuthenticator: DatagramAuthenticator {
+  var signingKeyID: UInt32 = 7
+  mutating func sign(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) {
+    var state: UInt64 = 7
+    for byte in bytes { state = state &* 1_099_511_628_211 ^ UInt64(byte) }
+    tag.storeBytes(of: state, toByteOffset: 0, as: UInt64.self)
+    tag.storeBytes(of: ~state, toByteOffset: 8, as: UInt64.self)
+  }
+  mutating func verify(_ bytes: UnsafeRawBufferPointer, tag: UnsafeRawBufferPointer, keyID: UInt32) -> TagVerdict {
+    guard keyID == signingKeyID else { return .unknownKey }
+    var expected = [UInt8](repeating: 0, count: 16)
+    expected.withUnsafeMutableBytes { sign(bytes, into: $0) }
+    return expected.elementsEqual(tag) ? .valid : .wrongTag
+  }
+}
+
+/// Every node has one VIP "web" unless said otherwise; addresses are added and removed at once; the balancer never answers
+/// by itself.
+struct Bench {
+  typealias Node = ClusterNode<PlainAuthenticator>
+  var nodes: [Node?] = []
+  var now = Instant(nanoseconds: 1_000_000_000_000)
+  /// All effects since the last `clear`, with who made them.
+  var made: [(node: Int, effect: Effect, at: Instant)] = []
+  var cut: Set<[Int]> = []
+  var confirmsAddresses = true
+  /// The last datagram of each node.
+  var sent: [[UInt8]]
+  let configurations: [ClusterConfiguration]
+  private var effects = EffectBuffer()
+
+  init(
+    count: Int, heartbeat: TimeSpan = .milliseconds(10), failback: FailbackRule = .never, vips: Int = 1,
+    prefer: Bool = true,
+    strict: Bool = false
+  ) {
+    let names = (0..<count).map { NodeName("n\($0 + 1)")! }
+    configurations = names.map { name in
+      ClusterConfiguration(
+        clusterName: "bench", node: name, heartbeat: heartbeat,
+        members: names.enumerated().map {
+          .init(name: $1, address: IPAddress(v4: 0xc000_0200 + UInt32($0)))
+        },
+        vips: (0..<vips).map {
+          .init(
+            name: $0 == 0 ? "web" : "web\($0)", prefer: prefer ? names : nil, failback: failback,
+            requiresBalancer: true,
+            requiresBalancerStrictly: strict)
+        }, softwareVersion: "1.0")
+    }
+    sent = Array(repeating: [], count: count)
+    for index in 0..<count { nodes.append(nil); start(index) }
+  }
+
+  mutating func start(_ index: Int) {
+    nodes[index] = Node(
+      configuration: configurations[index], authenticator: PlainAuthenticator(),
+      bootID: BootID(high: UInt64(index + 1), low: UInt64(bitPattern: now.nanoseconds)), randomSeed: UInt64(index),
+      now: now)
+    command(index, .balancer(ready: true))
+  }
+
+  mutating func command(_ index: Int, _ command: Command) {
+    nodes[index]!.handle(command, now: now, effects: &effects)
+    carryOut(index)
+  }
+
+  /// Delivers raw bytes to a node.
+  mutating func deliver(_ bytes: [UInt8], to index: Int) {
+    guard nodes[index] != nil else { return }
+    bytes.withUnsafeBytes { nodes[index]!.receive($0, from: .anyV4, receivedAt: now, now: now, effects: &effects) }
+    carryOut(index)
+  }
+
+  /// Wakes every node at its own deadlines until `span` has passed.
+  mutating func run(_ span: TimeSpan) {
+    let end = now + span
+    while true {
+      let next = nodes.indices.filter { nodes[$0] != nil }.min { nodes[$0]!.nextDeadline < nodes[$1]!.nextDeadline }
+      guard let next, nodes[next]!.nextDeadline <= end else { break }
+      now = max(now, nodes[next]!.nextDeadline)
+      nodes[next]!.advance(now: now, effects: &effects)
+      carryOut(next)
+    }
+    now = end
+  }
+
+  mutating func clear() { made = [] }
+
+  private mutating func carryOut(_ index: Int) {
+    let batch = effects.effects
+    effects.removeAll()
+    for effect in batch where nodes[index] != nil {
+      made.append((index, effect, now))
+      switch effect {
+      case .send:
+        var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
+        let length = bytes.withUnsafeMutableBytes { nodes[index]!.encodeDatagram(into: $0, now: now) }
+        sent[index] = Array(bytes[..<length])
+        for other in nodes.indices where other != index && !cut.contains([index, other]) {
+          deliver(sent[index], to: other)
+        }
+      case .acquire(let vip, _) where confirmsAddresses: command(index, .addressResult(vip, ok: true))
+      case .release(let vip, _) where confirmsAddresses: command(index, .addressRemoved(vip))
+      case .exit: nodes[index] = nil
+      default: break
+      }
+    }
+  }
+
+  func holders(_ vip: Int = 0) -> [Int] { nodes.indices.filter { nodes[$0]?.isHolder(VIPIndex(vip)) ?? false } }
+
+  func acquisitions() -> [(node: Int, at: Instant)] {
+    made.compactMap { if case .acquire = $0.effect { ($0.node, $0.at) } else { nil } }
+  }
+
+  func index(_ node: Int) -> MemberIndex { nodes.compactMap { $0 }[0].memberIndex(configurations[node].node)! }
+}
