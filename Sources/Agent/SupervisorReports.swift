@@ -54,6 +54,7 @@ extension SupervisorLoop {
         level: state == .down ? .warning : .info)
     case .quietened(let token):
       if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }
+    case .ignoreNewConnections(let addresses): ignoreNewConnections(to: addresses)
     case .failed(let why): balancer.complaint = why
     }
   }
@@ -84,6 +85,7 @@ extension SupervisorLoop {
       watch(elector.socketDescriptor, electorSocket: true)
       if let process = elector.processDescriptor { try guardian.watch(process, page: page) }
       if draining { tellElector(.draining(true)) }
+      if intentsDigest != 0 { tellElector(.intentsDigest(intentsDigest)) }
       if plan.balancer != nil {
         tellElector(.balancer(ready: balancer.isReady, cause: balancer.isReady ? "" : "the balancer is starting"))
       }

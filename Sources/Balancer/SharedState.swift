@@ -110,6 +110,8 @@ enum WorkerCommand: Sendable {
 
 enum WorkerReport: Sendable {
   case quietened(token: UInt64)
+  /// The kernel does not let us filter SYNs to these addresses.
+  case filterRefused([IPAddress], SystemError)
   case ended
   case failed(String)
 }

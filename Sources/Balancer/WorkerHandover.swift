@@ -110,7 +110,7 @@ extension Worker {
           try StreamSocket.dropNewConnections(listening[place].raw, to: handover.addresses)
         }
       } catch {
-        reports.post(.failed(error.description), from: index)
+        reports.post(.filterRefused(handover.addresses, error), from: index)
       }
       acceptClients(place)
     }
