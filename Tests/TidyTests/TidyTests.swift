@@ -144,7 +144,6 @@ enum Repository {
 
   @Test("every file starts with prose that says what it is for", arguments: Repository.sources + Repository.tests)
   func filesStartWithProse(_ file: SourceFile) {
-    guard file.lines.count > 2 else { return }
     let prose = file.lines.prefix { $0.hasPrefix("//") }.joined(separator: " ")
     #expect(prose.count >= 20, "\(file.path) starts with \(file.lines.first ?? "nothing")")
   }
