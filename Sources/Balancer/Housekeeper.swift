@@ -142,6 +142,7 @@ struct Housekeeper: ~Copyable {
     for (worker, report) in reports.takeAll() {
       switch report {
       case .quietened(let token): quietened(token, by: worker)
+      case .cannotFilter(let addresses): self.report(.cannotFilter(addresses: addresses))
       case .ended: endedWorkers.insert(worker)
       case .failed(let words):
         if !warnings.contains(words) && warnings.count < 32 { warnings.append(words) }

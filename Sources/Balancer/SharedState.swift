@@ -110,6 +110,8 @@ enum WorkerCommand: Sendable {
 
 enum WorkerReport: Sendable {
   case quietened(token: UInt64)
+  /// The kernel refuses to filter: the agent may.
+  case cannotFilter([IPAddress])
   case ended
   case failed(String)
 }

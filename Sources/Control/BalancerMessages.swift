@@ -275,5 +275,8 @@ package enum BalancerReport: Codable, Sendable {
   case status(BalancerStatus)
   case serverChanged(pool: String, server: String, state: ServerState, cause: String)
   case quietened(token: UInt64)
+  /// The balancer has no right to filter its listening sockets here (some kernels demand one): have SYNs to these
+  /// addresses dropped, until the agent sends `resume` for them.
+  case cannotFilter(addresses: [IPAddress])
   case failed(String)
 }
