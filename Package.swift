@@ -104,7 +104,7 @@ let package = Package(
     tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
     tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives"]),
-    tests("BalancerTests", ["Balancer", "Control", "Primitives", "Kernel"]),
+    tests("BalancerTests", ["Balancer", "Balancing", "Health", "Control", "Primitives", "Kernel"]),
     tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
     tests("CommandsTests", ["Commands", "Control", "Primitives"]),
     tests("TidyTests", []),

@@ -10,6 +10,8 @@ extension SupervisorLoop {
 
   func startBalancer() {
     guard let configuration = plan.balancer, let sockets = supervisor.sockets, phase == .running else { return }
+    // What a balancer that died had filtered is still filtered: the sockets are the same.
+    ignoreNewConnections(to: [])
     do {
       let first = try MessageCoding.encode(BalancerCommand.start(configuration))
       try balancer.start(
@@ -54,7 +56,10 @@ extension SupervisorLoop {
         level: state == .down ? .warning : .info)
     case .quietened(let token):
       if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }
-    case .failed(let why): balancer.complaint = why
+    case .ignoreNewConnections(let addresses): ignoreNewConnections(to: addresses)
+    case .failed(let why):
+      balancer.complaint = why
+      logger.error("balancer: \(why)")
     }
   }
 
@@ -84,6 +89,7 @@ extension SupervisorLoop {
       watch(elector.socketDescriptor, electorSocket: true)
       if let process = elector.processDescriptor { try guardian.watch(process, page: page) }
       if draining { tellElector(.draining(true)) }
+      if intentsDigest != 0 { tellElector(.intentsDigest(intentsDigest)) }
       if plan.balancer != nil {
         tellElector(.balancer(ready: balancer.isReady, cause: balancer.isReady ? "" : "the balancer is starting"))
       }
@@ -124,7 +130,9 @@ extension SupervisorLoop {
       resume(vip)
       moves.removeValue(forKey: vip)?.refuse("the handover of \(vip) was given up: the successor did not take it")
     case .moveRefused(let vip, let why): moves.removeValue(forKey: vip)?.refuse("\(vip) cannot be moved: \(why)")
-    case .failed(let why): elector.complaint = why
+    case .failed(let why):
+      elector.complaint = why
+      logger.error("elector: \(why)")
     }
   }
 

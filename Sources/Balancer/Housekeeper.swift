@@ -35,6 +35,8 @@ struct Housekeeper: ~Copyable {
 
   private var backlog: [[UInt8]] = []
   private var quietening: [Quietening] = []
+  /// What the agent was last asked to filter for us.
+  private var filterAskedFor: [IPAddress] = []
   private var nextStatus = Instant(nanoseconds: 0)
   private var isStopping = false
   private var agentIsGone = false
@@ -112,7 +114,9 @@ struct Housekeeper: ~Copyable {
       let gentleUntil = now + TimeSpan(nanoseconds: span.nanoseconds / 100 * Self.gentleShare)
       quietening.append(Quietening(token: token, deadline: deadline, waitingFor: Set(mailboxes.indices)))
       post(.quieten(token: token, addresses: addresses, deadline: deadline, gentleUntil: gentleUntil))
-    case .resume(let addresses): post(.resume(addresses))
+    case .resume(let addresses):
+      filterAskedFor = []
+      post(.resume(addresses))
     case .shutdown: stop(now + assembly.configuration.drainTimeout)
     }
   }
@@ -142,7 +146,7 @@ struct Housekeeper: ~Copyable {
     for (worker, report) in reports.takeAll() {
       switch report {
       case .quietened(let token): quietened(token, by: worker)
-      case .cannotFilter(let addresses): self.report(.cannotFilter(addresses: addresses))
+      case .filterRefused(let addresses, let error): askForFilter(addresses, error)
       case .ended: endedWorkers.insert(worker)
       case .failed(let words):
         if !warnings.contains(words) && warnings.count < 32 { warnings.append(words) }
@@ -157,6 +161,16 @@ struct Housekeeper: ~Copyable {
       quietening.remove(at: place)
       report(.quietened(token: token))
     }
+  }
+
+  /// The agent has the power that we gave up. It hears of it before it hears `quietened`.
+  private mutating func askForFilter(_ addresses: [IPAddress], _ error: SystemError) {
+    if error.code != SystemError.permissionDenied && !warnings.contains(error.description) {
+      warnings.append(error.description)
+    }
+    if addresses == filterAskedFor { return }
+    filterAskedFor = addresses
+    report(.ignoreNewConnections(addresses: addresses))
   }
 
   /// A worker that is stuck must not hold up the cluster.

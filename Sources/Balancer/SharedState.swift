@@ -110,8 +110,8 @@ enum WorkerCommand: Sendable {
 
 enum WorkerReport: Sendable {
   case quietened(token: UInt64)
-  /// The kernel refuses to filter: the agent may.
-  case cannotFilter([IPAddress])
+  /// The kernel does not let us filter SYNs to these addresses.
+  case filterRefused([IPAddress], SystemError)
   case ended
   case failed(String)
 }

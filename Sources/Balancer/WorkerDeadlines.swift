@@ -85,6 +85,8 @@ extension Worker {
     stopDeadline = min(deadline, stopDeadline ?? .distantFuture)
     for place in 0..<listening.count where listening[place].raw >= 0 {
       acceptClients(place)
+      // The agent has the socket too, so closing ours alone would not end its events.
+      poller.remove(listening[place].raw)
       StreamSocket.close(listening[place].raw)
       listening[place].raw = -1
     }

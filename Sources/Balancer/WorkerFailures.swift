@@ -104,7 +104,7 @@ extension Worker {
     if !isNoted || client.pointee.exchange.request.isEmpty || !payForRetry(pool) { return false }
     let (next, cause) = chooseServer(client)
     if next < 0 { return false }
-    client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && cause != .cookie
+    client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && !cause.isCookie
     client.pointee.exchange.bodyIsDropped = false
     _ = sendExchange(place, client, to: next, mayReuse: true)
     return true
@@ -137,7 +137,7 @@ extension Worker {
     let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
     let written = LocalResponse.write(
       status: status, reason: reason, requestID: random.next(), closes: closes,
-      withoutBody: client.pointee.exchange.method == .head, oldVersion: client.pointee.exchange.isOldVersion,
+      withoutBody: client.pointee.exchange.method.isHead, oldVersion: client.pointee.exchange.isOldVersion,
       retryAfterSeconds: retryAfterSeconds, to: scratch, capacity: scratchByteCount)
     finishAnswer(place, client, written, closes: closes)
   }

@@ -31,7 +31,8 @@ extension Worker {
   /// A keep-alive connection that has been idle this long has no request on its way.
   private static let idleBeforeClosing = TimeSpan.milliseconds(50)
   private static let lookInterval = TimeSpan.milliseconds(8)
-  /// From the first dropped SYN on: handshakes that were under way have ended by then, and their clients are accepted.
+  /// From the first dropped SYN on: the filter is in place and handshakes that were under way have ended by then, and their
+  /// clients are accepted.
   private static let handshake = TimeSpan.milliseconds(5)
 
   mutating func beginHandover(_ token: UInt64, _ addresses: [IPAddress], deadline: Instant, gentleUntil: Instant) {
@@ -115,10 +116,7 @@ extension Worker {
           try StreamSocket.dropNewConnections(listening[place].raw, to: handover.addresses)
         }
       } catch {
-        // The agent's filter is in place well within the time that is given to handshakes.
-        reports.post(
-          error.code == SystemError.permissionDenied
-            ? .cannotFilter(handover.addresses) : .failed(error.description), from: index)
+        reports.post(.filterRefused(handover.addresses, error), from: index)
       }
       acceptClients(place)
     }

@@ -120,11 +120,11 @@ extension Worker {
     client.pointee.exchange.wantsUpgrade = head.flags.contains(.upgrade)
     client.pointee.exchange.expectsContinue = head.flags.contains(.expectsContinue)
     client.pointee.exchange.bodyFraming = head.framing
-    client.pointee.exchange.bodyByteCount = head.framing == .counted ? head.contentLength : 0
+    client.pointee.exchange.bodyByteCount = head.framing.isCounted ? head.contentLength : 0
     client.pointee.keepsAlive = head.keepsAlive
-    client.pointee.phase = head.framing == .none ? .waiting : .body
+    client.pointee.phase = head.framing.isNone ? .waiting : .body
 
-    if head.framing == .counted && head.contentLength > listener.pointee.maximumBodyByteCount {
+    if head.framing.isCounted && head.contentLength > listener.pointee.maximumBodyByteCount {
       answer(index, client, status: 413, "the body is larger than this listener allows")
       return false
     }
@@ -140,7 +140,7 @@ extension Worker {
       noServer(index, client, cause)
       return true
     }
-    client.pointee.exchange.setsCookie = pool.pointee.cookieName != nil && cause != .cookie
+    client.pointee.exchange.setsCookie = pool.pointee.cookieName != nil && !cause.isCookie
 
     prepareForwarding(index, client)
     var additions = RequestAdditions(forwarding: client.pointee.forwardingText, via: snapshot.via)
@@ -148,7 +148,7 @@ extension Worker {
     // Head and a small body in one buffer, sent at once, kept for a second try.
     let bound = head.writtenByteBound(additions)
     let arrived = count &- Int(head.byteCount)
-    let beside = head.framing == .none ? 0 : min(arrived &+ 64, Self.heldByteCount)
+    let beside = head.framing.isNone ? 0 : min(arrived &+ 64, Self.heldByteCount)
     var request = buffers.take(bound &+ beside)
     request.end = Int32(
       truncatingIfNeeded: head.write(
@@ -158,7 +158,7 @@ extension Worker {
 
     let body = receiveStart + Int(head.byteCount)
     var goesOn = true
-    if head.framing == .none {
+    if head.framing.isNone {
       if arrived > 0 { client.pointee.stream.hold(body, arrived, &buffers) }
     } else if arrived > 0 {
       goesOn = takeBody(index, client, body, arrived)
@@ -180,7 +180,7 @@ extension Worker {
       answer(index, client, status: 501, "TRACE is not answered here")
       return true
     }
-    let closes = !client.pointee.keepsAlive || head.framing != .none || mustClose(client)
+    let closes = !client.pointee.keepsAlive || !head.framing.isNone || mustClose(client)
     let written = LocalResponse.writeOptions(closes: closes, to: scratch, capacity: scratchByteCount)
     finishAnswer(index, client, written, closes: closes)
     return true
@@ -236,7 +236,7 @@ extension Worker {
   mutating func takeBody(_ index: Int32, _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int) -> Bool {
     let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
     timers.set(index, tick &+ listener.pointee.clientBody)
-    if client.pointee.exchange.bodyFraming == .counted {
+    if client.pointee.exchange.bodyFraming.isCounted {
       let here = Int(min(Int64(count), client.pointee.exchange.bodyByteCount))
       client.pointee.exchange.bodyByteCount &-= Int64(here)
       if client.pointee.exchange.bodyByteCount == 0 { client.pointee.phase = .waiting }
@@ -253,14 +253,14 @@ extension Worker {
       badBody(index, client, status: 413, "the body is larger than this listener allows")
       return false
     }
-    if step.status == .end { client.pointee.phase = .waiting }
+    if step.status.isEnd { client.pointee.phase = .waiting }
     client.pointee.stream.hold(bytes + step.consumed, count &- step.consumed, &buffers)
-    if step.status == .more && client.pointee.stream.hasEnded && step.consumed < count {
+    if step.status.isMore && client.pointee.stream.hasEnded && step.consumed < count {
       clientEndedWhileReading(index, client)
       return false
     }
     // An unfinished size line is kept until more has come.
-    let canGoOn = step.status == .end || step.consumed == count || client.pointee.stream.mayRead
+    let canGoOn = step.status.isEnd || step.consumed == count || client.pointee.stream.mayRead
     let passed =
       step.writtenCount > 0
       ? passBody(index, client, scratch, step.writtenCount)

@@ -81,7 +81,7 @@ extension Worker {
     _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, _ count: Int
   ) {
     var head = ResponseHead()
-    let isHead = client.pointee.exchange.method == .head
+    let isHead = client.pointee.exchange.method.isHead
     switch head.parse(
       receiveStart, count: count, isHeadRequest: isHead, limits: Self.serverHeadLimits, scratch: headScratch)
     {
@@ -221,14 +221,14 @@ extension Worker {
       delivered = send(client, bytes, here, headByteCount)
     case .chunked:
       // The head, if there is one, lies at the start of the scratch memory; the body is re-framed behind it.
-      let output: ChunkedOutput = upstream.pointee.outgoing == .chunked ? .chunked : .content
+      let output: ChunkedOutput = upstream.pointee.outgoing.isChunked ? .chunked : .content
       let area = scratch + (headByteCount &+ Self.copiedBodyByteCount)
       let step = upstream.pointee.chunkedBody.read(bytes, count: count, output: output, scratch: area)
       if case .fault = step.status {
         badAnswerBody(index, upstream, place, client)
         return
       }
-      isDone = step.status == .end
+      isDone = step.status.isEnd
       let rest = count &- step.consumed
       if isDone { isClean = rest == 0 } else { upstream.pointee.stream.hold(bytes + step.consumed, rest, &buffers) }
       delivered =
@@ -305,11 +305,11 @@ extension Worker {
   private mutating func serverEnded(_ index: Int32, _ upstream: Upstream) {
     let place = upstream.pointee.client
     let client = clients[place]
-    guard upstream.pointee.phase == .body, upstream.pointee.bodyFraming == .untilClose else {
+    guard upstream.pointee.phase == .body, upstream.pointee.bodyFraming.isUntilClose else {
       serverFailed(index, upstream, .closed)
       return
     }
-    if upstream.pointee.outgoing == .chunked {
+    if upstream.pointee.outgoing.isChunked {
       let end = ChunkEncoding.end
       if !client.pointee.stream.write(end.utf8Start, end.utf8CodeUnitCount, &buffers) {
         clientIsGone(place, client)
@@ -352,7 +352,7 @@ extension Worker {
     let server = Int(upstream.pointee.server)
     let pool = Int(snapshot.servers[server].pool)
     let availability = tables[pool].availability(server &- Int(snapshot.pools[pool].firstServer))
-    return availability == .up || availability == .draining
+    return availability.isUp || availability.isDraining
   }
 
   @inline(__always)

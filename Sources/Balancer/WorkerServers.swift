@@ -22,7 +22,7 @@ extension Worker {
     // A client that is kept by its source stays with a draining server as long as its connection lives.
     if pool.pointee.hashesSource, client.pointee.lastServer >= 0 {
       let last = Int(client.pointee.lastServer &- first)
-      if tables[place].availability(last) == .draining, !client.pointee.exchange.tried.contains(last) {
+      if tables[place].availability(last).isDraining, !client.pointee.exchange.tried.contains(last) {
         return (client.pointee.lastServer, .algorithm)
       }
     }
@@ -127,6 +127,12 @@ extension Worker {
       return
     }
     upstream.pointee.phase = .head
+    // The time to connect is over; now the client's for its body, or the server's for its answer.
+    if clients[client].pointee.phase == .body {
+      timers.set(client, tick &+ snapshot.listeners[Int(clients[client].pointee.listener)].clientBody)
+    } else {
+      awaitAnswer(client, clients[client])
+    }
     let generation = upstream.pointee.generation
     serverTakesMore(index, upstream)
     if upstream.pointee.generation == generation && upstream.pointee.stream.mayRead { readServer(index, upstream) }

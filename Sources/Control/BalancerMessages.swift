@@ -275,8 +275,9 @@ package enum BalancerReport: Codable, Sendable {
   case status(BalancerStatus)
   case serverChanged(pool: String, server: String, state: ServerState, cause: String)
   case quietened(token: UInt64)
-  /// The balancer has no right to filter its listening sockets here (some kernels demand one): have SYNs to these
-  /// addresses dropped, until the agent sends `resume` for them.
-  case cannotFilter(addresses: [IPAddress])
+  /// Asks for SYNs to these addresses, and to no others, to be dropped on all listening sockets, because some kernels let
+  /// only the privileged attach a socket filter. Comes before the `quietened` that counts on it. The balancer removes the
+  /// filter itself.
+  case ignoreNewConnections(addresses: [IPAddress])
   case failed(String)
 }

@@ -9,7 +9,7 @@ extension StreamSocket {
   /// At most this many addresses of each family can be filtered at a time.
   package static let maximumFilteredAddresses = Int(AFLOAT_MAXIMUM_FILTERED)
 
-  /// From now on `listener` ignores SYNs to `addresses` (classic BPF, which needs no privilege on most kernels). Replaces an earlier filter.
+  /// From now on `listener` ignores SYNs to `addresses` (classic BPF, needs no privilege). Replaces an earlier filter.
   package static func dropNewConnections(_ listener: Int32, to addresses: [IPAddress]) throws(SystemError) {
     var v4: [in_addr] = []
     var v6: [in6_addr] = []

@@ -67,11 +67,16 @@ class Reader:
         return part + mark
 
     def exactly(self, count):
-        while len(self.buffer) < count:
-            if not self.more():
-                raise EOFError(f"ended {count - len(self.buffer)} bytes early")
-        part, self.buffer = self.buffer[:count], self.buffer[count:]
-        return part
+        parts, missing = [self.buffer], count - len(self.buffer)
+        while missing > 0:
+            part = self.connection.recv(min(missing, 1 << 20))
+            if not part:
+                raise EOFError(f"ended {missing} bytes early")
+            parts.append(part)
+            missing -= len(part)
+        data = b"".join(parts)
+        self.buffer = data[count:]
+        return data[:count]
 
     def head(self):
         text = self.until(b"\r\n\r\n").decode("latin-1")

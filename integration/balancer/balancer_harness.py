@@ -5,6 +5,7 @@ value; an enum's case is a map of one entry whose value maps "_0" (or the labels
 """
 
 import array
+import ctypes
 import json
 import os
 import pathlib
@@ -183,6 +184,18 @@ def find_program():
     raise FileNotFoundError("build first: swift build --product afloat-balancer")
 
 
+def drop_syns(listening, addresses):
+    """Drops SYNs to IPv4 addresses, as the agent does when the balancer asks for it (SO_ATTACH_FILTER)."""
+    accept = (0x06, 0, 0, 0xFFFFFFFF)
+    code = [(0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 1, 0, 0x02), accept, (0x20, 0, 0, 0xFFF00000 + 16)]
+    for address in addresses:
+        code += [(0x15, 0, 1, struct.unpack(">I", socket.inet_aton(address))[0]), (0x06, 0, 0, 0)]
+    program = b"".join(struct.pack("HBBI", *line) for line in code + [accept])
+    memory = ctypes.create_string_buffer(program)
+    length = len(program) // 8
+    listening.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HxxxxxxQ", length, ctypes.addressof(memory)))
+
+
 class Balancer:
     """A running afloat-balancer. Use as a context manager; `status` is the last one that it sent."""
 
@@ -215,8 +228,7 @@ class Balancer:
             "listeners": listeners, "pools": pools,
         }  # fmt: skip
         self._send({"start": {"_0": configuration}}, [item.fileno() for item in sockets])
-        for item in sockets:
-            item.close()
+        self.sockets = sockets  # they stay open in the agent too
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self.wait(lambda: any("ready" in report for report in self.reports), "ready")
@@ -263,6 +275,9 @@ class Balancer:
                     self.status = report["status"]["_0"]
                     self.statuses += 1
                 else:
+                    if "ignoreNewConnections" in report:
+                        for item in self.sockets:
+                            drop_syns(item, report["ignoreNewConnections"]["addresses"])
                     self.reports.append(report)
                     if "serverChanged" in report:
                         self.changes.append(report["serverChanged"])
@@ -355,6 +370,8 @@ class Balancer:
             self.process.kill()
             status = self.process.wait()
         self.control.close()
+        for item in self.sockets:
+            item.close()
         return status
 
     def __enter__(self):

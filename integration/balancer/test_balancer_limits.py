@@ -118,6 +118,7 @@ def test_a_server_that_takes_no_connection_is_given_up_in_time():
         ("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 70000\r\n\r\n", 413),
         ("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n" + "11170\r\n" + "z" * 70_000, 413),
     ],
+    ids=lambda value: value.encode()[:40].hex() if isinstance(value, str) else str(value),
 )
 def test_bad_requests_are_answered_and_closed(head, status):
     backend = http_backend("s")
