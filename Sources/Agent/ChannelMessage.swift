@@ -56,8 +56,14 @@ package struct NodeReport: Codable, Equatable, Sendable {
     package var member: NodeName
     package var state: ServerState
     package var connections: Int
+    /// How long neither a connection nor a new request has been seen on it.
+    package var quiet: TimeSpan
 
-    package init(pool: String, server: String, member: NodeName, state: ServerState, connections: Int) {
+    package init(
+      pool: String, server: String, member: NodeName, state: ServerState, connections: Int,
+      quiet: TimeSpan = .seconds(60)
+    ) {
+      self.quiet = quiet
       self.pool = pool
       self.server = server
       self.member = member
@@ -77,11 +83,12 @@ package struct NodeReport: Codable, Equatable, Sendable {
   package var vipsHeld: [String]?
   /// Nil while the balancer does not serve.
   package var servers: [Server]?
-  /// Clients of the own balancer that came by a VIP's address and are still served.
+  /// Clients of the own balancer on the addresses of VIPs that this node holds.
   package var clientConnections: Int
 
   package init(
-    node: NodeName, intentsDigest: UInt64, draining: [NodeName] = [], vipsHeld: [String]? = nil, servers: [Server]? = nil,
+    node: NodeName, intentsDigest: UInt64, draining: [NodeName] = [], vipsHeld: [String]? = nil,
+    servers: [Server]? = nil,
     clientConnections: Int = 0
   ) {
     self.node = node

@@ -56,6 +56,11 @@ package actor ClusterRequests: OperatorRequests, Service {
     var continuation: CheckedContinuation<ChannelAnswer?, Never>
   }
 
+  private struct Use {
+    var requests: UInt64
+    var at: Instant
+  }
+
   nonisolated let plan: ClusterPlan
   nonisolated let store: IntentsStore
   nonisolated let controls: any NodeControls
@@ -70,6 +75,9 @@ package actor ClusterRequests: OperatorRequests, Service {
   var nextCommand: UInt64 = 1
   private var reported: NodeReport?
   private var ordersSent: [ServerOrder]?
+  private var digestSent: UInt64?
+  /// When each server of a draining member was last seen in use, by the count of its requests.
+  private var uses: [ServerName: Use] = [:]
   private var drainsSeen: [NodeName: DrainIntent]?
   private var drained: Set<NodeName> = []
 
@@ -94,6 +102,7 @@ package actor ClusterRequests: OperatorRequests, Service {
     let intents = store.intents
     drainsSeen = intents.drains
     controls.setDraining(intents.drain(of: plan.node) != nil)
+    controls.setIntentsDigest(intents.digest)
     controls.setOrders(
       DrainOrders.orders(intents, pools: plan.balancer?.pools ?? [], unixNow: Clock.unixNanoseconds))
   }
@@ -144,6 +153,10 @@ package actor ClusterRequests: OperatorRequests, Service {
       reports[plan.node] = .init(report: report, at: now)
     }
     noteDrained(intents)
+    // Heartbeats tell of a difference too, sooner than the next report of a busy agent.
+    for member in controls.view.elector?.members ?? [] where member.name != plan.node && member.state == .alive {
+      if let digest = member.intentsDigest, digest != 0 { push(to: member.name, ifOtherThan: digest) }
+    }
   }
 
   private func act(on intents: Intents) {
@@ -152,6 +165,11 @@ package actor ClusterRequests: OperatorRequests, Service {
     if orders != ordersSent {
       ordersSent = orders
       controls.setOrders(orders)
+    }
+    let digest = intents.digest
+    if digest != digestSent {
+      digestSent = digest
+      controls.setIntentsDigest(digest)
     }
     let drains = intents.drains
     guard drains != drainsSeen else { return }
@@ -203,7 +221,11 @@ package actor ClusterRequests: OperatorRequests, Service {
       report.servers = servers(in: status, of: drains)
     }
     if drains[plan.node] != nil, let balancer = plan.balancer {
-      let addresses = Set(plan.cluster.vips.flatMap { $0.addresses.map(\.address) })
+      // Once an address has left, nothing can arrive on its connections: what the kernel still lists then are remains whose
+      // clients are elsewhere by now (their FIN went to the new holder), and they end with the balancer's idle time-out.
+      let held = report.vipsHeld ?? []
+      let addresses = Set(
+        plan.cluster.vips.filter { held.contains($0.name) }.flatMap { $0.addresses.map(\.address) })
       let ports = Set(balancer.listeners.flatMap { $0.bind.map(\.port) })
       report.clientConnections = (try? ConnectionTable.openCount(addresses: addresses, ports: ports)) ?? 0
     }
@@ -211,6 +233,9 @@ package actor ClusterRequests: OperatorRequests, Service {
   }
 
   private func servers(in status: BalancerStatus, of drains: [NodeName: DrainIntent]) -> [NodeReport.Server] {
+    let clock = Clock.monotonic
+    var before = uses
+    uses = [:]
     var servers: [NodeReport.Server] = []
     for pool in plan.balancer?.pools ?? [] {
       guard let seen = status.pools.first(where: { $0.name == pool.name }) else { continue }
@@ -218,8 +243,16 @@ package actor ClusterRequests: OperatorRequests, Service {
         guard let member = server.member, drains[member] != nil,
           let now = seen.servers.first(where: { $0.name == server.name })
         else { continue }
+        let name = ServerName(pool: pool.name, server: server.name)
+        var use = before.removeValue(forKey: name) ?? Use(requests: now.requests, at: clock)
+        if now.connections > 0 || now.requests != use.requests { use = Use(requests: now.requests, at: clock) }
+        uses[name] = use
+        // In steps, so that a report of nothing new is equal to the one before.
+        let quiet = min(DrainProgress.quietFor, .milliseconds((clock - use.at).milliseconds / 500 * 500))
         servers.append(
-          .init(pool: pool.name, server: server.name, member: member, state: now.state, connections: now.connections))
+          .init(
+            pool: pool.name, server: server.name, member: member, state: now.state, connections: now.connections,
+            quiet: quiet))
       }
     }
     servers.sort { $0.connections > $1.connections }

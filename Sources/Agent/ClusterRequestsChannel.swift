@@ -66,7 +66,7 @@ extension ClusterRequests {
   }
 
   /// Sends our document where the peer's is another; the peer does the same, and after that they are equal.
-  private func push(to peer: NodeName, ifOtherThan digest: UInt64) {
+  func push(to peer: NodeName, ifOtherThan digest: UInt64) {
     let intents = store.intents
     guard intents.digest != digest else { return }
     let now = Clock.monotonic

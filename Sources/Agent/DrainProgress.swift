@@ -9,6 +9,9 @@ package import Primitives
 package struct DrainProgress: Sendable {
   /// A report older than this proves nothing. Reports come at least every second.
   package static let freshFor = TimeSpan.seconds(3)
+  /// A server without an open connection may get the next request of a sticky client a moment later; only one that nobody
+  /// has used for this long counts as empty. (After `sticky_grace` sticky clients go elsewhere, so this comes to its end.)
+  package static let quietFor = TimeSpan.seconds(2)
 
   package struct Member: Equatable, Sendable {
     package var name: NodeName
@@ -65,6 +68,8 @@ package struct DrainProgress: Sendable {
             block(.server, name, server.connections, "not out of the pool yet")
           } else if server.connections > 0 {
             block(.server, name, server.connections, Self.count(server.connections, "connection"))
+          } else if server.quiet < Self.quietFor {
+            block(.server, name, 0, "used a moment ago")
           }
         }
       } else {

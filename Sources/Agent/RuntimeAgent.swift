@@ -67,7 +67,7 @@ package enum AgentProgram {
   private static func run(
     _ loaded: LoadedConfiguration, node: NodeName, options: AgentOptions, sink: LogSink
   ) async throws {
-    let configuration = loaded.configuration
+    var configuration = loaded.configuration
     let started = APITime(unixNanoseconds: Clock.unixNanoseconds)
     let manager = ServiceManager.fromEnvironment()
     Host.setFileCreationMask(0o027)
@@ -76,6 +76,9 @@ package enum AgentProgram {
     let logger = makeLogger(configuration.log, sink)
     let directories = try Directories(run: options.runDirectory, state: options.stateDirectory)
     let plan = try makePlan(loaded, node: node, directories: directories)
+    if plan.user == Privileges.standInUser {
+      configuration.warnings.append("there is no user afloat: elector and balancer run as \(plan.user)")
+    }
     let sockets = try await plan.balancer.asyncMap { try await openSockets($0, logger) }
     let events = EventLog(directory: directories.state, node: node.text, logger: logger)
     events.record("agent_started", subject: node.text, cause: "version \(Software.version)")

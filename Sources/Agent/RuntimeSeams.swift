@@ -54,6 +54,8 @@ package protocol NodeControls: AnyObject, Sendable {
   func setOrders(_ orders: [ServerOrder])
   /// Whether this node is being drained: it gives its VIPs away and takes none. Kept over restarts of the elector.
   func setDraining(_ draining: Bool)
+  /// The digest of the intents that heartbeats carry, so that nodes notice a difference. Kept over restarts of the elector.
+  func setIntentsDigest(_ digest: UInt64)
   /// Moves a VIP that this node holds and waits for the result.
   func move(_ request: APIMoveRequest) async throws -> APIMoveAnswer
   /// Writes to the durable log; the time is now.

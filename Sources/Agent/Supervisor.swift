@@ -13,6 +13,7 @@ package final class Supervisor: NodeControls, Service {
   enum Command: Sendable {
     case orders([ServerOrder])
     case draining(Bool)
+    case intentsDigest(UInt64)
     case move(APIMoveRequest, CheckedContinuation<APIMoveAnswer, any Error>)
     case electorGone(GuardianReport)
     case warning(String)
@@ -93,6 +94,7 @@ package final class Supervisor: NodeControls, Service {
   package func changes() -> AsyncStream<Void> { board.changes() }
   package func setOrders(_ orders: [ServerOrder]) { post(.orders(orders)) }
   package func setDraining(_ draining: Bool) { post(.draining(draining)) }
+  package func setIntentsDigest(_ digest: UInt64) { post(.intentsDigest(digest)) }
   package func record(_ kind: String, subject: String, cause: String) {
     events.record(kind, subject: subject, cause: cause)
   }

@@ -31,6 +31,8 @@ final class SupervisorLoop {
   var phase = Phase.running
   var orders: [ServerOrder] = []
   var draining = false
+  /// 0 until it is known.
+  var intentsDigest: UInt64 = 0
   var handovers = Handovers()
   var moves: [String: PendingMove] = [:]
   private var saidReady = false
@@ -92,6 +94,10 @@ final class SupervisorLoop {
       guard new != draining else { return }
       draining = new
       tellElector(.draining(new))
+    case .intentsDigest(let new):
+      guard new != intentsDigest else { return }
+      intentsDigest = new
+      tellElector(.intentsDigest(new))
     case .move(let request, let reply): startMove(PendingMove(request: request, reply: reply))
     case .electorGone(let report): electorEnded(report)
     case .warning(let text): supervisor.board.update { if !$0.warnings.contains(text) { $0.warnings.append(text) } }

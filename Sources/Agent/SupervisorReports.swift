@@ -85,6 +85,7 @@ extension SupervisorLoop {
       watch(elector.socketDescriptor, electorSocket: true)
       if let process = elector.processDescriptor { try guardian.watch(process, page: page) }
       if draining { tellElector(.draining(true)) }
+      if intentsDigest != 0 { tellElector(.intentsDigest(intentsDigest)) }
       if plan.balancer != nil {
         tellElector(.balancer(ready: balancer.isReady, cause: balancer.isReady ? "" : "the balancer is starting"))
       }

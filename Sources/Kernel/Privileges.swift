@@ -44,8 +44,11 @@ package enum Privileges {
     return warning
   }
 
-  /// `afloat`, or `nobody` where that user does not exist.
-  package static func serviceUser() -> String { getpwnam("afloat") != nil ? "afloat" : "nobody" }
+  /// Who runs the children on a machine without a user `afloat`.
+  package static let standInUser = "nobody"
+
+  /// `afloat`, or the stand-in where that user does not exist.
+  package static func serviceUser() -> String { getpwnam("afloat") != nil ? "afloat" : standInUser }
 
   /// Lets threads of this process ask for SCHED_FIFO up to `priority`, and lock memory, after power is dropped.
   /// Returns refusals in words.

@@ -70,6 +70,21 @@ private func progress(_ change: (inout DrainProgress) -> Void = { _ in }) -> Dra
       ])
   }
 
+  @Test func `waits until nobody has used a server for a while`() {
+    let used = progress {
+      $0.reports[n2]!.report.servers = [
+        .init(pool: "app", server: "n1", member: n1, state: .drain, connections: 0, quiet: .milliseconds(1_500))
+      ]
+    }
+    #expect(used.blockers(of: n1).map(\.detail) == ["used a moment ago"])
+    let quiet = progress {
+      $0.reports[n2]!.report.servers = [
+        .init(pool: "app", server: "n1", member: n1, state: .drain, connections: 0, quiet: .seconds(2))
+      ]
+    }
+    #expect(quiet.blockers(of: n1).isEmpty)
+  }
+
   @Test func `is not done while an elector or a balancer does not report`() {
     let blind = progress {
       $0.reports[n1]!.report.vipsHeld = nil

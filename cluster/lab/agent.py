@@ -49,6 +49,9 @@ class Agent:
         self.process = None
         self.write(configuration, key)
 
+    def __repr__(self):
+        return f"<agent {self.name}>"
+
     def write(self, configuration, key=None):
         """Writes the configuration file, and the cluster's key beside it."""
         for part in ("run", "state"):
@@ -78,9 +81,12 @@ class Agent:
         """Process id of this agent's `afloat-elector` or `afloat-balancer`, or None."""
         for pid in filter(str.isdigit, os.listdir("/proc")):
             status = _status_file(pid)
-            if status.get("PPid", "").strip() == str(self.pid) and status.get("Name", "").strip() == name:
-                if not status.get("State", "").strip().startswith("Z"):
-                    return int(pid)
+            if status.get("PPid", "").strip() == str(self.pid) and not status["State"].strip().startswith("Z"):
+                try:
+                    if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == name:
+                        return int(pid)
+                except OSError:
+                    pass
         return None
 
     @property

@@ -5,18 +5,24 @@ stays up and nothing passes), a cut between two groups or in one direction only.
 """
 
 import atexit
+import ctypes
 import glob
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 PREFIX = "192.0.2"
 NAME = re.compile(r"^afloat-(\d+)-(\d+)-[a-z0-9]+$")
 
+CLONE_NEWNET = 0x40000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
 _count = 0
 _standing = []
 
@@ -65,6 +71,34 @@ class Host:
         process = subprocess.Popen(self._within(command), start_new_session=True, **options)
         self.processes.append(process)
         return process
+
+    def socket(self, kind=socket.SOCK_STREAM, family=socket.AF_INET, protocol=0):
+        """A socket of this host in our process: it belongs to the namespace of the thread that makes it."""
+        made = []
+
+        def make():
+            with open(f"/run/netns/{self.namespace}", "rb") as namespace:
+                if _libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+                    made.append(OSError(ctypes.get_errno(), f"cannot enter {self.namespace}"))
+                    return
+            try:
+                made.append(socket.socket(family, kind, protocol))
+            except OSError as error:
+                made.append(error)
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        if isinstance(made[0], OSError):
+            raise made[0]
+        return made[0]
+
+    def connect(self, address, port, timeout=5):
+        """A TCP connection from this host."""
+        connection = self.socket()
+        connection.settimeout(timeout)
+        connection.connect((address, port))
+        return connection
 
     def addresses(self):
         """IPv4 addresses on eth0 now, without their prefix lengths."""

@@ -32,6 +32,8 @@ class _Lines:
         self.process = host.start(*command, stdout=subprocess.PIPE, text=True)
         self._thread = threading.Thread(target=self._collect, daemon=True)
         self._thread.start()
+        self._next(0)  # its first line says that it takes signals
+        self.lines.clear()
 
     def _collect(self):
         for line in self.process.stdout:
@@ -46,7 +48,7 @@ class _Lines:
         if self.process.poll() is None:
             self.stop()
 
-    def _next(self, count, timeout=5):
+    def _next(self, count, timeout=10):
         """The line after the first `count`."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.lines) > count, timeout):

@@ -237,7 +237,7 @@ def main():
         bad = {KINDS[kind]: sum(figure[1] != 1 for figure in seen[name][kind]) for kind in kinds}
         for kind, count in bad.items():
             if count:
-                print(f"  * {name}, {kind}: in {count} of {options.rounds} rounds not exactly one live node held the VIP afterwards")
+                print(f"  * {name}, {kind}: in {count} of {options.rounds} rounds not one live node held the VIP but none or two")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(seen, file, indent=1)

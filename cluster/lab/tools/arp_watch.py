@@ -24,6 +24,7 @@ query = struct.pack("16sH14s", b"eth0", socket.AF_INET, bytes(14))
 own_address = fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8915, query)[20:24]  # SIOCGIFADDR
 frame = b"\xff" * 6 + own_mac + b"\x08\x06" + b"\x00\x01\x08\x00\x06\x04\x00\x01"
 frame += own_mac + own_address + bytes(6) + wanted
+print(json.dumps({"ready": True}), flush=True)
 due = time.monotonic()
 while True:
     if time.monotonic() >= due:

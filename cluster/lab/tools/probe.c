@@ -2,7 +2,8 @@
  *
  *   probe ADDRESS [PERIOD_MICROSECONDS = 500]
  *
- * Writes one JSON line per outage as it ends ({"outage_ms", "lost", "at", "until"}: wall-clock seconds of the last answered
+ * Writes {"ready": true}, then one JSON line per outage as it ends ({"outage_ms", "lost", "at", "until"}: wall-clock
+ * seconds of the last answered
  * probe before and the first after), and a summary at SIGTERM or SIGINT. An outage is the time between the sending of the
  * last answered probe and of the next answered one, less one period; where every probe was answered there is none, however
  * late this process itself was scheduled. A probe counts as lost when its answer did not come within 100 ms. */
@@ -59,6 +60,7 @@ int main(int argc, char **argv) {
   signal(SIGTERM, on_end);
   signal(SIGINT, on_end);
   setvbuf(stdout, NULL, _IOLBF, 0);
+  printf("{\"ready\": true}\n");
 
   uint16_t identity = (uint16_t)getpid();
   int64_t wall_offset = now(CLOCK_REALTIME) - now(CLOCK_MONOTONIC);

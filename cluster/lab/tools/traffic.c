@@ -3,7 +3,7 @@
  *   traffic ADDRESS PORT [--clients N = 16] [--rate PER_SECOND = 2000, 0: without pause] [--path PATH = /]
  *           [--timeout MILLISECONDS = 3000] [--no-cookies]
  *
- * SIGUSR1 writes one JSON line of what was seen since the line before and starts anew; SIGTERM and SIGINT end it with a
+ * Writes {"ready": true} once it takes signals. SIGUSR1 writes one JSON line of what was seen since the line before and starts anew; SIGTERM and SIGINT end it with a
  * line of the same kind. A request failed if its connection was refused, reset or closed before the answer was complete
  * (where the server closed an idle connection as a request was sent, it is sent once more and counted as "retried"), if
  * nothing came in time, or if the status was not 2xx. "servers"
@@ -279,6 +279,8 @@ int main(int argc, char **argv) {
   signal(SIGINT, on_end);
   signal(SIGUSR1, on_ask);
   signal(SIGPIPE, SIG_IGN);
+  printf("{\"ready\": true}\n");
+  fflush(stdout);
   epoll = epoll_create1(0);
   clients = calloc((size_t)client_count, sizeof *clients);
   int64_t time = now();
