@@ -119,7 +119,11 @@ def test_a_second_drain_is_refused_and_a_server_is_ordered_everywhere(cluster):
     assert call(n3, "/v1/drain", {})[0] == 202
     status, error = call(n1, "/v1/drain", {"node": "n2"})
     assert status == 409 and error["override"] == "--force --yes" and "n3" in error["error"]
-    assert call(n1, "/v1/undrain", {"node": "n3"})[0] == 200
+    refused = n1.afloat("drain", "n2")
+    assert refused.returncode == 3 and "--force --yes" in refused.stdout + refused.stderr, refused
+    done = n1.afloat("drain", "n3")
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert n2.afloat("undrain", "n3").returncode == 0
     assert call(n1, "/v1/server", {"pool": "app", "server": "n2", "state": "maint"}) == (
         200, {"pool": "app", "server": "n2", "state": "maint", "pending": []})
     for agent in cluster.agents:
