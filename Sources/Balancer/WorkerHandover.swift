@@ -13,7 +13,10 @@ struct Handover {
     let deadline: Instant
     /// The gentle phase ends at the latest.
     let gentleUntil: Instant
-    var isFiltering = false
+    /// Set when SYNs began to be dropped.
+    var filteringSince: Instant?
+    /// A client came by these addresses since it began.
+    var sawClients = false
   }
   /// Not yet answered.
   var jobs: [Job] = []
@@ -30,6 +33,9 @@ extension Worker {
   /// A keep-alive connection that has been idle this long has no request on its way.
   private static let idleBeforeClosing = TimeSpan.milliseconds(50)
   private static let lookInterval = TimeSpan.milliseconds(8)
+  /// A connection whose first bytes are still on their way is not shown to us yet (TCP_DEFER_ACCEPT): so long after the
+  /// filter they have come. Only waited for where there are clients.
+  private static let settling = TimeSpan.milliseconds(3)
 
   mutating func beginHandover(_ token: UInt64, _ addresses: [IPAddress], deadline: Instant, gentleUntil: Instant) {
     for address in addresses where !handover.addresses.contains(address) { handover.addresses.append(address) }
@@ -43,7 +49,9 @@ extension Worker {
       }
     }
     handover.jobs.append(
-      Handover.Job(token: token, addresses: addresses, deadline: deadline, gentleUntil: gentleUntil))
+      Handover.Job(
+        token: token, addresses: addresses, deadline: deadline, gentleUntil: gentleUntil,
+        sawClients: handover.leavingCount > 0))
     advanceHandover()
   }
 
@@ -54,6 +62,7 @@ extension Worker {
     if handover.addresses.contains(local.address) {
       client.pointee.isLeaving = true
       handover.leavingCount += 1
+      for job in handover.jobs.indices { handover.jobs[job].sawClients = true }
     }
   }
 
@@ -72,20 +81,26 @@ extension Worker {
     }
     var position = 0
     while position < handover.jobs.count {
-      if !handover.jobs[position].isFiltering
+      if handover.jobs[position].filteringSince == nil
         && (handover.earlierCount == 0 || now >= handover.jobs[position].gentleUntil)
       {
-        handover.jobs[position].isFiltering = true
+        handover.jobs[position].filteringSince = now
         filter()
       }
-      let job = handover.jobs[position]
-      if job.isFiltering && (handover.leavingCount == 0 || now >= job.deadline) {
+      if isQuiet(handover.jobs[position]) {
+        let job = handover.jobs[position]
         handover.jobs.remove(at: position)
         reports.post(.quietened(token: job.token), from: index)
       } else {
         position += 1
       }
     }
+  }
+
+  private func isQuiet(_ job: Handover.Job) -> Bool {
+    guard let since = job.filteringSince else { return false }
+    if now >= job.deadline { return true }
+    return handover.leavingCount == 0 && (!job.sawClients || now >= since + Self.settling)
   }
 
   private mutating func closeIdleLeaving() {
