@@ -13,10 +13,8 @@ struct Handover {
     let deadline: Instant
     /// The gentle phase ends at the latest.
     let gentleUntil: Instant
-    /// Set when SYNs began to be dropped.
+    /// When SYNs began to be dropped; nil until then.
     var filteringSince: Instant?
-    /// A client came by these addresses since it began.
-    var sawClients = false
   }
   /// Not yet answered.
   var jobs: [Job] = []
@@ -33,9 +31,9 @@ extension Worker {
   /// A keep-alive connection that has been idle this long has no request on its way.
   private static let idleBeforeClosing = TimeSpan.milliseconds(50)
   private static let lookInterval = TimeSpan.milliseconds(8)
-  /// A connection whose first bytes are still on their way is not shown to us yet (TCP_DEFER_ACCEPT): so long after the
-  /// filter they have come. Only waited for where there are clients.
-  private static let settling = TimeSpan.milliseconds(3)
+  /// From the first dropped SYN on: the filter is in place and handshakes that were under way have ended by then, and their
+  /// clients are accepted.
+  private static let handshake = TimeSpan.milliseconds(5)
 
   mutating func beginHandover(_ token: UInt64, _ addresses: [IPAddress], deadline: Instant, gentleUntil: Instant) {
     for address in addresses where !handover.addresses.contains(address) { handover.addresses.append(address) }
@@ -49,9 +47,7 @@ extension Worker {
       }
     }
     handover.jobs.append(
-      Handover.Job(
-        token: token, addresses: addresses, deadline: deadline, gentleUntil: gentleUntil,
-        sawClients: handover.leavingCount > 0))
+      Handover.Job(token: token, addresses: addresses, deadline: deadline, gentleUntil: gentleUntil))
     advanceHandover()
   }
 
@@ -62,7 +58,6 @@ extension Worker {
     if handover.addresses.contains(local.address) {
       client.pointee.isLeaving = true
       handover.leavingCount += 1
-      for job in handover.jobs.indices { handover.jobs[job].sawClients = true }
     }
   }
 
@@ -87,20 +82,16 @@ extension Worker {
         handover.jobs[position].filteringSince = now
         filter()
       }
-      if isQuiet(handover.jobs[position]) {
-        let job = handover.jobs[position]
+      let job = handover.jobs[position]
+      if let since = job.filteringSince,
+        (handover.leavingCount == 0 && now - since >= Self.handshake) || now >= job.deadline
+      {
         handover.jobs.remove(at: position)
         reports.post(.quietened(token: job.token), from: index)
       } else {
         position += 1
       }
     }
-  }
-
-  private func isQuiet(_ job: Handover.Job) -> Bool {
-    guard let since = job.filteringSince else { return false }
-    if now >= job.deadline { return true }
-    return handover.leavingCount == 0 && (!job.sawClients || now >= since + Self.settling)
   }
 
   private mutating func closeIdleLeaving() {
