@@ -10,7 +10,7 @@ extension SupervisorLoop {
 
   func startBalancer() {
     guard let configuration = plan.balancer, let sockets = supervisor.sockets, phase == .running else { return }
-    // What a dead balancer left filtered, it can no longer resume.
+    // What a balancer that died had filtered is still filtered: the sockets are the same.
     ignoreNewConnections(to: [])
     do {
       let first = try MessageCoding.encode(BalancerCommand.start(configuration))
@@ -60,7 +60,9 @@ extension SupervisorLoop {
     case .ignoreNewConnections(let addresses):
       // An answer to a handover that is over meanwhile must not put the filter back.
       if addresses.isEmpty || !handovers.isEmpty { ignoreNewConnections(to: addresses) }
-    case .failed(let why): balancer.complaint = why
+    case .failed(let why):
+      balancer.complaint = why
+      logger.error("balancer: \(why)")
     }
   }
 
@@ -132,7 +134,9 @@ extension SupervisorLoop {
       resume(vip)
       moves.removeValue(forKey: vip)?.refuse("the handover of \(vip) was given up: the successor did not take it")
     case .moveRefused(let vip, let why): moves.removeValue(forKey: vip)?.refuse("\(vip) cannot be moved: \(why)")
-    case .failed(let why): elector.complaint = why
+    case .failed(let why):
+      elector.complaint = why
+      logger.error("elector: \(why)")
     }
   }
 
