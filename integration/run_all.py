@@ -76,10 +76,16 @@ def run(name, command, limit, quiet=False, environment=None):
 
 
 def counts_of(reports):
-    """(passed, failed, skipped) over the test cases of JUnit files."""
+    """(passed, failed, skipped) over the test cases of JUnit files; a file that breaks off counts as a failure."""
     passed = failed = skipped = 0
     for path in reports:
-        for case in ElementTree.parse(path).getroot().iter("testcase"):
+        try:
+            root = ElementTree.parse(path).getroot()
+        except ElementTree.ParseError as error:
+            print(f"{path}: {error}", flush=True)
+            failed += 1
+            continue
+        for case in root.iter("testcase"):
             kinds = {child.tag for child in case}
             if kinds & {"failure", "error"}:
                 failed += 1

@@ -170,9 +170,9 @@ enum Repository {
     let promises = ["@unchecked", "nonisolated(unsafe)", "@inline(always)"]
     for (index, line) in file.lines.enumerated() where promises.contains(where: { line.contains($0) }) {
       if line.trimmingCharacters(in: .whitespaces).hasPrefix("//") { continue }
-      let before = file.lines[max(0, index - 8)...index]
+      let around = file.lines[max(0, index - 8)...min(index + 2, file.lines.count - 1)]
       #expect(
-        before.contains { $0.contains("//") }, "\(file.path):\(index + 1): needs the invariant or the figure: \(line)")
+        around.contains { $0.contains("//") }, "\(file.path):\(index + 1): needs the invariant or the figure: \(line)")
     }
   }
 

@@ -176,7 +176,8 @@ class Demo:
         story.see(seen["moved"] == 0 and sum(seen["servers"].values()) > RATE,
                   f"affinity kept by the new holder: {seen['moved']} of {count(sum(seen['servers'].values()))} answers came "
                   f"from another server than the client's own")
-        story.note(f"{seen['failed']} requests were lost with the connections of the cut-off node ({CLIENTS} were open)")
+        story.note(f"of the {CLIENTS} connections to the cut-off node's VIP, {seen['retried']} broke with a request on its way, "
+                   f"which the client sent again; {seen['failed']} requests failed")
         self.lan.plug_cable(holder.host)
         healed = story.within(lambda: self.agreed() and self.all_well(), 15)
         lap = self.traffic.lap()
@@ -216,7 +217,8 @@ class Demo:
         for line in (done.stdout + done.stderr).strip().splitlines()[-3:]:
             story.note(f"│ {line}")
         story.see(done.returncode == 0, f"exit status {done.returncode} after {took(needed)}")
-        story.see(seen["failed"] == 0, f"{count(seen['requests'])} requests meanwhile, {seen['failed']} failed"
+        again = f", {seen['retried']} were sent again on a new connection" if seen["retried"] else ", none was sent twice"
+        story.see(seen["failed"] == 0, f"{count(seen['requests'])} requests meanwhile, {seen['failed']} failed{again}"
                                        + (f": {seen['failures']}" if seen["failed"] else ""))
         taken = self.agreed() or cluster.holder()
         story.see(taken not in (None, holder), f"{taken.name if taken else 'nobody'} holds the VIP; {gap(outage)}")

@@ -239,7 +239,7 @@ def main():
         bad = {KINDS[kind]: sum(figure[1] != 1 for figure in seen[name][kind]) for kind in kinds}
         for kind, count in bad.items():
             if count:
-                print(f"  * {name}, {kind}: in {count} of {options.rounds} rounds not one live node held the VIP but none or two")
+                print(f"  * {name}, {kind}: in {count} of {options.rounds} rounds no live node or more than one held the VIP afterwards")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(seen, file, indent=1)
