@@ -14,6 +14,9 @@ struct Handover {
     /// The gentle phase ends at the latest.
     let gentleUntil: Instant
     var isFiltering = false
+    /// The filter is in force for certain and what came before it has been accepted; set once.
+    var isSettled = false
+    var settledAt = Instant(nanoseconds: 0)
   }
   /// Not yet answered.
   var jobs: [Job] = []
@@ -30,6 +33,9 @@ extension Worker {
   /// A keep-alive connection that has been idle this long has no request on its way.
   private static let idleBeforeClosing = TimeSpan.milliseconds(50)
   private static let lookInterval = TimeSpan.milliseconds(8)
+  /// From asking for the filter to trusting it: where the agent has to attach it, connections come in until it has, and
+  /// handshakes that were under way end a round trip later. Without it their requests were lost with the address.
+  private static let settling = TimeSpan.milliseconds(10)
 
   mutating func beginHandover(_ token: UInt64, _ addresses: [IPAddress], deadline: Instant, gentleUntil: Instant) {
     for address in addresses where !handover.addresses.contains(address) { handover.addresses.append(address) }
@@ -76,10 +82,17 @@ extension Worker {
         && (handover.earlierCount == 0 || now >= handover.jobs[position].gentleUntil)
       {
         handover.jobs[position].isFiltering = true
+        handover.jobs[position].settledAt = min(now + Self.settling, handover.jobs[position].deadline)
         filter()
       }
+      if handover.jobs[position].isFiltering && !handover.jobs[position].isSettled
+        && now >= handover.jobs[position].settledAt
+      {
+        handover.jobs[position].isSettled = true
+        for place in 0..<listening.count where listening[place].raw >= 0 { acceptClients(place) }
+      }
       let job = handover.jobs[position]
-      if job.isFiltering && (handover.leavingCount == 0 || now >= job.deadline) {
+      if job.isSettled && (handover.leavingCount == 0 || now >= job.deadline) {
         handover.jobs.remove(at: position)
         reports.post(.quietened(token: job.token), from: index)
       } else {
