@@ -10,6 +10,8 @@ extension SupervisorLoop {
 
   func startBalancer() {
     guard let configuration = plan.balancer, let sockets = supervisor.sockets, phase == .running else { return }
+    // What a balancer that died had filtered is still filtered: the sockets are the same.
+    ignoreNewConnections(to: [])
     do {
       let first = try MessageCoding.encode(BalancerCommand.start(configuration))
       try balancer.start(
@@ -55,7 +57,9 @@ extension SupervisorLoop {
     case .quietened(let token):
       if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }
     case .ignoreNewConnections(let addresses): ignoreNewConnections(to: addresses)
-    case .failed(let why): balancer.complaint = why
+    case .failed(let why):
+      balancer.complaint = why
+      logger.error("balancer: \(why)")
     }
   }
 
@@ -126,7 +130,9 @@ extension SupervisorLoop {
       resume(vip)
       moves.removeValue(forKey: vip)?.refuse("the handover of \(vip) was given up: the successor did not take it")
     case .moveRefused(let vip, let why): moves.removeValue(forKey: vip)?.refuse("\(vip) cannot be moved: \(why)")
-    case .failed(let why): elector.complaint = why
+    case .failed(let why):
+      elector.complaint = why
+      logger.error("elector: \(why)")
     }
   }
 

@@ -34,6 +34,9 @@ struct ByteStream {
   var isDeferred = false
   /// Read, but not yet taken by the layer above.
   var input = Buffer()
+  /// `input` starts a message that has not been looked at: it may be whole, so nothing is read before that. Otherwise a
+  /// peer that sends many messages at once would have all of them held.
+  var inputIsUntried = false
   /// Not yet taken by the kernel.
   var output = Buffer()
 
@@ -106,9 +109,19 @@ struct ByteStream {
     return true
   }
 
-  /// Keeps bytes that were read but cannot be used yet; they come first in the next `takeInput`.
+  /// Whether a turn may bring anything new.
+  var hasMore: Bool { mayRead || inputIsUntried }
+
+  /// Keeps a beginning that is of no use without more; it comes first in the next `takeInput`.
   mutating func hold(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ pool: inout BufferPool) {
     if count > 0 { pool.append(bytes, count, to: &input) }
+  }
+
+  /// Keeps what came behind the present message.
+  mutating func holdNext(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ pool: inout BufferPool) {
+    if count == 0 { return }
+    pool.append(bytes, count, to: &input)
+    inputIsUntried = true
   }
 
   /// Moves what was held to `destination`; returns the byte count.
@@ -116,18 +129,16 @@ struct ByteStream {
   mutating func takeInput(_ destination: UnsafeMutablePointer<UInt8>, _ pool: inout BufferPool) -> Int {
     let count = input.count
     if count == 0 { return 0 }
+    inputIsUntried = false
     destination.update(from: input.bytes, count: count)
     pool.give(&input)
     return count
   }
 
-  /// Adapts the window to how the other side took what was read: all of a full read, or not all.
-  mutating func adaptWindow(readCount: Int, leftover: Bool, largest: Int32) {
-    if leftover {
-      window = max(Self.smallestWindow, window / 2)
-    } else if readCount >= Int(window) && window < largest {
-      window &*= 2
-    }
+  /// A stream that fills its reads may read more at a time. What the receiver leaves is kept, so this is also what a slow
+  /// receiver costs; `Worker.tightBufferByteCount` bounds the sum.
+  mutating func growWindow(readCount: Int, largest: Int32) {
+    if readCount >= Int(window) && window < largest { window &*= 2 }
   }
 
   /// The peer's half-close is passed on, once.

@@ -93,7 +93,7 @@ struct ServerRegistry {
     let token = EventToken(.server, index: Int32(index), generation: servers[index].generation)
     do {
       try poller.add(
-        servers[index].probe.descriptor, [.read, .write, .peerClosed, .edgeTriggered], token: token.rawValue)
+        servers[index].probe.descriptor, .allEdges, token: token.rawValue)
       return nil
     } catch {
       return finish(index, .failure("cannot watch the check's connection"), now)

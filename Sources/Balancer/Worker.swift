@@ -34,13 +34,14 @@ struct ListeningPlace {
 }
 
 struct Worker: ~Copyable {
-  /// TCP mode reads this much at a time once a stream flows; HTTP less, because it keeps what the other side does not take.
-  static let largestTunnelWindow: Int32 = 256 * 1024
-  static let largestBodyWindow: Int32 = 64 * 1024
+  /// Bodies and tunnels are read this much at a time once a stream flows.
+  static let largestWindow: Int32 = 256 * 1024
+  /// The first read of an answer.
+  static let headReadByteCount = 64 * 1024
   /// Bodies up to this are copied beside their head for one send.
   static let copiedBodyByteCount = 4 * 1024
   /// With more than this in connections' buffers, reads are as small as they can be.
-  static let tightBufferByteCount = 64 * 1024 * 1024
+  static let tightBufferByteCount = 32 * 1024 * 1024
   /// Before the bytes that are read: room for a chunk's size line.
   static let headroom = 32
   /// Reads that one stream may do in a row before others get their turn.
@@ -70,6 +71,7 @@ struct Worker: ~Copyable {
 
   /// What is read lands here, after `headroom`; one for all connections.
   let receiveArea: UnsafeMutablePointer<UInt8>
+  let receiveByteCount: Int
   /// Heads and re-framed bodies are put together here.
   let scratch: UnsafeMutablePointer<UInt8>
   let scratchByteCount: Int
@@ -107,7 +109,8 @@ struct Worker: ~Copyable {
     timers = TimerWheel(capacity: seed.clientCapacity * 3)
     forwardingTexts = .allocate(capacity: seed.clientCapacity * ForwardingText.byteCapacity)
     let largestHead = max(snapshot.largestHeadByteCount, Worker.serverHeadLimits.headByteCount)
-    let areaByteCount = max(Int(Self.largestTunnelWindow), largestHead + Int(Self.largestBodyWindow))
+    let areaByteCount = largestHead + Int(Self.largestWindow)
+    receiveByteCount = areaByteCount
     receiveArea = .allocate(capacity: Self.headroom + areaByteCount + 64)
     receiveArea.initialize(repeating: 0, count: Self.headroom + areaByteCount + 64)
     // A head with what is added to it, and a body that is re-framed beside it.

@@ -77,7 +77,7 @@ extension Worker {
         status: 503, reason: reason, requestID: random.next(), closes: true, retryAfterSeconds: 1, to: scratch,
         capacity: scratchByteCount)
       // Take the request that is there, so that closing does not destroy the answer; then one try to send.
-      _ = StreamSocket.receive(raw, receiveArea, Int(Self.largestBodyWindow))
+      _ = StreamSocket.receive(raw, receiveArea, Self.headReadByteCount)
       _ = StreamSocket.send(raw, scratch, count)
     }
     StreamSocket.close(raw)
@@ -89,7 +89,7 @@ extension Worker {
     let token = EventToken(.client, index: index, generation: client.pointee.generation)
     do {
       try poller.add(
-        client.pointee.stream.descriptor, [.read, .write, .peerClosed, .edgeTriggered], token: token.rawValue)
+        client.pointee.stream.descriptor, .allEdges, token: token.rawValue)
       client.pointee.stream.isRegistered = true
     } catch {
       closeClient(index, client, abortively: true)
@@ -147,7 +147,7 @@ extension Worker {
       let server = client.pointee.server
       if server < 0 { return }
       awaitAnswer(index, client)
-      if upstreams[server].pointee.stream.mayRead { readServer(server, upstreams[server]) }
+      if upstreams[server].pointee.stream.hasMore { readServer(server, upstreams[server]) }
     }
   }
 
@@ -200,7 +200,7 @@ extension Worker {
   @inline(never)
   private mutating func linger(_ index: Int32, _ client: Client) {
     while client.pointee.stream.mayRead {
-      switch client.pointee.stream.read(into: receiveArea, room: Int(Self.largestBodyWindow)) {
+      switch client.pointee.stream.read(into: receiveArea, room: Self.headReadByteCount) {
       case .bytes(let count):
         client.pointee.droppedByteCount &+= Int32(truncatingIfNeeded: count)
         if client.pointee.droppedByteCount > Self.largestLinger {

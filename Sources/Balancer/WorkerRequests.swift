@@ -8,7 +8,7 @@ internal import Primitives
 extension Worker {
   /// A request up to this length, head and body, is kept until its answer begins, so that it can be sent again.
   private static let heldByteCount = 16 * 1024
-  private static let headReadByteCount = 16 * 1024
+  private static let requestHeadReadByteCount = 16 * 1024
 
   var receiveStart: UnsafeMutablePointer<UInt8> { receiveArea + Self.headroom }
 
@@ -24,8 +24,11 @@ extension Worker {
       case .body: if !serverTakesBody(client) { return }
       default: return
       }
+      let isUntried = client.pointee.stream.inputIsUntried
       var count = client.pointee.stream.takeInput(receiveStart, &buffers)
-      if client.pointee.stream.mayRead {
+      if isUntried {
+        // What came behind the last request may be the whole next one.
+      } else if client.pointee.stream.mayRead {
         burst &+= 1
         if burst > Self.largestBurst && client.pointee.phase == .body {
           client.pointee.stream.hold(receiveStart, count, &buffers)
@@ -33,16 +36,16 @@ extension Worker {
           return
         }
         // Between requests a small read: what comes after the head is copied aside until its turn.
-        let room = client.pointee.phase == .head ? Self.headReadByteCount : room(for: client.pointee.stream)
+        let room = client.pointee.phase == .head ? Self.requestHeadReadByteCount : room(for: client.pointee.stream)
+        precondition(count &+ room <= receiveByteCount)
         switch client.pointee.stream.read(into: receiveStart + count, room: room) {
         case .bytes(let received): count &+= received
-        // What was held may be the whole next request.
-        case .blocked: if count == 0 { return }
+        case .blocked:
+          client.pointee.stream.hold(receiveStart, count, &buffers)
+          return
         case .ended:
-          if count == 0 {
-            clientEndedWhileReading(index, client)
-            return
-          }
+          clientEndedWhileReading(index, client)
+          return
         case .failed:
           clientIsGone(index, client)
           return
@@ -159,7 +162,7 @@ extension Worker {
     let body = receiveStart + Int(head.byteCount)
     var goesOn = true
     if head.framing.isNone {
-      if arrived > 0 { client.pointee.stream.hold(body, arrived, &buffers) }
+      client.pointee.stream.holdNext(body, arrived, &buffers)
     } else if arrived > 0 {
       goesOn = takeBody(index, client, body, arrived)
       if !goesOn && client.pointee.phase != .body && client.pointee.phase != .waiting { return false }
@@ -169,7 +172,7 @@ extension Worker {
 
   private mutating func holdRest(_ client: Client, _ head: RequestHead, _ count: Int) {
     let arrived = count - Int(head.byteCount)
-    if arrived > 0 { client.pointee.stream.hold(receiveStart + Int(head.byteCount), arrived, &buffers) }
+    client.pointee.stream.holdNext(receiveStart + Int(head.byteCount), arrived, &buffers)
   }
 
   /// OPTIONS or TRACE that may go no further.
@@ -240,7 +243,7 @@ extension Worker {
       let here = Int(min(Int64(count), client.pointee.exchange.bodyByteCount))
       client.pointee.exchange.bodyByteCount &-= Int64(here)
       if client.pointee.exchange.bodyByteCount == 0 { client.pointee.phase = .waiting }
-      client.pointee.stream.hold(bytes + here, count &- here, &buffers)
+      client.pointee.stream.holdNext(bytes + here, count &- here, &buffers)
       return passBody(index, client, bytes, here)
     }
     let step = client.pointee.exchange.chunkedBody.read(bytes, count: count, output: .chunked, scratch: scratch)
@@ -254,7 +257,12 @@ extension Worker {
       return false
     }
     if step.status.isEnd { client.pointee.phase = .waiting }
-    client.pointee.stream.hold(bytes + step.consumed, count &- step.consumed, &buffers)
+    let rest = count &- step.consumed
+    if step.status.isEnd {
+      client.pointee.stream.holdNext(bytes + step.consumed, rest, &buffers)
+    } else {
+      client.pointee.stream.hold(bytes + step.consumed, rest, &buffers)
+    }
     if step.status.isMore && client.pointee.stream.hasEnded && step.consumed < count {
       clientEndedWhileReading(index, client)
       return false
@@ -296,8 +304,7 @@ extension Worker {
       return true
     }
     if !upstream.pointee.stream.write(bytes, count, &buffers) { return serverRefusesBody(index, client, server) }
-    client.pointee.stream.adaptWindow(
-      readCount: count, leftover: !upstream.pointee.stream.output.isEmpty, largest: Self.largestBodyWindow)
+    client.pointee.stream.growWindow(readCount: count, largest: Self.largestWindow)
     if client.pointee.phase == .waiting { awaitAnswer(index, client) }
     return true
   }

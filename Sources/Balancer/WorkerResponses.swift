@@ -23,7 +23,7 @@ extension Worker {
   mutating func readServer(_ index: Int32, _ upstream: Upstream) {
     let generation = upstream.pointee.generation
     var burst = 0
-    while upstream.pointee.stream.mayRead {
+    while upstream.pointee.stream.hasMore {
       let place = upstream.pointee.client
       let client = clients[place]
       // A slow reader stops a fast writer.
@@ -33,20 +33,24 @@ extension Worker {
         goOnLater(index, upstream)
         return
       }
+      let isUntried = upstream.pointee.stream.inputIsUntried
       var count = upstream.pointee.stream.takeInput(receiveStart, &buffers)
-      let room = upstream.pointee.phase == .head ? Int(Self.largestBodyWindow) : room(for: upstream.pointee.stream)
-      switch upstream.pointee.stream.read(into: receiveStart + count, room: room) {
-      case .bytes(let received): count &+= received
-      // What was held, behind an interim answer, may be the whole final one.
-      case .blocked: if count == 0 { return }
-      case .ended:
-        if count == 0 {
+      // What came behind an interim answer may be the whole final one.
+      if !isUntried {
+        let room = upstream.pointee.phase == .head ? Self.headReadByteCount : room(for: upstream.pointee.stream)
+        precondition(count &+ room <= receiveByteCount)
+        switch upstream.pointee.stream.read(into: receiveStart + count, room: room) {
+        case .bytes(let received): count &+= received
+        case .blocked:
+          upstream.pointee.stream.hold(receiveStart, count, &buffers)
+          return
+        case .ended:
           serverEnded(index, upstream)
           return
+        case .failed:
+          serverFailed(index, upstream, .closed)
+          return
         }
-      case .failed:
-        serverFailed(index, upstream, .closed)
-        return
       }
       client.pointee.exchange.answerHasBegun = true
       if upstream.pointee.phase == .head {
@@ -56,10 +60,7 @@ extension Worker {
       }
       if upstream.pointee.generation != generation { return }
       switch upstream.pointee.phase {
-      case .head, .body:
-        if !upstream.pointee.stream.hasEnded { continue }
-        serverEnded(index, upstream)
-        return
+      case .head, .body: continue
       case .tunnel:
         relay(place, client)
         return
@@ -159,9 +160,7 @@ extension Worker {
         return
       }
     }
-    upstream.pointee.stream.hold(receiveStart + size, count - size, &buffers)
-    // What is held comes with the next read, which may find nothing new.
-    if count > size { upstream.pointee.stream.mayRead = true }
+    upstream.pointee.stream.holdNext(receiveStart + size, count - size, &buffers)
     if head.status == 101 || !client.pointee.exchange.isOldVersion {
       let written = head.write(
         from: receiveStart, scratch: headScratch, additions: additions, to: scratch, capacity: scratchByteCount)
@@ -247,7 +246,7 @@ extension Worker {
       return
     }
     let waits = !client.pointee.stream.output.isEmpty
-    upstream.pointee.stream.adaptWindow(readCount: count, leftover: waits, largest: Self.largestBodyWindow)
+    upstream.pointee.stream.growWindow(readCount: count, largest: Self.largestWindow)
     bodyGoesOn(place, client, outputWaits: waits)
   }
 

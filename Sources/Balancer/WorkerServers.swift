@@ -72,7 +72,7 @@ extension Worker {
     upstream.pointee.stream.descriptor = raw
     let token = EventToken(.server, index: index, generation: upstream.pointee.generation)
     do {
-      try poller.add(raw, [.read, .write, .peerClosed, .edgeTriggered], token: token.rawValue)
+      try poller.add(raw, .allEdges, token: token.rawValue)
       upstream.pointee.stream.isRegistered = true
       return index
     } catch {
@@ -108,7 +108,7 @@ extension Worker {
       serverTakesMore(index, upstream)
       if upstream.pointee.generation != generation { return }
     }
-    if upstream.pointee.stream.mayRead { readServer(index, upstream) }
+    if upstream.pointee.stream.hasMore { readServer(index, upstream) }
   }
 
   @inline(never)
@@ -135,7 +135,7 @@ extension Worker {
     }
     let generation = upstream.pointee.generation
     serverTakesMore(index, upstream)
-    if upstream.pointee.generation == generation && upstream.pointee.stream.mayRead { readServer(index, upstream) }
+    if upstream.pointee.generation == generation && upstream.pointee.stream.hasMore { readServer(index, upstream) }
   }
 
   // MARK: Giving back

@@ -106,9 +106,8 @@ extension Worker {
       switch sender.read(into: receiveStart, room: room(for: sender)) {
       case .bytes(let count):
         if !receiver.write(receiveStart, count, &buffers) { return .failed }
-        let waits = !receiver.output.isEmpty
-        sender.adaptWindow(readCount: count, leftover: waits, largest: Self.largestTunnelWindow)
-        if waits { return .waits }
+        sender.growWindow(readCount: count, largest: Self.largestWindow)
+        if !receiver.output.isEmpty { return .waits }
       case .blocked: return .drained
       case .ended: break
       case .failed: return .failed

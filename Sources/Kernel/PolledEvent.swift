@@ -19,6 +19,9 @@ extension Poller {
 extension Readiness {
   // Asked for every event of every loop: single tests of constant bits, where a set literal would be built at run time.
 
+  /// Everything, edge-triggered: what a data connection is registered for, once.
+  @inlinable package static var allEdges: Readiness { Readiness(rawValue: 0x001 | 0x004 | 0x2000 | 1 << 31) }
+
   /// Broken, or both directions are over.
   @inlinable package var isOver: Bool { rawValue & (0x008 | 0x010) != 0 }
   /// Something to be read, or the end.

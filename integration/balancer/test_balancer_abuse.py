@@ -4,10 +4,11 @@ import multiprocessing
 import os
 import random
 import socket
+import threading
 import time
 
 import pytest
-from balancer_backends import Backend, Client, http_backend
+from balancer_backends import Backend, Client, Reader, http_backend
 from balancer_harness import Balancer, listener, pool, server
 
 SEED = int(os.environ.get("AFLOAT_ABUSE_SEED", random.randrange(1 << 32)))
@@ -226,3 +227,46 @@ def test_thousands_of_slow_clients_cost_little_memory(kind):
         while balancer.fresh_status(20)["listeners"][0]["connections"] > 0 and time.monotonic() < deadline:
             time.sleep(0.2)
         assert balancer.status["listeners"][0]["connections"] == 0
+
+
+def test_a_flood_of_pipelined_requests_is_served_in_order_and_not_hoarded():
+    count = 20_000
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s", http_backend("s").at)])]) as b:
+        time.sleep(0.05)
+        before = b.rss()
+        with Client(b.port, timeout=60) as client:
+            data = b"".join(b"GET /%d HTTP/1.1\r\nHost: t\r\n\r\n" % index for index in range(count))
+            threading.Thread(target=client.send, args=(data,), daemon=True).start()
+            for index in range(count):
+                status, _, body = client.reader.response()
+                assert status == 200 and body == b"s GET /%d HTTP/1.1\n" % index
+        assert b.rss() - before < 4 << 20
+
+
+def test_a_flood_of_refused_pipelined_requests_is_answered_without_hoarding():
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [])]) as b, Client(b.port) as client:
+        before = b.rss()
+        client.socket.settimeout(0.5)
+        try:
+            for _ in range(2000):
+                client.socket.sendall(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n" * 1000)
+        except TimeoutError:
+            pass  # it does not read our answers' worth of requests for ever
+        assert b.rss() - before < 4 << 20
+        client.socket.settimeout(10)
+        for _ in range(1000):
+            assert client.reader.response()[0] == 503
+
+
+def test_a_flood_of_interim_answers_is_a_502():
+    def handler(connection, _):
+        Reader(connection).head()
+        for _ in range(100):
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n" * 1000)
+
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s", Backend(handler).at)])]
+    ) as b, Client(b.port) as client:
+        before = b.rss()
+        assert client.get()[0] == 502
+        assert b.rss() - before < 4 << 20
