@@ -74,6 +74,8 @@ extension SupervisorLoop {
     guard balancer.reap(now: Clock.monotonic, restart: phase == .running) else { return }
     let reason = balancer.downBecause
     if phase == .running {
+      // Whoever connects now would wait in a queue whose address is about to leave: better that their SYN is repeated.
+      ignoreNewConnections(to: addressesAboutToLeave)
       events.record("process_ended", subject: "balancer", cause: reason, level: .error)
       tellElector(.balancer(ready: false, cause: "the balancer ended: \(reason)"))
     }
