@@ -147,7 +147,7 @@ struct BootTests {
     } else {
       let sent = table.takeSequence(at: start)
       _ = table.hear(hearing(second, 1, echo: sent), from: peer, receivedAt: start, now: start)
-      let third = BootID(high: 5, low: 6)
+      let third = BootID(high: 5, low: 9)
       #expect(sendsUntilReported(&table, replayed: [boot], living: third) == 1)
     }
   }
