@@ -48,8 +48,10 @@ package final class ListeningSockets: Sendable {
     do {
       for listener in balancer.listeners {
         for endpoint in listener.bind {
-          var list = try ListeningSocket.open(
-            endpoint, .init(count: balancer.threads, awaitsData: listener.mode == .http))
+          // Not held back until the client has sent something (TCP_DEFER_ACCEPT), though it would save a wake-up per
+          // connection: a handover can only wait for connections that the balancer sees, and the requests of those that
+          // it did not see were lost (measured).
+          var list = try ListeningSocket.open(endpoint, .init(count: balancer.threads, awaitsData: false))
           while let socket = list.takeFirst() { raws.append(socket.release()) }
         }
       }

@@ -112,6 +112,9 @@ struct ByteStream {
   /// Whether a turn may bring anything new.
   var hasMore: Bool { mayRead || inputIsUntried }
 
+  /// Whether the next message, or the end, may be there.
+  var hasNext: Bool { mayRead || hasEnded || !input.isEmpty }
+
   /// Keeps a beginning that is of no use without more; it comes first in the next `takeInput`.
   mutating func hold(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ pool: inout BufferPool) {
     if count > 0 { pool.append(bytes, count, to: &input) }

@@ -151,7 +151,9 @@ extension Worker {
       return
     }
     if !closes {
-      nextRequest(place, client)
+      awaitNextRequest(place, client)
+      // Not from here: we may have been called while a request was read, and many may wait behind it.
+      if client.pointee.stream.hasNext { goOnLater(place, client) }
       return
     }
     client.pointee.keepsAlive = false

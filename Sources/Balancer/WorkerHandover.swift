@@ -13,7 +13,8 @@ struct Handover {
     let deadline: Instant
     /// The gentle phase ends at the latest.
     let gentleUntil: Instant
-    var isFiltering = false
+    /// When SYNs began to be dropped; nil until then.
+    var filteringSince: Instant?
   }
   /// Not yet answered.
   var jobs: [Job] = []
@@ -30,6 +31,9 @@ extension Worker {
   /// A keep-alive connection that has been idle this long has no request on its way.
   private static let idleBeforeClosing = TimeSpan.milliseconds(50)
   private static let lookInterval = TimeSpan.milliseconds(8)
+  /// From the first dropped SYN on: the filter is in place and handshakes that were under way have ended by then, and their
+  /// clients are accepted.
+  private static let handshake = TimeSpan.milliseconds(5)
 
   mutating func beginHandover(_ token: UInt64, _ addresses: [IPAddress], deadline: Instant, gentleUntil: Instant) {
     for address in addresses where !handover.addresses.contains(address) { handover.addresses.append(address) }
@@ -72,14 +76,16 @@ extension Worker {
     }
     var position = 0
     while position < handover.jobs.count {
-      if !handover.jobs[position].isFiltering
+      if handover.jobs[position].filteringSince == nil
         && (handover.earlierCount == 0 || now >= handover.jobs[position].gentleUntil)
       {
-        handover.jobs[position].isFiltering = true
+        handover.jobs[position].filteringSince = now
         filter()
       }
       let job = handover.jobs[position]
-      if job.isFiltering && (handover.leavingCount == 0 || now >= job.deadline) {
+      if let since = job.filteringSince,
+        (handover.leavingCount == 0 && now - since >= Self.handshake) || now >= job.deadline
+      {
         handover.jobs.remove(at: position)
         reports.post(.quietened(token: job.token), from: index)
       } else {

@@ -24,17 +24,16 @@ extension Worker {
       case .body: if !serverTakesBody(client) { return }
       default: return
       }
+      burst &+= 1
+      if burst > Self.largestBurst {
+        goOnLater(index, client)
+        return
+      }
       let isUntried = client.pointee.stream.inputIsUntried
       var count = client.pointee.stream.takeInput(receiveStart, &buffers)
       if isUntried {
         // What came behind the last request may be the whole next one.
       } else if client.pointee.stream.mayRead {
-        burst &+= 1
-        if burst > Self.largestBurst && client.pointee.phase == .body {
-          client.pointee.stream.hold(receiveStart, count, &buffers)
-          goOnLater(index, client)
-          return
-        }
         // Between requests a small read: what comes after the head is copied aside until its turn.
         let room = client.pointee.phase == .head ? Self.requestHeadReadByteCount : room(for: client.pointee.stream)
         precondition(count &+ room <= receiveByteCount)
@@ -62,7 +61,7 @@ extension Worker {
     }
   }
 
-  private mutating func goOnLater(_ index: Int32, _ client: Client) {
+  mutating func goOnLater(_ index: Int32, _ client: Client) {
     if client.pointee.stream.isDeferred { return }
     client.pointee.stream.isDeferred = true
     deferUntilAfterBatch(EventToken(.client, index: index, generation: client.pointee.generation))

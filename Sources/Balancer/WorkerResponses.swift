@@ -355,11 +355,15 @@ extension Worker {
   }
 
   @inline(__always)
-  mutating func nextRequest(_ place: Int32, _ client: Client) {
+  private mutating func nextRequest(_ place: Int32, _ client: Client) {
+    awaitNextRequest(place, client)
+    if client.pointee.stream.hasNext { readClient(place, client) }
+  }
+
+  @inline(__always)
+  mutating func awaitNextRequest(_ place: Int32, _ client: Client) {
     client.pointee.phase = .head
     client.pointee.idleSince = tick
     timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
-    let stream = client.pointee.stream
-    if stream.mayRead || stream.hasEnded || !stream.input.isEmpty { readClient(place, client) }
   }
 }

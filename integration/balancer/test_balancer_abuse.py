@@ -270,3 +270,13 @@ def test_a_flood_of_interim_answers_is_a_502():
         before = b.rss()
         assert client.get()[0] == 502
         assert b.rss() - before < 4 << 20
+
+
+def test_very_many_refused_pipelined_requests_are_all_answered():
+    count = 30_000
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [])]) as b:
+        with Client(b.port, timeout=60) as client:
+            data = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n" * count
+            threading.Thread(target=client.send, args=(data,), daemon=True).start()
+            for _ in range(count):
+                assert client.reader.response()[0] == 503
