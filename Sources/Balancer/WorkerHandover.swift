@@ -24,6 +24,8 @@ struct Handover {
   var leavingCount = 0
   /// Those among them that were there when it began.
   var earlierCount = 0
+  /// Listening sockets may hold connections that have not been accepted.
+  var queuesHold = false
   var nextLook = Instant(nanoseconds: 0)
 }
 
@@ -83,8 +85,9 @@ extension Worker {
         filter()
       }
       let job = handover.jobs[position]
+      if job.filteringSince != nil && (handover.leavingCount == 0 || handover.queuesHold) { emptyQueues() }
       if let since = job.filteringSince,
-        (handover.leavingCount == 0 && now - since >= Self.handshake) || now >= job.deadline
+        (handover.leavingCount == 0 && !handover.queuesHold && now - since >= Self.handshake) || now >= job.deadline
       {
         handover.jobs.remove(at: position)
         reports.post(.quietened(token: job.token), from: index)
@@ -118,7 +121,14 @@ extension Worker {
       } catch {
         reports.post(.filterRefused(handover.addresses, error), from: index)
       }
-      acceptClients(place)
+    }
+    emptyQueues()
+  }
+
+  private mutating func emptyQueues() {
+    handover.queuesHold = false
+    for place in 0..<listening.count where !acceptClients(place, atMost: Self.largestQueue) {
+      handover.queuesHold = true
     }
   }
 
