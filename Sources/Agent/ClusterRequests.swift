@@ -227,7 +227,8 @@ package actor ClusterRequests: OperatorRequests, Service {
       let addresses = Set(
         plan.cluster.vips.filter { held.contains($0.name) }.flatMap { $0.addresses.map(\.address) })
       let ports = Set(balancer.listeners.flatMap { $0.bind.map(\.port) })
-      report.clientConnections = (try? ConnectionTable.openCount(addresses: addresses, ports: ports)) ?? 0
+      // What cannot be counted is not known to be gone.
+      report.clientConnections = (try? ConnectionTable.openCount(addresses: addresses, ports: ports)) ?? 1
     }
     return report
   }

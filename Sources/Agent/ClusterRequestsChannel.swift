@@ -58,7 +58,13 @@ extension ClusterRequests {
   /// Merges what a peer has; on the disk before it is answered.
   private func admit(_ part: Intents, from peer: NodeName) async -> ChannelAnswer {
     do {
-      return .recorded(digest: try await update { try $0.admit(part) }.digest)
+      let after = try await update { try $0.admit(part) }
+      guard part.registers.allSatisfy({ after.registers[$0.key] == $0.value }) else {
+        // A later order is here. It goes back first, in order, so that the asker can write above it.
+        _ = link.send(.intents(after.part(of: part.registers.keys.compactMap { try? IntentKey($0) })), to: peer)
+        return .refused(status: 409, APIError(error: "\(plan.node) has a later order"))
+      }
+      return .recorded(digest: after.digest)
     } catch {
       controls.record("warning", subject: peer.text, cause: "its intents were not taken over: \(error)")
       return .refused(status: 503, APIError(error: "\(plan.node) could not record it: \(error)"))

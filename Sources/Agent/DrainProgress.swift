@@ -50,7 +50,10 @@ package struct DrainProgress: Sendable {
   /// Empty: `node` is drained.
   package func blockers(of node: NodeName) -> [APIBlocker] {
     var blockers: [APIBlocker] = []
-    for member in members where member.alive {
+    for member in members {
+      // Death is believed only of a member whose agent is silent too, and never of the node itself: drained means observed.
+      let isFresh = reports[member.name].map { now - $0.at <= Self.freshFor } ?? false
+      guard member.alive || isFresh || member.name == node else { continue }
       func block(_ kind: APIBlocker.Kind, _ name: String, _ connections: Int, _ detail: String) {
         blockers.append(
           APIBlocker(kind: kind, name: name, node: member.name.text, connections: connections, detail: detail))

@@ -127,10 +127,13 @@ final class GuardianLoop {
     poller.remove(ward.process.raw)
     var done = GuardianReport()
     done.hung = hung
-    if addresses.isEmpty || sender == nil { prepare() }
     // Without a gate in the kernel an address that is still there would answer beside the successor's: first away with it.
     removeAddresses(&done)
     done.steps["remove"] = (Clock.monotonic - start).nanoseconds
+    // An interface may have come back under another index since it was looked up.
+    let before = addresses
+    prepare()
+    if addresses != before { removeAddresses(&done) }
     resign(for: ward.page, hung: hung, start, &done)
     timer.arm(at: .distantFuture)
     report(.electorGone(done))

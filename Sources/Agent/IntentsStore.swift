@@ -58,7 +58,11 @@ package final class IntentsStore: Sendable {
       try change(&after)
       if after == before { return before }
       if let refusal { throw IntentsFault.damaged(why: refusal) }
-      try Files.replace(path, with: Array(after.text.utf8), mode: 0o600)
+      let text = Array(after.text.utf8)
+      guard text.count <= Intents.maximumTextByteCount else {
+        throw IntentsFault.damaged(why: "it would be longer than \(Intents.maximumTextByteCount) bytes")
+      }
+      try Files.replace(path, with: text, mode: 0o600)
       current.withLock { $0.intents = after }
       return after
     }

@@ -6,6 +6,8 @@ internal import Primitives
 
 /// A child that is running, waiting to be started again, or stopped for good. Used on the supervisor's thread only.
 struct Child: ~Copyable {
+  /// Both children speak every 250 ms; one that has been silent this long is of no use to anybody.
+  static let patience = TimeSpan.seconds(10)
   /// Messages that may wait for a child that does not read; at the limit it counts as hung.
   static let maximumWaiting = 1_000
 
@@ -29,6 +31,9 @@ struct Child: ~Copyable {
   private(set) var killAt: Instant?
   /// It said that it is ready for work.
   var isReady = false
+  private var lastHeard = Instant(nanoseconds: 0)
+  /// When it counts as hung unless it says something before.
+  var silentAt: Instant { isRunning ? lastHeard + Self.patience : .distantFuture }
 
   init(name: String, path: String) {
     self.name = name
@@ -58,6 +63,7 @@ struct Child: ~Copyable {
     restartAt = nil
     startCount += 1
     startedAt = now
+    lastHeard = now
     isReady = false
     waiting = []
     complaint = nil
@@ -80,6 +86,15 @@ struct Child: ~Copyable {
       restartAt = now + backOff.delay(afterLifetime: .zero)
       throw error
     }
+  }
+
+  /// A start that failed half-way: what runs is ended and reaped (it is fresh, this takes microseconds), and the next start
+  /// is planned, so that nothing runs unwatched and nothing is tried without a pause.
+  mutating func abandon(because: String, now: Instant) {
+    kill()
+    while isRunning, !reap(now: now, restart: true) { Threads.sleep(.milliseconds(1)) }
+    downBecause = "cannot be started: \(because)"
+    restartAt = max(restartAt ?? now, now + .milliseconds(100))
   }
 
   /// Sends now, or when the child has read what it has. A child that is not running is told nothing.
@@ -107,12 +122,13 @@ struct Child: ~Copyable {
   enum Received { case message([UInt8]), nothing, ended }
 
   /// The next message, if one waits.
-  mutating func receive() -> Received {
+  mutating func receive(now: Instant) -> Received {
     guard socket != nil else { return .ended }
     // A process that ends with messages unread gives ECONNRESET once, before what it still had to say: ask again.
     for _ in 0..<2 {
       do {
         guard let packet = try socket!.receive() else { return .nothing }
+        lastHeard = now
         return .message(packet.bytes)
       } catch { continue }
     }
@@ -129,6 +145,13 @@ struct Child: ~Copyable {
   mutating func hasHungUp(now: Instant) {
     closeSocket()
     killAt = now + .seconds(1)
+  }
+
+  /// It has been silent for too long. Its end follows; a process that even SIGKILL does not end is killed again in a while.
+  mutating func giveUp(_ now: Instant) {
+    lastHeard = now
+    complaint = "said nothing for \(Self.patience.milliseconds / 1_000) s and was killed"
+    kill()
   }
 
   mutating func kill() {

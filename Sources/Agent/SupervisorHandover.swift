@@ -20,6 +20,7 @@ package struct Handovers {
   private var byToken: [UInt64: Handover] = [:]
   private var nextToken: UInt64 = 1
 
+  package var isEmpty: Bool { byToken.isEmpty }
   package var nextExpiry: Instant { byToken.values.map(\.expires).min() ?? .distantFuture }
 
   /// A token for the balancer. `expires`: when the VIP is served again if nothing is heard of it by then.

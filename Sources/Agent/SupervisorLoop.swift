@@ -67,6 +67,9 @@ final class SupervisorLoop {
     }
     for move in moves.values { move.refuse("the agent is stopping") }
     moves = [:]
+    for case .move(let request, let reply) in supervisor.takeCommands() {
+      PendingMove(request: request, reply: reply).refuse("the agent is stopping", status: 503)
+    }
   }
 
   private func handle(_ token: Token?) {
@@ -111,6 +114,7 @@ final class SupervisorLoop {
     var next = min(nextKeepAlive, handovers.nextExpiry, elector.restartAt ?? .distantFuture)
     next = min(next, balancer.restartAt ?? .distantFuture)
     next = min(next, elector.killAt ?? .distantFuture, balancer.killAt ?? .distantFuture)
+    next = min(next, elector.silentAt, balancer.silentAt)
     if !saidReady { next = min(next, readyAtLatest) }
     for move in moves.values { next = min(next, move.deadline) }
     switch phase {
@@ -127,6 +131,8 @@ final class SupervisorLoop {
     }
     if let killAt = elector.killAt, now >= killAt { elector.kill() }
     if let killAt = balancer.killAt, now >= killAt { balancer.kill() }
+    if now >= elector.silentAt { elector.giveUp(now) }
+    if now >= balancer.silentAt { balancer.giveUp(now) }
     if let restartAt = balancer.restartAt, now >= restartAt { startBalancer() }
     if let restartAt = elector.restartAt, now >= restartAt { startElector() }
     for vip in handovers.expire(now) { resume(vip) }

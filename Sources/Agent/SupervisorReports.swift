@@ -21,13 +21,14 @@ extension SupervisorLoop {
       if !orders.isEmpty { tellBalancer(.orders(orders)) }
     } catch {
       events.record("process_failed", subject: "balancer", cause: "\(error)", level: .error)
+      balancer.abandon(because: "\(error)", now: Clock.monotonic)
     }
     publishProcesses()
   }
 
   func readBalancer() {
     while true {
-      switch balancer.receive() {
+      switch balancer.receive(now: Clock.monotonic) {
       case .nothing: return
       case .ended:
         // Its end is seen at the pidfd; one that only closed its socket is killed in a second.
@@ -56,7 +57,9 @@ extension SupervisorLoop {
         level: state == .down ? .warning : .info)
     case .quietened(let token):
       if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }
-    case .ignoreNewConnections(let addresses): ignoreNewConnections(to: addresses)
+    case .ignoreNewConnections(let addresses):
+      // An answer to a handover that is over meanwhile must not put the filter back.
+      if addresses.isEmpty || !handovers.isEmpty { ignoreNewConnections(to: addresses) }
     case .failed(let why):
       balancer.complaint = why
       logger.error("balancer: \(why)")
@@ -68,6 +71,8 @@ extension SupervisorLoop {
     guard balancer.reap(now: Clock.monotonic, restart: phase == .running) else { return }
     let reason = balancer.downBecause
     if phase == .running {
+      // Whoever connects now would wait in a queue whose address is about to leave: better that their SYN is repeated.
+      ignoreNewConnections(to: addressesAboutToLeave)
       events.record("process_ended", subject: "balancer", cause: reason, level: .error)
       tellElector(.balancer(ready: false, cause: "the balancer ended: \(reason)"))
     }
@@ -95,13 +100,14 @@ extension SupervisorLoop {
       }
     } catch {
       events.record("process_failed", subject: "elector", cause: "\(error)", level: .error)
+      elector.abandon(because: "\(error)", now: Clock.monotonic)
     }
     publishProcesses()
   }
 
   func readElector() {
     while true {
-      switch elector.receive() {
+      switch elector.receive(now: Clock.monotonic) {
       case .nothing: return
       case .ended:
         if let raw = elector.socketDescriptor { poller.remove(raw) }

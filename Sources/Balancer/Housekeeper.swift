@@ -52,8 +52,8 @@ struct Housekeeper: ~Copyable {
     warnings = parts.warnings
   }
 
-  /// Runs until the workers have ended; the process ends with it.
-  mutating func run() throws(SystemError) {
+  /// Runs until the workers have ended as they were told to; throws if one ends unasked, so that the agent starts anew.
+  mutating func run() throws {
     try control.setNonBlocking()
     try poller.add(
       control.descriptor.raw, .read, token: EventToken(.listener, index: Source.control.rawValue).rawValue)
@@ -67,6 +67,9 @@ struct Housekeeper: ~Copyable {
       if now >= nextStatus { sendStatus(now) }
       flush()
       if isStopping && endedWorkers.count == mailboxes.count { return }
+      if !isStopping && !endedWorkers.isEmpty {
+        throw BalancerFault("a worker could not start: \(warnings.last ?? "for no known reason")")
+      }
 
       let count = poller.wait(timeout: min(registry.nextDue, nextWake) - now)
       now = Clock.monotonic

@@ -44,6 +44,19 @@ private func progress(_ change: (inout DrainProgress) -> Void = { _ in }) -> Dra
     #expect(dead.blockers(of: n1) == [])
   }
 
+  @Test func `believes no elector that calls a node dead while its agent speaks, and never its own silence`() {
+    let unheard = progress {
+      $0.members[1].alive = false
+      $0.reports[n2]!.report.servers = [.init(pool: "app", server: "n1", member: n1, state: .drain, connections: 3)]
+    }
+    #expect(unheard.blockers(of: n1).map(\.detail) == ["3 connections"])
+    let gone = progress {
+      $0.members[0].alive = false
+      $0.reports[n1] = nil
+    }
+    #expect(gone.blockers(of: n1).map(\.detail) == ["no news from its agent"])
+  }
+
   @Test func `waits for a node that has not heard of it`() {
     let late = progress { $0.reports[n2]!.report.draining = [n3] }
     #expect(late.blockers(of: n1).map(\.detail) == ["has not heard of the drain yet"])

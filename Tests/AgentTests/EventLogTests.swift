@@ -47,7 +47,8 @@ import Testing
 
   @Test func `the file is renamed at its limit, and both files are read`() throws {
     let directory = try directory("rotate")
-    let old = "{\"time\":\"2026-11-21T01:02:03.004Z\",\"node\":\"n1\",\"kind\":\"old\",\"subject\":\"s\",\"cause\":\"\",\"steps_ms\":{}}\n"
+    let old =
+      "{\"time\":\"2026-11-21T01:02:03.004Z\",\"node\":\"n1\",\"kind\":\"old\",\"subject\":\"s\",\"cause\":\"\",\"steps_ms\":{}}\n"
     let filler = String(repeating: "x", count: EventLog.maximumByteCount) + "\n"
     try Files.replace(directory + "/events.jsonl", with: Array((filler + old).utf8))
     let log = EventLog(directory: directory, node: "n1", logger: quiet)
@@ -57,7 +58,8 @@ import Testing
     log.flush(milliseconds: 5_000)
     #expect(try Files.read(directory + "/events.jsonl").count < 1_000)
     #expect(try Files.read(directory + "/events.jsonl.1").count > EventLog.maximumByteCount)
-    #expect(EventLog(directory: directory, node: "n1", logger: quiet).newest(10).map(\.kind) == ["old", "first", "second"])
+    #expect(
+      EventLog(directory: directory, node: "n1", logger: quiet).newest(10).map(\.kind) == ["old", "first", "second"])
   }
 
   @Test func `a log line stays one line`() {
@@ -69,6 +71,7 @@ import Testing
     #expect(line(.text) == #"1970-01-01T00:00:00.000Z warning agent: a\nb \"c\" why="x y" n=1"#)
     #expect(
       line(.json)
-        == #"{"time":"1970-01-01T00:00:00.000Z","level":"warning","source":"agent","message":"a\nb \"c\"","why":"x y","n":"1"}"#)
+        == #"{"time":"1970-01-01T00:00:00.000Z","level":"warning","source":"agent","message":"a\nb \"c\"","why":"x y","n":"1"}"#
+    )
   }
 }

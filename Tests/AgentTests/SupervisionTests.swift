@@ -38,7 +38,8 @@ import Testing
     #expect(hangs(detection: .seconds(3), wakeUps: 1_000, beat: { UInt64($0 / 5) }) == nil)
   }
 
-  @Test func `an unmoved beat counts as a hang after three punctual wake-ups, fifty milliseconds and the detection time`() {
+  @Test
+  func `an unmoved beat counts as a hang after three punctual wake-ups, fifty milliseconds and the detection time`() {
     #expect(hangs(detection: .milliseconds(7), wakeUps: 100, beat: { _ in 9 }) == .milliseconds(60))
     let slow = hangs(detection: .milliseconds(300), wakeUps: 100, beat: { _ in 9 })
     #expect(slow == .milliseconds(400))
