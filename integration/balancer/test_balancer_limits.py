@@ -1,6 +1,7 @@
 """Time-outs, limits, and clients that are slow, rude or gone."""
 
 import socket
+import threading
 import time
 
 import pytest
@@ -77,6 +78,8 @@ def test_single_bytes_do_not_put_off_the_deadline_of_a_body(framing):
                 break
             except TimeoutError:
                 continue
+        else:
+            pytest.fail("ten seconds of single bytes held the connection")
         client.socket.settimeout(10)
         assert client.reader.response()[0] == 408
 
@@ -313,8 +316,10 @@ def test_ending_sends_what_waits_for_a_slow_reader():
     with Balancer(
         [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [])], drain_timeout=20
     ) as balancer, Client(balancer.port) as client:
-        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n" * count)
-        time.sleep(0.3)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        data = "GET / HTTP/1.1\r\nHost: t\r\n\r\n" * count
+        threading.Thread(target=client.send, args=(data,), daemon=True).start()
+        time.sleep(0.5)
         balancer.shutdown()
         time.sleep(0.3)
         answered, fields = 0, {}
