@@ -8,6 +8,7 @@ import Kernel
 import Membership
 import Primitives
 
+// Unchecked: it is made on the main thread, handed over once, and from then on used by the hands thread alone.
 final class Hands: @unchecked Sendable {
   // Unchecked: built by the first thread, then used by the hands thread alone.
 
