@@ -139,6 +139,7 @@ extension Worker {
       }
     }
     emptyQueues()
+    return isInForce
   }
 
   private mutating func emptyQueues() {
@@ -146,7 +147,6 @@ extension Worker {
     for place in 0..<listening.count where !acceptClients(place, atMost: Self.largestQueue) {
       handover.queuesHold = true
     }
-    return isInForce
   }
 
   /// They stay, or are back: connections to them are ordinary again.

@@ -312,7 +312,7 @@ def test_ending_takes_no_longer_than_a_few_seconds():
 
 
 def test_ending_sends_what_waits_for_a_slow_reader():
-    count = 15_000
+    count = 25_000
     with Balancer(
         [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [])], drain_timeout=20
     ) as balancer, Client(balancer.port) as client:
