@@ -1,5 +1,5 @@
 // swift-tools-version: 6.3
-// The rooms of Afloat, from the bottom up. docs/ARCHITECTURE.md says what each one owns; Tests/TidyTests checks the arrows.
+// The rooms of Afloat, from the bottom up. docs/ARCHITECTURE.md says what each owns; Tests/TidyTests checks the arrows.
 import PackageDescription
 
 let swift: [SwiftSetting] = [
@@ -62,7 +62,8 @@ let package = Package(
     room("Kernel", ["CLinux", "CNetlink", "Primitives"]),
     room("Cryptography", ["COpenSSL", "Primitives", "Wire"]),
     room("Control", ["Primitives"]),
-    room("Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
+    room(
+      "Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
     room("Balancer", ["Primitives", "HTTP1", "Balancing", "Health", "Kernel", "Control"]),
     room(
       "Agent",
@@ -105,7 +106,12 @@ let package = Package(
     tests("ControlTests", ["Control", "Primitives"]),
     tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives"]),
     tests("BalancerTests", ["Balancer", "Balancing", "Health", "Control", "Primitives", "Kernel"]),
-    tests("AgentTests", ["Agent", "Settings", "Control", "Intents", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
+    tests(
+      "AgentTests",
+      [
+        "Agent", "Settings", "Control", "Intents", "Kernel", "Primitives",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     tests("CommandsTests", ["Commands", "Control", "Primitives"]),
     tests("TidyTests", []),
   ]
