@@ -15,10 +15,13 @@ sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(
 
 from lab import Backend, Cluster, Lan, Probe, Traffic, sweep, wait_until  # noqa: E402  (the path comes first)
 from lab.agent import ROOT  # noqa: E402
+from lab.lan import become_root  # noqa: E402
 
+# Real-time scheduling, which a heartbeat of 2 ms wants on a busy machine, is not to be had in a user namespace.
+HEARTBEAT = "10ms" if os.environ.get("AFLOAT_LAB_INSIDE") else "2ms"
 CLIENTS = 32
 RATE = 2000
-# What counts as held. Detection at 2 ms × 3 takes 6 ms; the rest is room for a machine that is busy with other things.
+# What counts as held. Detection takes three heartbeats; the rest is room for a machine that is busy with other things.
 OUTAGE_LIMIT_MS = 100
 
 colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -85,7 +88,7 @@ class Demo:
         self.story = story
         self.backends = [Backend(host).start() for host in lan.backends]
         self.cluster = Cluster(
-            lan, self.backends, heartbeat="2ms", vip_options={"prefer": "[n1, n2, n3]"},
+            lan, self.backends, heartbeat=HEARTBEAT, vip_options={"prefer": "[n1, n2, n3]"},
             listener='{bind: ["*:80"], pool: app, served_by_header: X-Served-By}',
             pool_options={"affinity": "{cookie: {}}", "sticky_grace": "2s"})
         self.probe = self.traffic = None
@@ -149,16 +152,17 @@ class Demo:
         sick.fall_ill()
         out = story.within(lambda: holder.server_states().get(sick.name) == "down", 15)
         why = next((one["last_check"] for one in holder.query("pools")[0]["servers"] if one["name"] == sick.name), "")
+        everywhere = story.within(lambda: all(one.server_states().get(sick.name) == "down" for one in self.cluster.agents), 15)
         meanwhile = self.traffic.lap()
-        story.see(out is not None, f"taken out after {took(out)} («{why}»); until then clients saw "
+        story.see(out is not None and everywhere is not None, f"taken out after {took(out)} («{why}»); until then clients saw "
                                    f"{meanwhile['statuses'].get('500', 0)} answers with 500")
         time.sleep(1.5)
         seen = self.traffic.lap()
         story.see(seen["failed"] == 0 and sick.name not in seen["servers"],
                   f"then {count(seen['requests'])} requests, {seen['failed']} failed: {spread(seen['servers'])}")
         sick.recover()
-        back = story.within(lambda: holder.server_states().get(sick.name) == "up", 15)
-        story.see(back is not None, f"well again: taken back after {took(back)}")
+        back = story.within(self.all_well, 15)
+        story.see(back is not None, f"well again: taken back by every node after {took(back)}")
 
     def the_cable_is_pulled(self):
         story, cluster, holder = self.story, self.cluster, self.steady()
@@ -253,13 +257,11 @@ The cluster stays up as {lan.id}. Play with it:
 
 def main():
     sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
-    if os.geteuid() != 0:
-        print("make demo needs root: it makes network namespaces", file=sys.stderr)
-        return 1
+    become_root()
     sweep()
     story = Story()
     print(paint("1", "Afloat on a LAN of network namespaces: three nodes, three backends (nginx), one client"))
-    print(f"heartbeat 2 ms, dead after 3 · the client sends {count(RATE)} requests/s over {CLIENTS} keep-alive connections, "
+    print(f"heartbeat {HEARTBEAT}, dead after 3 · the client sends {count(RATE)} requests/s over {CLIENTS} keep-alive connections, "
           "and probes the VIP every 0.5 ms")
     with Lan(nodes=3, backends=3) as lan:
         demo = Demo(lan, story)
@@ -280,7 +282,10 @@ def main():
             print("\n" + demo.cluster.logs(25))
         verdict = f"{story.held} of {story.held + story.broken} observations held"
         print("\n" + paint("1;32" if not story.broken else "1;31", verdict))
-        if os.environ.get("KEEP") not in (None, "", "0"):
+        inside = bool(os.environ.get("AFLOAT_LAB_INSIDE"))
+        if inside:
+            print("without root: in a user namespace, which ends with this process; KEEP=1 needs root")
+        if not inside and os.environ.get("KEEP") not in (None, "", "0"):
             lan.keep()
             how_to_play(lan, demo.cluster)
         else:

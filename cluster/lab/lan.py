@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -33,6 +34,16 @@ def _ip(batch, namespace=None):
     done = subprocess.run(command, input="\n".join(batch) + "\n", text=True, capture_output=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()}\n" + "\n".join(batch))
+
+
+def become_root():
+    """Where we are not root: starts this program again as root of a user namespace of its own, or returns."""
+    if os.geteuid() == 0 or os.environ.get("AFLOAT_LAB_INSIDE"):
+        return
+    script = "mount -t tmpfs tmpfs /run && exec \"$@\""
+    os.environ["AFLOAT_LAB_INSIDE"] = "1"
+    command = ["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c", script, "sh", sys.executable, *sys.argv]
+    os.execvp(command[0], command)
 
 
 class Host:
