@@ -37,6 +37,8 @@ struct Housekeeper: ~Copyable {
   private var quietening: [Quietening] = []
   /// What the agent was last asked to filter for us.
   private var filterAskedFor: [IPAddress] = []
+  /// What the agent has confirmed of it.
+  private var filterInForce: [IPAddress] = []
   private var nextStatus = Instant(nanoseconds: 0)
   private var isStopping = false
   private var agentIsGone = false
@@ -52,8 +54,8 @@ struct Housekeeper: ~Copyable {
     warnings = parts.warnings
   }
 
-  /// Runs until the workers have ended; the process ends with it.
-  mutating func run() throws(SystemError) {
+  /// Runs until the workers have ended as they were told to; throws if one ends unasked, so that the agent starts anew.
+  mutating func run() throws {
     try control.setNonBlocking()
     try poller.add(
       control.descriptor.raw, .read, token: EventToken(.listener, index: Source.control.rawValue).rawValue)
@@ -67,6 +69,9 @@ struct Housekeeper: ~Copyable {
       if now >= nextStatus { sendStatus(now) }
       flush()
       if isStopping && endedWorkers.count == mailboxes.count { return }
+      if !isStopping && !endedWorkers.isEmpty {
+        throw BalancerFault("a worker could not start: \(warnings.last ?? "for no known reason")")
+      }
 
       let count = poller.wait(timeout: min(registry.nextDue, nextWake) - now)
       now = Clock.monotonic
@@ -114,8 +119,13 @@ struct Housekeeper: ~Copyable {
       let gentleUntil = now + TimeSpan(nanoseconds: span.nanoseconds / 100 * Self.gentleShare)
       quietening.append(Quietening(token: token, deadline: deadline, waitingFor: Set(mailboxes.indices)))
       post(.quieten(token: token, addresses: addresses, deadline: deadline, gentleUntil: gentleUntil))
+    case .newConnectionsIgnored(let addresses):
+      guard addresses == filterAskedFor else { return }
+      filterInForce = addresses
+      post(.filtered(addresses))
     case .resume(let addresses):
       filterAskedFor = []
+      filterInForce = []
       post(.resume(addresses))
     case .shutdown: stop(now + assembly.configuration.drainTimeout)
     }
@@ -168,7 +178,11 @@ struct Housekeeper: ~Copyable {
     if error.code != SystemError.permissionDenied && !warnings.contains(error.description) {
       warnings.append(error.description)
     }
-    if addresses == filterAskedFor { return }
+    if addresses == filterAskedFor {
+      // Another worker asked before; if its answer has come, this one missed it.
+      if addresses == filterInForce { post(.filtered(addresses)) }
+      return
+    }
     filterAskedFor = addresses
     report(.ignoreNewConnections(addresses: addresses))
   }

@@ -13,6 +13,8 @@ struct Handover {
     let deadline: Instant
     /// The gentle phase ends at the latest.
     let gentleUntil: Instant
+    /// The filter was put in place, or the agent was asked for it.
+    var wantsFilter = false
     /// When SYNs began to be dropped; nil until then.
     var filteringSince: Instant?
   }
@@ -76,11 +78,11 @@ extension Worker {
     }
     var position = 0
     while position < handover.jobs.count {
-      if handover.jobs[position].filteringSince == nil
+      if !handover.jobs[position].wantsFilter
         && (handover.earlierCount == 0 || now >= handover.jobs[position].gentleUntil)
       {
-        handover.jobs[position].filteringSince = now
-        filter()
+        handover.jobs[position].wantsFilter = true
+        if filter() { handover.jobs[position].filteringSince = now }
       }
       let job = handover.jobs[position]
       if let since = job.filteringSince,
@@ -106,8 +108,21 @@ extension Worker {
     }
   }
 
+  /// The agent drops SYNs to these addresses for us: what was accepted until now is all that came before.
+  mutating func noteFilter(_ addresses: [IPAddress]) {
+    for position in 0..<handover.jobs.count
+    where handover.jobs[position].wantsFilter && handover.jobs[position].filteringSince == nil
+      && handover.jobs[position].addresses.allSatisfy({ addresses.contains($0) })
+    {
+      handover.jobs[position].filteringSince = now
+    }
+  }
+
   /// Puts the filter for all addresses that leave on every listening socket, then takes what is in the queues already.
-  private mutating func filter() {
+  /// False if the agent had to be asked: the filter is in force once it has answered.
+  @discardableResult
+  private mutating func filter() -> Bool {
+    var isInForce = true
     for place in 0..<listening.count where listening[place].raw >= 0 {
       do throws(SystemError) {
         if handover.addresses.isEmpty {
@@ -116,10 +131,12 @@ extension Worker {
           try StreamSocket.dropNewConnections(listening[place].raw, to: handover.addresses)
         }
       } catch {
+        isInForce = false
         reports.post(.filterRefused(handover.addresses, error), from: index)
       }
       acceptClients(place)
     }
+    return isInForce
   }
 
   /// They stay, or are back: connections to them are ordinary again.

@@ -25,12 +25,7 @@ extension NodeCore {
       startRemoval(vip, handover, now: now, effects: &effects)
       step(vip, now: now, effects: &effects)
     case .addressResult(let vip, let ok): addressResult(vip, ok: ok, now: now, effects: &effects)
-    case .addressRemoved(let vip):
-      guard vips[vip.value].releasesPending > 0 else { break }
-      vips[vip.value].releasesPending -= 1
-      guard vips[vip.value].releasesPending == 0, case .removing(let handover, _) = vips[vip.value].phase else { break }
-      finishRelease(vip, handover, now: now, effects: &effects)
-      step(vip, now: now, effects: &effects)
+    case .addressRemoved(let vip): addressRemoved(vip, now: now, effects: &effects)
     case .shutdown(let quieten): shutDown(quieten: quieten, now: now, effects: &effects)
     }
     finish(now: now, effects: &effects)
@@ -79,12 +74,20 @@ extension NodeCore {
       vips[slot].phase = .holding
       vips[slot].announcements.startBurst(now: now)
     } else {
-      effects.append(.event(NodeEvent(.vipAddressFailed(vip), cause: .addressFailed)))
-      vips[slot].failedUntil = now + ElectionLimits.addressRetry
-      announceOwn(vip, now: now)
-      let successor = VIPClaim.successor(vip, members, candidacies, now)
-      startRemoval(vip, Handover(to: successor, cause: .addressFailed), now: now, effects: &effects)
+      addressFailed(vip, now: now, effects: &effects)
     }
+    step(vip, now: now, effects: &effects)
+  }
+
+  private mutating func addressRemoved(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
+    let slot = vip.value
+    guard vips[slot].releasesPending > 0 else { return }
+    vips[slot].releasesPending -= 1
+    guard vips[slot].releasesPending == 0 else { return }
+    // Answers come in order: what an acquisition before this release has not answered is lost.
+    vips[slot].acquiresPending = vips[slot].phase == .acquiring ? 1 : 0
+    guard case .removing(let handover, _) = vips[slot].phase else { return }
+    finishRelease(vip, handover, now: now, effects: &effects)
     step(vip, now: now, effects: &effects)
   }
 

@@ -40,7 +40,11 @@ extension NodeCore {
   /// Deadlines of the phase. True if the phase changed.
   private mutating func stepPhase(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) -> Bool {
     switch vips[vip.value].phase {
-    case .idle, .acquiring, .holding: return false
+    case .idle, .holding: return false
+    case .acquiring:
+      guard now >= vips[vip.value].acquireDeadline else { return false }
+      addressFailed(vip, now: now, effects: &effects)
+      return true
     case .quietening(let handover, let deadline):
       if let to = handover.to, !(members.isAlive(to) && candidacies[vip, to].eligible) {
         vips[vip.value].phase = .holding
@@ -103,6 +107,16 @@ extension NodeCore {
     effects.append(.acquire(vip, cause: cause))
     effects.append(.event(NodeEvent(.vipGained(vip), cause: cause, elapsed: silence)))
     sendWanted = true
+  }
+
+  /// The system refused the address, or the shell does not answer. The removal is asked for all the same: it comes after
+  /// whatever the shell is still at.
+  mutating func addressFailed(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
+    effects.append(.event(NodeEvent(.vipAddressFailed(vip), cause: .addressFailed)))
+    vips[vip.value].failedUntil = now + ElectionLimits.addressRetry
+    announceOwn(vip, now: now)
+    let successor = VIPClaim.successor(vip, members, candidacies, now)
+    startRemoval(vip, Handover(to: successor, cause: .addressFailed), now: now, effects: &effects)
   }
 
   /// Lets go at once, without a successor's name.

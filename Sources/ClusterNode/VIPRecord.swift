@@ -59,11 +59,15 @@ struct VIPRecord: Sendable {
     var deadline = min(claim.wakeAt, announcements.next)
     switch phase {
     case .quietening(_, let end), .removing(_, let end): deadline = min(deadline, end)
-    case .idle, .acquiring, .holding: break
+    case .acquiring: deadline = min(deadline, acquireDeadline)
+    case .idle, .holding: break
     }
     if let failedUntil { deadline = min(deadline, failedUntil) }
     return deadline
   }
+
+  /// While `acquiring`: when the address counts as refused.
+  var acquireDeadline: Instant { gainedAt + ElectionLimits.acquireDeadline }
 
   var isConfigured: Bool { nameHash != 0 }
   /// What the node claims on the wire.

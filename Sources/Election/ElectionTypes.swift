@@ -118,6 +118,8 @@ package enum ElectionLimits {
   package static let quietenDeadline = TimeSpan.milliseconds(500)
   /// How long a planned handover waits for the address to be gone before it names the successor anyway.
   package static let removalDeadline = TimeSpan.milliseconds(50)
+  /// How long a node claims a VIP whose address is not there yet: what never answers counts as a refusal.
+  package static let acquireDeadline = TimeSpan.seconds(1)
   /// How long a node stays ineligible for a VIP whose address the system refused.
   package static let addressRetry = TimeSpan.seconds(5)
   /// A release is repeated in this many datagrams, so that one lost datagram costs an interval, not a detection time.

@@ -11,7 +11,8 @@ import Primitives
 final class Hands: @unchecked Sendable {
   // Unchecked: built by the first thread, then used by the hands thread alone.
 
-  /// Orders for the node that found its ring full wait here; the agent cannot send more than that before it is read again.
+  /// Orders for the node that found its ring full wait here. The agent's are dropped beyond this many; answers are not,
+  /// because the node counts on each of them, and there are no more than orders fit the ring to the hands.
   static let maximumBacklog = 256
 
   private enum Token: UInt64 { case orders = 1, agent, network }
@@ -171,7 +172,7 @@ final class Hands: @unchecked Sendable {
 
   func tellNode(_ order: NodeOrder) {
     if backlog.isEmpty, push(order) { return }
-    guard backlog.count < Self.maximumBacklog else {
+    guard backlog.count < Self.maximumBacklog || order.isAnswer else {
       reporter.warn("the heartbeat thread does not take its orders")
       return
     }

@@ -32,6 +32,14 @@ enum HandsOrder: Sendable {
 enum NodeOrder: Sendable {
   case command(Command)
   case reconfigure(ElectorPlan)
+
+  /// The node waits for it.
+  var isAnswer: Bool {
+    switch self {
+    case .command(.addressResult), .command(.addressRemoved): true
+    case .command, .reconfigure: false
+    }
+  }
 }
 
 /// Which member and which VIP a slot stands for.

@@ -99,6 +99,7 @@ extension MemberTable {
     let floor = sends.next
     return withPeer(member.value) { peer in
       guard peer.boot == boot, boot != .none, peer.window.accept(sequence) != .replayed else { return false }
+      peer.noteEnd(of: boot)
       peer.boot = .none
       peer.echoFloor = floor
       peer.life = .dead
@@ -118,19 +119,36 @@ extension MemberTable {
     return now - sentAt <= max(Self.echoFreshness, interval * 4)
   }
 
+  /// One pending boot is reported at a time. Somebody who replays datagrams of old boots must not keep the new one from
+  /// being reported, at whatever rate: among all that speak between two sends of ours, a boot that is known to have ended
+  /// comes last, and a draw that each send makes anew decides between the others. A living boot that speaks in each
+  /// interval is thus reported after k + 1 sends on average, where k unknown old boots are replayed.
   private mutating func notePending(_ hearing: Hearing, slot: Int, receivedAt: Instant) {
     guard hearing.boot != .none else { return }
+    let send = sends.next
+    let salt = StableHash.combine(ownBoot.fold, send)
     withPeer(slot) { peer in
-      if peer.pendingBoot == hearing.boot, hearing.sequence <= peer.pendingSequence { return }
+      if peer.pendingBoot == hearing.boot {
+        guard hearing.sequence > peer.pendingSequence else { return }
+      } else if peer.pendingBoot != .none, peer.pendingForSend == send {
+        let (ended, pendingEnded) = (peer.hasEnded(hearing.boot), peer.hasEnded(peer.pendingBoot))
+        guard
+          ended != pendingEnded
+            ? pendingEnded
+            : StableHash.mix(hearing.boot.fold ^ salt) < StableHash.mix(peer.pendingBoot.fold ^ salt)
+        else { return }
+      }
       peer.pendingBoot = hearing.boot
       peer.pendingSequence = hearing.sequence
       peer.pendingAt = receivedAt
+      peer.pendingForSend = send
     }
   }
 
   private mutating func begin(_ boot: BootID, slot: Int) {
     let floor = sends.next
     withPeer(slot) { peer in
+      peer.noteEnd(of: peer.boot)
       peer.boot = boot
       peer.window = ReplayWindow()
       peer.newestKnown = 0

@@ -36,6 +36,10 @@ package struct Peer: Sendable {
   package var pendingBoot = BootID.none
   package var pendingSequence: UInt64 = 0
   package var pendingAt = Instant(nanoseconds: 0)
+  /// The send of ours that will report it: until then others may take its place, see `MemberTable.notePending`.
+  package var pendingForSend: UInt64 = 0
+  /// Folds of the last boots that ended (replaced or resigned), newest first.
+  package private(set) var endedBoots = SIMD4<UInt64>(repeating: 0)
 
   package var interval = TimeSpan.zero
   package var detection = TimeSpan.zero
@@ -48,6 +52,13 @@ package struct Peer: Sendable {
   package var lossOut: UInt8?
 
   package init() {}
+
+  mutating func noteEnd(of boot: BootID) {
+    guard boot != .none else { return }
+    endedBoots = SIMD4(boot.fold, endedBoots[0], endedBoots[1], endedBoots[2])
+  }
+
+  func hasEnded(_ boot: BootID) -> Bool { endedBoots.indices.contains { endedBoots[$0] == boot.fold } }
 
   package var isConfigured: Bool { nameHash != 0 }
 }

@@ -117,7 +117,9 @@ extension Simulation {
       node.snapshot(into: &status, now: hosts[host].clock(now))
       return status.vips.contains { $0.isConfigured && $0.ineligible == .addressFailed }
     }
-    let calm = now + (isFailing ? retry * 103 / 100 : 0)
+    // An answer that was lost becomes a failure after its deadline.
+    let unanswered = totals.lostAnswers > 0 ? ElectionLimits.acquireDeadline.nanoseconds : 0
+    let calm = now + (isFailing || unanswered > 0 ? (retry + unanswered) * 103 / 100 : 0)
     watch.singleFrom = calm + 4 * detection + 30_000_000
     watch.stillFrom = watch.singleFrom + 900_000_000
     endAt = watch.stillFrom + 1_400_000_000

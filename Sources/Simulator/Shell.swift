@@ -110,7 +110,12 @@ extension Simulation {
     case .add(let vip):
       let fails = !isHealed && random.chance(1, in: 100)
       if !fails { hosts[host].addresses |= 1 << UInt64(vip.value) }
-      command(host, .addressResult(vip, ok: !fails))
+      if !isHealed, random.chance(1, in: 100) {
+        note("n\(host + 1) never hears of vip\(vip.value)'s address")
+        totals.lostAnswers += 1
+      } else {
+        command(host, .addressResult(vip, ok: !fails))
+      }
     case .remove(let vip):
       hosts[host].addresses &= ~(1 << UInt64(vip.value))
       command(host, .addressRemoved(vip))

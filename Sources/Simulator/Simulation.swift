@@ -111,7 +111,8 @@ package struct Simulation {
         if hosts[host].inbox.count < 512 { hosts[host].inbox.append((bytes, now)) }
       } else {
         receive(host, bytes, at: now)
-        advanceIfDue(host)
+        // As the shell: what a wake-up found is followed by what is due, by the same reading of the clock.
+        advance(host)
       }
     case .wake(let host, let generation):
       guard hosts[host].wakeGeneration == generation, hosts[host].node != nil, !hosts[host].isPaused else { return }
@@ -174,12 +175,8 @@ package struct Simulation {
     carryOut(host)
   }
 
-  mutating func advanceIfDue(_ host: Int) {
-    guard hosts[host].node != nil else { return }
-    if hosts[host].node!.nextDeadline <= hosts[host].clock(now) { advance(host) } else { scheduleWake(host) }
-  }
-
   mutating func advance(_ host: Int) {
+    guard hosts[host].node != nil else { return }
     hosts[host].node!.advance(now: hosts[host].clock(now), effects: &effects)
     carryOut(host)
     scheduleWake(host)

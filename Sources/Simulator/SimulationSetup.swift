@@ -38,6 +38,7 @@ package struct SimulationTotals: Hashable, Sendable {
   package var partitions = 0
   package var carrierLosses = 0
   package var drains = 0
+  package var lostAnswers = 0
   package var announcements = 0
   package var simulatedNanoseconds: Int64 = 0
 
@@ -60,6 +61,7 @@ package struct SimulationTotals: Hashable, Sendable {
     partitions += other.partitions
     carrierLosses += other.carrierLosses
     drains += other.drains
+    lostAnswers += other.lostAnswers
     announcements += other.announcements
     simulatedNanoseconds += other.simulatedNanoseconds
   }
@@ -70,7 +72,8 @@ package struct SimulationTotals: Hashable, Sendable {
       "datagrams        \(datagrams) sent, \(lost) lost, \(duplicated) duplicated, \(replayed) replayed by an attacker",
       "takeovers        \(takeovers), of them after a resign \(resigns); planned handovers \(plannedHandovers); yields \(yields)",
       "faults           \(electorCrashes) elector crashes, \(hostCrashes) host crashes, \(pauses) pauses, \(cuts) one-way cuts, "
-        + "\(partitions) partitions, \(carrierLosses) cables, \(drains) drains",
+        + "\(partitions) partitions, \(carrierLosses) cables, \(drains) drains, "
+        + "\(lostAnswers) lost answers",
       "announcements    \(announcements)",
     ]
   }

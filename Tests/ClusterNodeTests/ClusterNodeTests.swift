@@ -284,6 +284,48 @@ struct OwnTroubleStories {
     #expect(bench.holders() == [1])
   }
 
+  @Test(
+    "an address of which nothing is heard for a second counts as refused, and answers that come late change nothing")
+  func addressUnanswered() {
+    var bench = Bench(count: 2)
+    bench.confirmsAddresses = false
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [0])
+    let claimed = bench.acquisitions()[0].at
+    bench.clear()
+    bench.run(.milliseconds(1_200))
+    let release = bench.made.first { $0.node == 0 && $0.effect == .release(web, cause: .addressFailed) }
+    #expect(release?.at == claimed + .seconds(1))
+    #expect(bench.holders() == [1], "the next in line, after the deadline of the removal")
+    #expect(bench.acquisitions().first?.at == claimed + .milliseconds(1_050))
+
+    // The hands come back: both answers of the first node in order, then the second node's.
+    bench.command(0, .addressResult(web, ok: true))
+    bench.command(0, .addressRemoved(web))
+    #expect(bench.holders() == [1])
+    bench.command(1, .addressResult(web, ok: true))
+    bench.run(.seconds(6))
+    #expect(bench.holders() == [1])
+    #expect(!bench.made.contains { $0.node == 0 && $0.effect == .announce(web) })
+  }
+
+  @Test("an answer that was lost does not spoil the next acquisition")
+  func lostAnswer() {
+    var bench = Bench(count: 1)
+    bench.confirmsAddresses = false
+    bench.run(.milliseconds(1_001))
+    #expect(bench.made.contains { $0.effect == .release(web, cause: .addressFailed) })
+    bench.command(0, .addressRemoved(web))
+    #expect(bench.holders() == [])
+    bench.clear()
+    bench.run(.seconds(5))
+    #expect(bench.acquisitions().count == 1)
+    bench.command(0, .addressResult(web, ok: true))
+    bench.run(.seconds(2))
+    #expect(bench.holders() == [0])
+    #expect(bench.made.contains { $0.effect == .announce(web) })
+  }
+
   @Test("a sleep longer than the detection time drops the VIP before anything else")
   func slept() {
     var bench = Bench(count: 2)

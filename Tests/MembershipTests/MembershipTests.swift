@@ -114,6 +114,54 @@ struct BootTests {
     #expect(table[peer].boot == second)
   }
 
+  /// Replays of old boots, many times as often as the living boot speaks, just before and after each of its words.
+  /// Returns how many sends it took until one would have reported the living boot.
+  private func sendsUntilReported(_ table: inout MemberTable, replayed: [BootID], living: BootID) -> Int? {
+    var now = start
+    for send in 1...200 {
+      now = now + interval
+      for round in 0..<40 {
+        for old in replayed {
+          // Recordings with ever newer sequences, so that none is old news.
+          let sequence = UInt64(100 * send + round)
+          _ = table.hear(hearing(old, sequence, echo: nil), from: peer, receivedAt: now, now: now)
+        }
+        if round == 20 {
+          _ = table.hear(hearing(living, UInt64(send), echo: nil), from: peer, receivedAt: now, now: now)
+        }
+      }
+      let reported = table[peer].pendingBoot
+      _ = table.takeSequence(at: now)
+      if reported == living { return send }
+    }
+    return nil
+  }
+
+  @Test("is not kept from a new boot by replays of one that has ended, at whatever rate", arguments: [false, true])
+  func replayedOldBoot(resigned: Bool) {
+    var table = believing()
+    let second = BootID(high: 3, low: 4)
+    if resigned {
+      #expect(table.resign(boot, sequence: 2, from: peer) == true)
+      #expect(sendsUntilReported(&table, replayed: [boot], living: second) == 1)
+    } else {
+      let sent = table.takeSequence(at: start)
+      _ = table.hear(hearing(second, 1, echo: sent), from: peer, receivedAt: start, now: start)
+      let third = BootID(high: 5, low: 9)
+      #expect(sendsUntilReported(&table, replayed: [boot], living: third) == 1)
+    }
+  }
+
+  @Test("is not kept from a new boot by replays of boots that this node never knew", arguments: 1...20)
+  func replayedUnknownBoots(seed: UInt64) throws {
+    var random = SeededRandom(seed: seed)
+    var table = table()
+    let old = (0..<3).map { _ in BootID(high: random.next(), low: random.next()) }
+    let living = BootID(high: random.next(), low: random.next())
+    // One in four sends reports it: 60 in vain are one chance in 30 millions.
+    #expect(try #require(sendsUntilReported(&table, replayed: old, living: living)) <= 60)
+  }
+
   @Test("ends with a resign, for ever")
   func resign() {
     var table = believing()

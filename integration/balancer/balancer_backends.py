@@ -8,9 +8,9 @@ import threading
 class Backend:
     """A TCP server on a loopback port; `handler(connection, backend)` runs on a thread for each connection."""
 
-    def __init__(self, handler, address="127.0.0.1", port=0):
+    def __init__(self, handler, address="127.0.0.1", port=0, family=socket.AF_INET):
         self.handler, self.connections, self.requests = handler, [], []
-        self.socket = socket.socket()
+        self.socket = socket.socket(family)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((address, port))
         self.socket.listen(1024)

@@ -330,3 +330,14 @@ def test_status_counts_what_passed(proxied):
         assert proxied.listener("web")["requests"] == 30 and proxied.listener("web")["connections"] == 1
     assert sum(item["requests"] for item in status["pools"][0]["servers"]) == 30
     assert all(item["connections"] == 0 for item in status["pools"][0]["servers"])
+
+
+def test_ipv6_on_both_sides():
+    backend = http_backend("six", family=socket.AF_INET6, address="::1")
+    with Balancer(
+        [listener("web", ["[::1]:0"], "app")], [pool("app", [server("s", f"[::1]:{backend.port}")], check=http_check())]
+    ) as balancer:
+        balancer.wait_up()
+        with Client(balancer.port, address="::1") as client:
+            assert client.get()[0] == 200
+    assert [fields["x-forwarded-for"] for _, fields, _ in backend.requests] == ["::1"]
