@@ -59,7 +59,10 @@ extension SupervisorLoop {
       if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }
     case .ignoreNewConnections(let addresses):
       // An answer to a handover that is over meanwhile must not put the filter back.
-      if addresses.isEmpty || !handovers.isEmpty { ignoreNewConnections(to: addresses) }
+      if addresses.isEmpty || !handovers.isEmpty {
+        ignoreNewConnections(to: addresses)
+        tellBalancer(.newConnectionsIgnored(addresses: addresses))
+      }
     case .failed(let why):
       balancer.complaint = why
       logger.error("balancer: \(why)")

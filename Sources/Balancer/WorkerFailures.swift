@@ -1,7 +1,8 @@
 // When a server fails: another try where that is safe, an answer in plain words where it is not.
 //
 //   connect failed, nothing sent                → another server, any method
-//   reused connection closed, no answer begun   → a new connection to the same server, safe or idempotent methods
+//   reused connection closed, no answer begun   → safe or idempotent methods: another server or, for clients that belong
+//                                                 to this one, a new connection to it
 //   new connection closed, no answer begun      → another server, safe or idempotent methods
 //   time-out                                    → 504
 //   any byte of the final answer sent           → the client's connection is aborted
@@ -84,29 +85,35 @@ extension Worker {
     let isHeld = !exchange.isPastHolding && !exchange.request.isEmpty && client.pointee.phase != .body
     if exchange.method.isIdempotent && isHeld && Int(exchange.replayCount) < snapshot.pools[pool].retryAttempts {
       client.pointee.exchange.replayCount &+= 1
-      if wasReused {
-        // The server closed an idle connection as we used it: that says nothing against the server.
-        if payForRetry(pool) {
-          client.pointee.exchange.bodyIsDropped = false
-          _ = sendExchange(place, client, to: server, mayReuse: false)
-          return
-        }
-      } else if tryElsewhere(place, client, server, pool) {
+      // A kept connection that was closed as we used it says little against the server, so its own clients stay; but it may
+      // be the first sign of its death, so the others do not.
+      let stays = wasReused && belongs(client, to: server, pool)
+      if !stays && tryElsewhere(place, client, server, pool) { return }
+      if wasReused && payForRetry(pool) {
+        client.pointee.exchange.bodyIsDropped = false
+        _ = sendExchange(place, client, to: server, mayReuse: false)
         return
       }
     }
     answer(place, client, status: 502, "the server closed its connection before it answered")
   }
 
-  /// Another server, without those that failed this request. False, with nothing changed, if there is none.
+  /// Whether affinity ties the client to this server.
+  private func belongs(_ client: Client, to server: Int32, _ pool: Int) -> Bool {
+    snapshot.pools[pool].hashesSource
+      || client.pointee.exchange.cookieServer == server &- snapshot.pools[pool].firstServer
+  }
+
+  /// Another server, without those that failed this request. False, with nothing sent, if there is none. What is sent
+  /// for the second time goes over a new connection, because there is no third.
   private mutating func tryElsewhere(_ place: Int32, _ client: Client, _ server: Int32, _ pool: Int) -> Bool {
     let isNoted = client.pointee.exchange.tried.insert(Int(server &- snapshot.pools[pool].firstServer))
-    if !isNoted || client.pointee.exchange.request.isEmpty || !payForRetry(pool) { return false }
+    if !isNoted || client.pointee.exchange.request.isEmpty { return false }
     let (next, cause) = chooseServer(client)
-    if next < 0 { return false }
+    if next < 0 || !payForRetry(pool) { return false }
     client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && !cause.isCookie
     client.pointee.exchange.bodyIsDropped = false
-    _ = sendExchange(place, client, to: next, mayReuse: true)
+    _ = sendExchange(place, client, to: next, mayReuse: client.pointee.exchange.replayCount == 0)
     return true
   }
 

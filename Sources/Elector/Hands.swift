@@ -8,8 +8,8 @@ import Kernel
 import Membership
 import Primitives
 
+// Unchecked: it is made on the main thread, handed over once, and from then on used by the hands thread alone.
 final class Hands: @unchecked Sendable {
-  // Unchecked: built by the first thread, then used by the hands thread alone.
 
   /// Orders for the node that found its ring full wait here. The agent's are dropped beyond this many; answers are not,
   /// because the node counts on each of them, and there are no more than orders fit the ring to the hands.
