@@ -26,6 +26,8 @@ struct Handover {
   var leavingCount = 0
   /// Those among them that were there when it began.
   var earlierCount = 0
+  /// Listening sockets may hold connections that have not been accepted.
+  var queuesHold = false
   var nextLook = Instant(nanoseconds: 0)
 }
 
@@ -85,8 +87,9 @@ extension Worker {
         if filter() { handover.jobs[position].filteringSince = now }
       }
       let job = handover.jobs[position]
+      if job.filteringSince != nil && (handover.leavingCount == 0 || handover.queuesHold) { emptyQueues() }
       if let since = job.filteringSince,
-        (handover.leavingCount == 0 && now - since >= Self.handshake) || now >= job.deadline
+        (handover.leavingCount == 0 && !handover.queuesHold && now - since >= Self.handshake) || now >= job.deadline
       {
         handover.jobs.remove(at: position)
         reports.post(.quietened(token: job.token), from: index)
@@ -134,9 +137,16 @@ extension Worker {
         isInForce = false
         reports.post(.filterRefused(handover.addresses, error), from: index)
       }
-      acceptClients(place)
     }
+    emptyQueues()
     return isInForce
+  }
+
+  private mutating func emptyQueues() {
+    handover.queuesHold = false
+    for place in 0..<listening.count where !acceptClients(place, atMost: Self.largestQueue) {
+      handover.queuesHold = true
+    }
   }
 
   /// They stay, or are back: connections to them are ordinary again.
