@@ -9,7 +9,7 @@ RELEASE_FLAGS = -c release --static-swift-stdlib
 PROGRAMS = afloat afloat-elector afloat-balancer
 
 .DEFAULT_GOAL := help
-.PHONY: help dependencies build debug test unit integration lint format demo bench bench-failover fuzz sim install clean
+.PHONY: help dependencies build debug test unit integration lint format demo bench bench-failover bench-calm fuzz sim install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +36,8 @@ integration: dependencies  ## the integration tests alone, against the release b
 sim: dependencies  ## simulate the cluster over many seeds: make sim SEEDS=1000
 	@$(PYTHON) integration/run_all.py simulation --seeds $(or $(SEEDS),1000)
 
-fuzz: dependencies  ## run every fuzzer for a while: make fuzz SECONDS_EACH=120
-	@$(PYTHON) integration/run_all.py fuzz --seconds $(or $(SECONDS_EACH),120)
+fuzz: dependencies  ## run every fuzzer for a while: make fuzz SECONDS=120
+	@$(PYTHON) integration/run_all.py fuzz --seconds $(or $(SECONDS_EACH),$(SECONDS),120)
 
 lint:  ## style of Swift, Python and shell sources
 	@$(PYTHON) integration/lint.py
@@ -53,6 +53,9 @@ bench: build  ## CPU per proxied request, Afloat against Debian's HAProxy, inter
 
 bench-failover: build  ## what a client misses at each kind of failover, Afloat against Debian's keepalived: ROUNDS=10
 	@$(PYTHON) integration/benchmarks/bench_failover.py --rounds $(or $(ROUNDS),10) $(ARGS)
+
+bench-calm: build  ## whether a calm cluster stays calm: ARGS="--minutes 2 --heartbeat 10ms --busy 8"
+	@$(PYTHON) integration/benchmarks/bench_calm.py $(ARGS)
 
 install: build  ## install under PREFIX (= /usr/local), below DESTDIR if that is set
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/afloat $(DESTDIR)$(PREFIX)/share/doc/afloat

@@ -109,7 +109,7 @@ extension ClusterRequests {
     return await withTaskGroup(of: NodeName?.self) { group in
       for peer in peers {
         group.addTask {
-          if case .recorded = await self.request(.record(part), of: peer, timeout: .seconds(2)) { return nil }
+          if case .recorded = await self.request(.record(part), of: peer, timeout: .seconds(5)) { return nil }
           return peer
         }
       }

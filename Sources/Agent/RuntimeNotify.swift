@@ -1,6 +1,5 @@
 // What systemd (Type=notify, WatchdogSec=) hears of us: one datagram per message to the socket that NOTIFY_SOCKET names.
 
-internal import CLinux
 internal import Glibc
 internal import Kernel
 package import Primitives
@@ -38,8 +37,7 @@ package struct ServiceManager: Sendable {
 
   private func send(_ text: String) {
     guard let path else { return }
-    let bytes = Array(text.utf8)
     // A manager that does not listen is its own business.
-    _ = bytes.withUnsafeBytes { afloat_send_to_path(path, $0.baseAddress, $0.count) }
+    UnixDatagram.send(Array(text.utf8), toPath: path)
   }
 }

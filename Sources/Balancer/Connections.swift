@@ -40,6 +40,8 @@ struct Exchange {
   var answerHasBegun = false
   /// The head of the final answer has been sent to the client.
   var headIsSent = false
+  /// Bytes that the client sent of its body or took of its answer since its deadline was last put off.
+  var progress: Int32 = 0
   var interimCount: UInt8 = 0
   var replayCount: UInt8 = 0
   var connectFailureCount: UInt8 = 0

@@ -37,6 +37,8 @@ struct Housekeeper: ~Copyable {
   private var quietening: [Quietening] = []
   /// What the agent was last asked to filter for us.
   private var filterAskedFor: [IPAddress] = []
+  /// What the agent has confirmed of it.
+  private var filterInForce: [IPAddress] = []
   private var nextStatus = Instant(nanoseconds: 0)
   private var isStopping = false
   private var agentIsGone = false
@@ -117,8 +119,13 @@ struct Housekeeper: ~Copyable {
       let gentleUntil = now + TimeSpan(nanoseconds: span.nanoseconds / 100 * Self.gentleShare)
       quietening.append(Quietening(token: token, deadline: deadline, waitingFor: Set(mailboxes.indices)))
       post(.quieten(token: token, addresses: addresses, deadline: deadline, gentleUntil: gentleUntil))
+    case .newConnectionsIgnored(let addresses):
+      guard addresses == filterAskedFor else { return }
+      filterInForce = addresses
+      post(.filtered(addresses))
     case .resume(let addresses):
       filterAskedFor = []
+      filterInForce = []
       post(.resume(addresses))
     case .shutdown: stop(now + assembly.configuration.drainTimeout)
     }
@@ -171,7 +178,11 @@ struct Housekeeper: ~Copyable {
     if error.code != SystemError.permissionDenied && !warnings.contains(error.description) {
       warnings.append(error.description)
     }
-    if addresses == filterAskedFor { return }
+    if addresses == filterAskedFor {
+      // Another worker asked before; if its answer has come, this one missed it.
+      if addresses == filterInForce { post(.filtered(addresses)) }
+      return
+    }
     filterAskedFor = addresses
     report(.ignoreNewConnections(addresses: addresses))
   }

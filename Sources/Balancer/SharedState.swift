@@ -103,6 +103,8 @@ enum WorkerCommand: Sendable {
   /// `server` is an index of the snapshot.
   case availability(server: Int, ServerAvailability, now: Instant)
   case quieten(token: UInt64, addresses: [IPAddress], deadline: Instant, gentleUntil: Instant)
+  /// The agent has put the filter there that we may not.
+  case filtered([IPAddress])
   case resume([IPAddress])
   /// Accept no more, let connections finish until `deadline`, then end.
   case stop(deadline: Instant)

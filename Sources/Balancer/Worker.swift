@@ -220,6 +220,7 @@ struct Worker: ~Copyable {
         setAvailability(server, availability, since)
       case .quieten(let token, let addresses, let deadline, let gentleUntil):
         beginHandover(token, addresses, deadline: deadline, gentleUntil: gentleUntil)
+      case .filtered(let addresses): noteFilter(addresses)
       case .resume(let addresses): endHandover(addresses)
       case .stop(let deadline): beginStop(deadline)
       }

@@ -10,22 +10,28 @@ typealias Client = UnsafeMutablePointer<ClientConnection>
 extension Worker {
   /// Connections taken from one listener before others get their turn.
   private static let largestAcceptBurst = 64
+  /// Connections taken from one listener when its queue has to be empty afterwards: a usual `somaxconn`.
+  static let largestQueue = 4096
   /// What a client may still send after the last answer before we close regardless.
   static let largestLinger: Int32 = 1024 * 1024
 
   // MARK: Accepting
 
-  mutating func acceptClients(_ place: Int) {
+  mutating func acceptClients(_ place: Int) { _ = acceptClients(place, atMost: Self.largestAcceptBurst) }
+
+  /// Whether the queue is empty now.
+  mutating func acceptClients(_ place: Int, atMost limit: Int) -> Bool {
     var count = 0
     while true {
-      if count == Self.largestAcceptBurst || listening[place].raw < 0 { return }
+      if listening[place].raw < 0 { return true }
+      if count == limit { return false }
       count &+= 1
       var peer = SocketAddress()
       let raw = StreamSocket.accept(listening[place].raw, &peer)
       if raw < 0 {
         // Out of descriptors: the connection stays in the queue; idle ones are given up so that it has a chance.
         if StreamSocket.isOutOfDescriptors(raw) { giveUpIdle() }
-        return
+        return Int(raw) == StreamSocket.wouldBlock
       }
       admit(raw, peer, listening[place].listener)
     }
@@ -134,15 +140,25 @@ extension Worker {
       clientIsGone(index, client)
       return
     }
-    if client.pointee.stream.output.count < before && client.pointee.phase != .tunnel {
-      timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
+    let taken = before - client.pointee.stream.output.count
+    if taken > 0 && client.pointee.phase != .tunnel {
+      noteProgress(
+        index, client, taken, isLast: client.pointee.stream.output.isEmpty,
+        span: snapshot.listeners[Int(client.pointee.listener)].idle)
     }
     if !client.pointee.stream.output.isEmpty { return }
     switch client.pointee.phase {
     case .tunnel: relay(index, client)
     case .closing: finishClosing(index, client)
     case .lingering: break
-    case .head: readClient(index, client)
+    case .head:
+      let stream = client.pointee.stream
+      if stopDeadline != nil && stream.input.isEmpty && !StreamSocket.hasInput(stream.descriptor) {
+        // A stop has come while the last answer waited, and no request has come after it.
+        finishClosing(index, client)
+      } else {
+        readClient(index, client)
+      }
     case .body, .waiting:
       let server = client.pointee.server
       if server < 0 { return }
@@ -236,7 +252,7 @@ extension Worker {
     for index in 0..<Int32(clients.highWater) where left > 0 {
       let client = clients[index]
       guard client.pointee.isOpen, client.pointee.phase == .head, client.pointee.lastServer >= 0,
-        client.pointee.stream.input.isEmpty, tick &- client.pointee.idleSince > 16
+        client.pointee.stream.input.isEmpty, client.pointee.stream.output.isEmpty, tick &- client.pointee.idleSince > 16
       else { continue }
       closeClient(index, client, abortively: false)
       left -= 1

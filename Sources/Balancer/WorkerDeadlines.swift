@@ -9,6 +9,21 @@ extension Worker {
   static let patienceAfterClientEnded: Tick = 1_000_000_000 / Tick(TimerWheel.tickNanoseconds)
   /// How long we read and drop what a client still sends after its last answer.
   static let lingering: Tick = 2_000_000_000 / Tick(TimerWheel.tickNanoseconds)
+  /// A client that moves less than this in a body's or an idle connection's time is too slow: single bytes put nothing off.
+  private static let leastProgress: Int32 = 1024
+
+  /// Notes that the client has moved `count` bytes; puts its deadline off by `span` when they are enough, or when nothing
+  /// is left to move.
+  @inline(__always)  // once per read of a body
+  mutating func noteProgress(_ index: Int32, _ client: Client, _ count: Int, isLast: Bool, span: Tick) {
+    let progress = client.pointee.exchange.progress &+ Int32(truncatingIfNeeded: min(count, Int(Self.leastProgress)))
+    if progress < Self.leastProgress && !isLast {
+      client.pointee.exchange.progress = progress
+      return
+    }
+    client.pointee.exchange.progress = 0
+    timers.set(index, tick &+ span)
+  }
 
   mutating func expireDeadlines() {
     while true {
@@ -84,7 +99,7 @@ extension Worker {
   mutating func beginStop(_ deadline: Instant) {
     stopDeadline = min(deadline, stopDeadline ?? .distantFuture)
     for place in 0..<listening.count where listening[place].raw >= 0 {
-      acceptClients(place)
+      _ = acceptClients(place, atMost: Self.largestQueue)
       // The agent has the socket too, so closing ours alone would not end its events.
       poller.remove(listening[place].raw)
       StreamSocket.close(listening[place].raw)
@@ -92,14 +107,31 @@ extension Worker {
     }
     for index in 0..<Int32(clients.highWater) {
       let client = clients[index]
-      let isIdle = client.pointee.phase == .head && client.pointee.hasServed && !client.pointee.headHasBegun
-      if client.pointee.isOpen && isIdle { closeClient(index, client, abortively: false) }
+      if client.pointee.isOpen && isIdle(client) { closeClient(index, client, abortively: false) }
     }
+  }
+
+  /// Between requests, with nothing on its way in either direction.
+  private func isIdle(_ client: Client) -> Bool {
+    client.pointee.phase == .head && client.pointee.hasServed && !client.pointee.headHasBegun
+      && client.pointee.stream.output.isEmpty && client.pointee.stream.input.isEmpty
+      && !StreamSocket.hasInput(client.pointee.stream.descriptor)
   }
 
   /// Whether there is nothing left to wait for.
   mutating func isStopped() -> Bool {
     guard let stopDeadline else { return false }
-    return clients.usedCount == 0 || now >= stopDeadline
+    if now >= stopDeadline { abortClients() }
+    return clients.usedCount == 0
+  }
+
+  /// What is not finished ends with a reset, never as if it were whole.
+  @inline(never)
+  private mutating func abortClients() {
+    for index in 0..<Int32(clients.highWater) where clients[index].pointee.isOpen {
+      let client = clients[index]
+      let isWhole = client.pointee.phase == .lingering || isIdle(client)
+      closeClient(index, client, abortively: !isWhole)
+    }
   }
 }

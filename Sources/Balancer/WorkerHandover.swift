@@ -13,6 +13,8 @@ struct Handover {
     let deadline: Instant
     /// The gentle phase ends at the latest.
     let gentleUntil: Instant
+    /// The filter was put in place, or the agent was asked for it.
+    var wantsFilter = false
     /// When SYNs began to be dropped; nil until then.
     var filteringSince: Instant?
   }
@@ -24,6 +26,8 @@ struct Handover {
   var leavingCount = 0
   /// Those among them that were there when it began.
   var earlierCount = 0
+  /// Listening sockets may hold connections that have not been accepted.
+  var queuesHold = false
   var nextLook = Instant(nanoseconds: 0)
 }
 
@@ -76,15 +80,16 @@ extension Worker {
     }
     var position = 0
     while position < handover.jobs.count {
-      if handover.jobs[position].filteringSince == nil
+      if !handover.jobs[position].wantsFilter
         && (handover.earlierCount == 0 || now >= handover.jobs[position].gentleUntil)
       {
-        handover.jobs[position].filteringSince = now
-        filter()
+        handover.jobs[position].wantsFilter = true
+        if filter() { handover.jobs[position].filteringSince = now }
       }
       let job = handover.jobs[position]
+      if job.filteringSince != nil && (handover.leavingCount == 0 || handover.queuesHold) { emptyQueues() }
       if let since = job.filteringSince,
-        (handover.leavingCount == 0 && now - since >= Self.handshake) || now >= job.deadline
+        (handover.leavingCount == 0 && !handover.queuesHold && now - since >= Self.handshake) || now >= job.deadline
       {
         handover.jobs.remove(at: position)
         reports.post(.quietened(token: job.token), from: index)
@@ -106,8 +111,21 @@ extension Worker {
     }
   }
 
+  /// The agent drops SYNs to these addresses for us: what was accepted until now is all that came before.
+  mutating func noteFilter(_ addresses: [IPAddress]) {
+    for position in 0..<handover.jobs.count
+    where handover.jobs[position].wantsFilter && handover.jobs[position].filteringSince == nil
+      && handover.jobs[position].addresses.allSatisfy({ addresses.contains($0) })
+    {
+      handover.jobs[position].filteringSince = now
+    }
+  }
+
   /// Puts the filter for all addresses that leave on every listening socket, then takes what is in the queues already.
-  private mutating func filter() {
+  /// False if the agent had to be asked: the filter is in force once it has answered.
+  @discardableResult
+  private mutating func filter() -> Bool {
+    var isInForce = true
     for place in 0..<listening.count where listening[place].raw >= 0 {
       do throws(SystemError) {
         if handover.addresses.isEmpty {
@@ -116,9 +134,18 @@ extension Worker {
           try StreamSocket.dropNewConnections(listening[place].raw, to: handover.addresses)
         }
       } catch {
+        isInForce = false
         reports.post(.filterRefused(handover.addresses, error), from: index)
       }
-      acceptClients(place)
+    }
+    emptyQueues()
+    return isInForce
+  }
+
+  private mutating func emptyQueues() {
+    handover.queuesHold = false
+    for place in 0..<listening.count where !acceptClients(place, atMost: Self.largestQueue) {
+      handover.queuesHold = true
     }
   }
 

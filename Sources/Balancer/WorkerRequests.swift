@@ -237,11 +237,12 @@ extension Worker {
   /// now.
   mutating func takeBody(_ index: Int32, _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int) -> Bool {
     let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
-    timers.set(index, tick &+ listener.pointee.clientBody)
     if client.pointee.exchange.bodyFraming.isCounted {
       let here = Int(min(Int64(count), client.pointee.exchange.bodyByteCount))
       client.pointee.exchange.bodyByteCount &-= Int64(here)
       if client.pointee.exchange.bodyByteCount == 0 { client.pointee.phase = .waiting }
+      noteProgress(
+        index, client, here, isLast: client.pointee.phase == .waiting, span: listener.pointee.clientBody)
       client.pointee.stream.holdNext(bytes + here, count &- here, &buffers)
       return passBody(index, client, bytes, here)
     }
@@ -256,6 +257,7 @@ extension Worker {
       return false
     }
     if step.status.isEnd { client.pointee.phase = .waiting }
+    noteProgress(index, client, step.consumed, isLast: step.status.isEnd, span: listener.pointee.clientBody)
     let rest = count &- step.consumed
     if step.status.isEnd {
       client.pointee.stream.holdNext(bytes + step.consumed, rest, &buffers)
@@ -280,6 +282,8 @@ extension Worker {
     _ index: Int32, _ client: Client, _ bytes: UnsafePointer<UInt8>, _ count: Int
   ) -> Bool {
     if count == 0 || client.pointee.exchange.bodyIsDropped {
+      // What is dropped here is in no buffer: the request must not be sent again as if it were whole.
+      if count > 0 { client.pointee.exchange.isPastHolding = true }
       if client.pointee.phase == .waiting { awaitAnswer(index, client) }
       return true
     }
@@ -348,6 +352,10 @@ extension Worker {
     if upstream.pointee.phase == .connecting {
       timers.set(index, tick &+ snapshot.pools[Int(snapshot.servers[Int(server)].pool)].connect)
       return false
+    }
+    // On an open connection no deadline was set yet: the client's time for its body begins.
+    if client.pointee.phase == .body {
+      timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].clientBody)
     }
     return sendRequest(index, client, upstream)
   }

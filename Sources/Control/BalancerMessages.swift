@@ -194,6 +194,8 @@ package enum BalancerCommand: Codable, Sendable {
   /// These addresses are about to leave the node: close gently what is connected to them (first `Connection: close`, then
   /// new SYNs dropped while requests in flight finish). Answered by `quietened` at the latest after `deadline`.
   case quieten(token: UInt64, addresses: [IPAddress], deadline: TimeSpan)
+  /// Answer to `BalancerReport.ignoreNewConnections`: from now on SYNs to these addresses are dropped.
+  case newConnectionsIgnored(addresses: [IPAddress])
   /// The addresses have left, or come back: SYNs to them are accepted again.
   case resume(addresses: [IPAddress])
   /// Stop accepting, let connections finish until `drainTimeout`, then exit.

@@ -79,27 +79,33 @@ struct CutList {
   }
 
   /// Cuts the fields that the head's Connection fields name, except those that hold the message together and ours.
-  @inline(never)
-  mutating func cutNominated(_ bytes: Bytes, fieldsStart: Int32, end: Int32) {
+  /// Returns how often it walked the head for that: at most once for each nomination that was counted.
+  @inline(never) @discardableResult
+  mutating func cutNominated(_ bytes: Bytes, fieldsStart: Int32, end: Int32) -> Int {
+    var walks = 0
     var outer = FieldWalk(fieldsStart, end)
     while let connection = outer.next(bytes) {
       if !equalsIgnoringCase(bytes, connection.name, "connection") { continue }
       var elements = ListElements(connection.value)
       while let element = elements.next(bytes) {
         if element.isEmpty || Self.isProtected(bytes, element) { continue }
+        walks += 1
         var inner = FieldWalk(fieldsStart, end)
         while let field = inner.next(bytes) {
           if equalsIgnoringCase(bytes, field.name, element) { insert(field.line) }
         }
       }
     }
+    return walks
   }
 
-  /// Fields that Connection may not name away.
+  /// Fields that Connection may not name away, and the options that `ConnectionOptions` does not count as nominations:
+  /// any number of those may come, so they must cost no walk.
   private static func isProtected(_ bytes: Bytes, _ name: ByteRange) -> Bool {
     if name.count > 12 && matches(bytes + name.offset, "x-forwarded-") { return true }
-    let names: [12 of StaticString] = [
-      "host", "content-length", "via", "forwarded", "cookie", "set-cookie", "authorization", "cache-control", "date",
+    let names: [16 of StaticString] = [
+      "close", "keep-alive", "upgrade", "te", "host", "content-length", "via", "forwarded", "cookie", "set-cookie",
+      "authorization", "cache-control", "date",
       "expect", "max-forwards", "content-type",
     ]
     for index in names.indices where equalsIgnoringCase(bytes, name, names[index]) { return true }

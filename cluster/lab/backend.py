@@ -16,7 +16,6 @@ http {{
     add_header X-Backend {name} always;
     if (-f {dir}/sick) {{ return 500; }}
     location = /healthz {{ return 200 "ok\\n"; }}
-    location = /who {{ return 200 "$remote_addr $http_x_forwarded_for $http_x_forwarded_proto $http_x_forwarded_host $http_via\\n"; }}
     location /files/ {{ alias {dir}/files/; }}
     location / {{ return 200 "{name}\\n"; }}
   }}

@@ -276,8 +276,10 @@ class Balancer:
                     self.statuses += 1
                 else:
                     if "ignoreNewConnections" in report:
+                        addresses = report["ignoreNewConnections"]["addresses"]
                         for item in self.sockets:
-                            drop_syns(item, report["ignoreNewConnections"]["addresses"])
+                            drop_syns(item, addresses)
+                        self._send({"newConnectionsIgnored": {"addresses": addresses}})
                     self.reports.append(report)
                     if "serverChanged" in report:
                         self.changes.append(report["serverChanged"])

@@ -272,11 +272,15 @@ def test_a_flood_of_interim_answers_is_a_502():
         assert b.rss() - before < 4 << 20
 
 
-def test_very_many_refused_pipelined_requests_are_all_answered():
+@pytest.mark.parametrize(
+    ("line", "answer"), [("GET / HTTP/1.1", 503), ("OPTIONS * HTTP/1.1\r\nMax-Forwards: 0", 200)]
+)
+def test_very_many_pipelined_requests_are_all_answered_without_a_server(line, answer):
     count = 30_000
-    with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [])]) as b:
+    small_stacks = ["/bin/sh", "-c", 'ulimit -s 256; exec "$@"', "sh"]
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [])], prefix=small_stacks) as b:
         with Client(b.port, timeout=60) as client:
-            data = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n" * count
+            data = f"{line}\r\nHost: t\r\n\r\n" * count
             threading.Thread(target=client.send, args=(data,), daemon=True).start()
             for _ in range(count):
-                assert client.reader.response()[0] == 503
+                assert client.reader.response()[0] == answer

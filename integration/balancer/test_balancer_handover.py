@@ -1,5 +1,7 @@
 """Parting with clients before an address leaves: Connection: close first, then no answer to new connections, no failure."""
 
+import os
+import signal
 import socket
 import threading
 import time
@@ -117,3 +119,18 @@ def test_busy_clients_lose_no_request():
         for thread in threads:
             thread.join()
         assert failures == [] and min(counts) > 0 and seconds < 1
+
+
+def test_whoever_waits_in_the_queue_is_served_first():
+    with Balancer([listener("web", ["0.0.0.0:0"], "app")], [pool("app", [])]) as balancer:
+        os.kill(balancer.process.pid, signal.SIGSTOP)
+        clients = [Client(balancer.port, LEAVING) for _ in range(300)]
+        for client in clients:
+            client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        balancer.quieten(6, [LEAVING], 5)
+        os.kill(balancer.process.pid, signal.SIGCONT)
+        balancer.wait_quietened(6)
+        for client in clients:
+            client.socket.settimeout(0.5)
+            assert client.reader.response()[0] == 503
+            client.close()

@@ -1,6 +1,7 @@
 """Time-outs, limits, and clients that are slow, rude or gone."""
 
 import socket
+import threading
 import time
 
 import pytest
@@ -55,6 +56,41 @@ def test_a_body_that_does_not_come_is_408():
         client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\npart")
         status, _, body = client.reader.response()
         assert status == 408 and b"body" in body and client.ended()
+
+
+def test_the_deadline_of_a_body_holds_on_a_server_connection_that_is_open_already():
+    with front(http_backend("s"), body=0.4) as balancer, Client(balancer.port) as client:
+        assert client.get()[0] == 200
+        client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n")
+        assert client.reader.response()[0] == 408
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+def test_single_bytes_do_not_put_off_the_deadline_of_a_body(framing):
+    with front(http_backend("s"), body=0.6) as balancer, Client(balancer.port) as client:
+        client.send(f"POST / HTTP/1.1\r\nHost: t\r\n{framing}\r\n\r\n")
+        client.socket.settimeout(0.1)
+        piece = "1\r\nb\r\n" if "chunked" in framing else "b"
+        for _ in range(100):
+            client.send(piece)
+            try:
+                client.reader.more()
+                break
+            except TimeoutError:
+                continue
+        else:
+            pytest.fail("ten seconds of single bytes held the connection")
+        client.socket.settimeout(10)
+        assert client.reader.response()[0] == 408
+
+
+def test_a_body_that_goes_on_may_take_longer_than_its_deadline():
+    with front(http_backend("s"), body=1.5) as balancer, Client(balancer.port) as client:
+        client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 20480\r\n\r\n")
+        for _ in range(10):
+            time.sleep(0.25)
+            client.send(b"b" * 2048)
+        assert client.reader.response()[0] == 200
 
 
 def test_a_server_that_does_not_answer_is_504():
@@ -273,6 +309,41 @@ def test_ending_takes_no_longer_than_a_few_seconds():
         time.sleep(0.2)
         seconds, status = took(balancer.stop)
         assert status == 0 and 1 < seconds < 8
+
+
+def test_ending_sends_what_waits_for_a_slow_reader():
+    count = 25_000
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [])], drain_timeout=20
+    ) as balancer, Client(balancer.port) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        data = "GET / HTTP/1.1\r\nHost: t\r\n\r\n" * count
+        threading.Thread(target=client.send, args=(data,), daemon=True).start()
+        time.sleep(0.5)
+        balancer.shutdown()
+        time.sleep(0.3)
+        answered, fields = 0, {}
+        while client.reader.buffer or client.reader.more():
+            status, fields, _ = client.reader.response()  # fails if it ends within one
+            assert status == 503
+            answered += 1
+        assert answered == count or fields["connection"] == "close"
+
+
+def test_ending_never_makes_a_part_of_an_answer_look_whole():
+    def handler(connection, _):
+        Reader(connection).head()
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\npart")
+        time.sleep(10)
+
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s", Backend(handler).at)])], drain_timeout=0.5
+    ) as balancer, Client(balancer.port) as client:
+        client.send("GET / HTTP/1.0\r\n\r\n")
+        client.reader.until(b"part")
+        balancer.shutdown()
+        with pytest.raises(ConnectionResetError):
+            client.reader.more()
 
 
 def test_shutdown_waits_for_the_drain_time_out():

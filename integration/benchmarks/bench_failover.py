@@ -64,10 +64,12 @@ class Afloat:
 
     def start(self):
         self.cluster.start()
-        wait_until(lambda: self.holders() and self._calm(), 30, "an agreed holder")
+        wait_until(self._calm, 30, "an agreed holder")
 
     def _calm(self):
-        return all(agent.holder() == self.holders()[0] for agent in self.cluster.agents)
+        """Whether one node has the VIP and every agent names it."""
+        holders = self.holders()
+        return len(holders) == 1 and all(agent.holder() == holders[0] for agent in self.cluster.agents)
 
     def holders(self):
         return [agent.name for agent in self.cluster.holders()]
@@ -89,12 +91,12 @@ class Afloat:
         if kind == "stop":
             agent.process.wait(30)
             agent.start()
-        wait_until(lambda: agent.elector and self.holders() and self._calm_members(), 30, f"{holder} back in the cluster")
+        wait_until(lambda: agent.elector and self._calm_members(), 30, f"{holder} back in the cluster")
 
     def _calm_members(self):
         for agent in self.cluster.agents:
             members = agent.query("members") or []
-            if len(members) != len(self.cluster.agents) or any(one["state"] != "alive" for one in members):
+            if len(members) != len(self.cluster.agents) or any(one["state"] == "dead" for one in members):
                 return False
         return self._calm()
 
@@ -237,7 +239,7 @@ def main():
         bad = {KINDS[kind]: sum(figure[1] != 1 for figure in seen[name][kind]) for kind in kinds}
         for kind, count in bad.items():
             if count:
-                print(f"  * {name}, {kind}: in {count} of {options.rounds} rounds not one live node held the VIP but none or two")
+                print(f"  * {name}, {kind}: in {count} of {options.rounds} rounds no live node or more than one held the VIP afterwards")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(seen, file, indent=1)

@@ -10,18 +10,24 @@ from lab import ArpWatch, Probe, wait_until
 def agreed(cluster):
     """Every agent names the node that really has the address."""
     holder = cluster.holder()
-    return holder and all(agent.holder() == holder.name for agent in cluster.agents)
+    return holder if holder and all(agent.holder() == holder.name for agent in cluster.agents) else None
 
 
 @pytest.mark.parametrize("nodes", [1, 3, 5])
 def test_one_node_holds_the_vip_and_all_agree_on_it(stage, nodes):
     cluster = stage.cluster(nodes=nodes)
-    wait_until(lambda: agreed(cluster), 10, "agreement")
     with ArpWatch(cluster.lan.client, cluster.vip) as watch:
-        assert watch.answerers(1.0) == {cluster.holder().host.mac()}
+
+        def one_answers():
+            # On a starved machine the VIP may move in between: what counts is a calm second.
+            holder = agreed(cluster)
+            answerers = watch.answerers(1.0)
+            return holder and holder is cluster.holder() and answerers == {holder.host.mac()}
+
+        wait_until(one_answers, 20, "one second with one holder that alone answers")
     if nodes > 1:
-        states = {one["name"]: one["state"] for one in cluster.agents[0].query("members")}
-        assert states == {node.name: "alive" for node in cluster.lan.nodes}
+        wait_until(lambda: {one["name"]: one["state"] for one in cluster.agents[0].query("members")} ==
+                   {node.name: "alive" for node in cluster.lan.nodes}, 10, "every member alive")
 
 
 @pytest.mark.parametrize("preferred", ["n1", "n3"])
