@@ -33,7 +33,10 @@ extension SupervisorLoop {
       case .ended:
         // Its end is seen at the pidfd; one that only closed its socket is killed in a second.
         if let raw = balancer.socketDescriptor { poller.remove(raw) }
-        if balancer.isRunning { balancer.hasHungUp(now: Clock.monotonic) }
+        if balancer.isRunning, balancer.killAt == nil {
+          balancer.hasHungUp(now: Clock.monotonic)
+          giveUpService()
+        }
         return
       case .message(let bytes):
         do { handle(try MessageCoding.decode(BalancerReport.self, from: bytes)) } catch {
@@ -74,13 +77,20 @@ extension SupervisorLoop {
     guard balancer.reap(now: Clock.monotonic, restart: phase == .running) else { return }
     let reason = balancer.downBecause
     if phase == .running {
-      // Whoever connects now would wait in a queue whose address is about to leave: better that their SYN is repeated.
-      ignoreNewConnections(to: addressesAboutToLeave)
       events.record("process_ended", subject: "balancer", cause: reason, level: .error)
       tellElector(.balancer(ready: false, cause: "the balancer ended: \(reason)"))
     }
-    for vip in handovers.abandonQuietening() { tellElector(.handoverReady(vip: vip)) }
     publishProcesses()
+  }
+
+  /// The balancer closed its channel, which is the first sign of its end (its connections are closed only then).
+  private func giveUpService() {
+    if phase == .running, balancer.isReady {
+      // Whoever connects now would wait in a queue whose address is about to leave: better that their SYN is repeated.
+      ignoreNewConnections(to: addressesAboutToLeave)
+      tellElector(.balancer(ready: false, cause: "the balancer ended"))
+    }
+    for vip in handovers.abandonQuietening() { tellElector(.handoverReady(vip: vip)) }
   }
 
   // MARK: Elector

@@ -3,6 +3,7 @@
 #include "CLinux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
 #include <string.h>
@@ -25,6 +26,11 @@ ssize_t afloat_sendto(int descriptor, const void *bytes, size_t count, int flags
   return sendto(descriptor, bytes, count, flags, address, length);
 }
 int afloat_memfd_create(const char *name, unsigned flags) { return memfd_create(name, flags); }
+
+int afloat_sealable_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }
+int afloat_seal_size(int descriptor) {
+  return fcntl(descriptor, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+}
 
 int afloat_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 int afloat_pidfd_send_signal(int pidfd, int signal) { return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, 0, 0); }

@@ -41,7 +41,11 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   }
 
   /// Lets time pass: heartbeats, judgements, takeovers, announcements that are due at `now`.
-  package mutating func advance(now: Instant, effects: inout EffectBuffer) { core.advance(now: now, effects: &effects) }
+  /// - Parameter heardAll: false if datagrams that have arrived are still unread: judgement waits for an interval then,
+  ///   in a flood that lasts for a detection time at most.
+  package mutating func advance(now: Instant, heardAll: Bool = true, effects: inout EffectBuffer) {
+    core.advance(now: now, heardAll: heardAll, effects: &effects)
+  }
 
   /// When `advance` has something to do next. Exact: the detection deadline of a peer is in it.
   package var nextDeadline: Instant { core.nextDeadline }

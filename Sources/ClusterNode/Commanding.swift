@@ -17,6 +17,10 @@ extension NodeCore {
       balancerReady = ready
       changedStanding()
     case .carrier(let up): changeCarrier(up: up, now: now, effects: &effects)
+    case .vipCarrier(let vip, let up):
+      guard vips[vip.value].isConfigured, vips[vip.value].hasCarrier != up else { break }
+      vips[vip.value].hasCarrier = up
+      changedStanding()
     case .intentsDigest(let digest): intentsDigest = digest
     case .move(let vip, let to):
       if let refusal = move(vip, to: to, now: now, effects: &effects) { effects.append(.moveRefused(vip, refusal)) }

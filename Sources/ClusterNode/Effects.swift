@@ -97,6 +97,8 @@ package enum Command: Hashable, Sendable {
   case handoverReady(VIPIndex)
   /// Carrier of the cluster's interface. A node starts with carrier.
   case carrier(up: Bool)
+  /// Carrier of the VIP's own interface, where that is another one. A VIP starts with carrier.
+  case vipCarrier(VIPIndex, up: Bool)
   /// The answer to one `Effect.acquire`; each gets exactly one, in order.
   case addressResult(VIPIndex, ok: Bool)
   /// The answer to one `Effect.release`.

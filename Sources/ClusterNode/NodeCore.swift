@@ -94,6 +94,7 @@ struct NodeCore {
     if draining, !faults.contains(.drainingAcquires) { return .draining }
     if !hasCarrier { return .noCarrier }
     let record = vips[vip.value]
+    if !record.hasCarrier { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening { return .starting }
     if record.requiresBalancer, !balancerReady { return .balancerNotReady }

@@ -13,9 +13,10 @@ extension NodeCore {
     return min(deadline, max(members.nextDeadline, stall.judgeNotBefore))
   }
 
-  mutating func advance(now: Instant, effects: inout EffectBuffer) {
+  mutating func advance(now: Instant, heardAll: Bool, effects: inout EffectBuffer) {
     guard !hasExited else { return }
     noteWake(now: now, effects: &effects)
+    stall.read(all: heardAll, now: now, interval: interval, detection: detectionTime)
     if listening, now >= listenUntil {
       listening = false
       evaluateAllWanted = true

@@ -30,6 +30,8 @@ struct VIPRecord: Sendable {
   var strict = false
   var announce = TimeSpan.seconds(60)
   var priority: UInt16 = 0
+  /// Of its own interface.
+  var hasCarrier = true
 
   var phase = Phase.idle
   var claim = VIPClaim()

@@ -30,6 +30,8 @@ final class Hands: @unchecked Sendable {
   var otherAddresses: [InterfaceAddress]
   /// By slot: what has been put on the interfaces; nil for a VIP that is not held.
   var held: [[InterfaceAddress]?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// Addresses that are not held any more and would not go.
+  var owed = OwedRemovals()
   /// Events of gains, kept until the VIP is announced, so that they can say how long that took.
   var gains: [(event: NodeEvent, at: Instant)?] = .init(repeating: nil, count: VIPIndex.limit)
   /// When the hands began to add a VIP's addresses.
@@ -41,6 +43,8 @@ final class Hands: @unchecked Sendable {
   private var backlog: [NodeOrder] = []
   private var agentIsThere = true
   private var hasCarrier: Bool
+  /// What the node knows of the carriers of the VIPs' own interfaces; nil where that is not certain.
+  private var vipCarriers = [Bool?](repeating: true, count: VIPIndex.limit)
 
   init(
     shared: ElectorShared, netlink: consuming NetlinkConnection, watcher: consuming NetlinkWatcher,
@@ -66,8 +70,10 @@ final class Hands: @unchecked Sendable {
   /// Runs until the node has ended; the process is to exit then.
   func run() {
     tellNode(.command(.carrier(up: hasCarrier)))
+    tellVIPCarriers()
     while true {
-      let count = poller.wait(timeout: backlog.isEmpty && !reporter.isWaiting ? nil : .milliseconds(2))
+      let isBusy = !backlog.isEmpty || reporter.isWaiting
+      let count = poller.wait(timeout: isBusy ? .milliseconds(2) : owed.wait(now: Clock.monotonic))
       var readsAgent = false
       var readsNetwork = false
       for index in 0..<count {
@@ -80,11 +86,14 @@ final class Hands: @unchecked Sendable {
       }
       while let order = shared.toHands.pop() {
         if case .exit = order {
+          // Once more, whatever the time: the next elector removes what an earlier one left.
+          payOwedRemovals(now: Clock.monotonic + OwedRemovals.retry)
           reporter.flush()
           return
         }
         carryOut(order)
       }
+      payOwedRemovals(now: Clock.monotonic)
       if readsNetwork { readNetwork() }
       if readsAgent, agentIsThere { readAgent() }
       while let first = backlog.first, push(first) { backlog.removeFirst() }
@@ -111,6 +120,8 @@ final class Hands: @unchecked Sendable {
     case .names(let table):
       names = table
       reconcile()
+      vipCarriers = .init(repeating: nil, count: VIPIndex.limit)
+      tellVIPCarriers()
     case .exit: break
     }
   }
@@ -191,14 +202,29 @@ final class Hands: @unchecked Sendable {
     while let news = watcher.next() {
       switch news {
       case .link(let link): linkChanged(link)
-      case .linkGone(let link):
-        interfaces.remove(link.index)
-        if link.name == plan.configuration.interface { carrierChanged(to: false, link: nil) }
+      case .linkGone(let link): linkVanished(link)
       case .address(let address): addressAppeared(address)
       case .addressGone(let address): addressVanished(address)
       case .lost: listAgain()
       }
     }
+    tellVIPCarriers()
+  }
+
+  /// A VIP on another interface than the cluster's is not reached while that one has no carrier.
+  private func tellVIPCarriers() {
+    for slot in names.vips.indices {
+      guard let vip = names.vips[slot] else { continue }
+      let up = vip.interface == plan.configuration.interface || interfaces[vip.interface]?.hasCarrier ?? false
+      guard vipCarriers[slot] != up else { continue }
+      vipCarriers[slot] = up
+      tellNode(.command(.vipCarrier(VIPIndex(slot), up: up)))
+    }
+  }
+
+  private func linkVanished(_ link: NetworkLink) {
+    interfaces.remove(link.index)
+    if link.name == plan.configuration.interface { carrierChanged(to: false, link: nil) }
   }
 
   private func linkChanged(_ link: NetworkLink) {
@@ -228,9 +254,13 @@ final class Hands: @unchecked Sendable {
 
   private func listAgain() {
     do throws(SystemError) {
-      for link in try netlink.links() { linkChanged(link) }
+      let links = try netlink.links()
+      for link in interfaces.vanished(from: links) { linkVanished(link) }
+      for link in links { linkChanged(link) }
       let present = try netlink.addresses()
       otherAddresses = present.filter { !$0.isOurs }
+      // The own address, and with it the membership, may have gone and come.
+      if let link = interfaces[plan.configuration.interface] { join(link) }
       for slot in held.indices {
         for address in held[slot] ?? [] where !present.contains(where: { Self.same($0, address) }) {
           addressVanished(address)

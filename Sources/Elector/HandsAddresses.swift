@@ -29,6 +29,7 @@ extension Hands {
       // Known as held before the kernel tells of them, so that a removal by another is never missed.
       held[vip.value] = wanted
       for address in wanted {
+        owed.forgive(address)
         try netlink.add(address)
         added.append(address)
       }
@@ -36,7 +37,7 @@ extension Hands {
       tellNode(.command(.addressResult(vip, ok: true)))
     } catch {
       held[vip.value] = nil
-      for address in added { try? netlink.remove(address) }
+      for address in added { removeOrOwe(address) }
       var words = "cannot add the address to \(configuration.interface): \(error.cause)"
       if error.code == SystemError.permissionDenied { words += " (needs CAP_NET_ADMIN)" }
       addressFaults[vip.value] = words
@@ -50,12 +51,25 @@ extension Hands {
       addresses = interfaces.addresses(of: configuration, beside: otherAddresses)
     }
     held[vip.value] = nil
-    for address in addresses {
-      do throws(SystemError) { try netlink.remove(address) } catch {
-        reporter.warn("\(error)")
-      }
-    }
+    for address in addresses { removeOrOwe(address) }
     tellNode(.command(.addressRemoved(vip)))
+  }
+
+  /// What the system does not remove now is tried again until it is gone.
+  private func removeOrOwe(_ address: InterfaceAddress) {
+    do throws(SystemError) { try netlink.remove(address) } catch {
+      reporter.warn("\(error); tried again until it is gone")
+      owed.owe(address, now: Clock.monotonic)
+    }
+  }
+
+  func payOwedRemovals(now: Instant) {
+    guard !owed.isEmpty else { return }
+    let gone = owed.pay(now: now) { address in (try? netlink.remove(address)) != nil }
+    for address in gone {
+      reporter.event(
+        .warning, subject: interfaces.name(of: address.interface), cause: "\(address.prefix) is removed at last")
+    }
   }
 
   /// Gratuitous ARP for each address, as a request and as a reply: some neighbours only heed one of them.
@@ -82,10 +96,11 @@ extension Hands {
     for slot in held.indices {
       guard let present = held[slot], let configuration = names.vips[slot] else { continue }
       let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)
-      for address in present where !wanted.contains(where: { Self.same($0, address) }) { try? netlink.remove(address) }
+      for address in present where !wanted.contains(where: { Self.same($0, address) }) { removeOrOwe(address) }
       held[slot] = wanted
       var grew = false
       for address in wanted where !present.contains(where: { Self.same($0, address) }) {
+        owed.forgive(address)
         do throws(SystemError) {
           try netlink.add(address)
           grew = true
@@ -97,10 +112,12 @@ extension Hands {
 
   func addressAppeared(_ address: InterfaceAddress) {
     guard !address.isOurs else { return }
+    let isNew = !otherAddresses.contains { Self.same($0, address) }
     otherAddresses.removeAll { Self.same($0, address) }
     otherAddresses.append(address)
-    // This node's own address is back: heartbeats leave from it again.
-    if address.prefix.address == plan.address, let link = interfaces[plan.configuration.interface],
+    // This node's own address is back: heartbeats leave from it again. A lease that is renewed tells of it as well, and
+    // changes nothing; joining again would leave the group for a moment.
+    if isNew, address.prefix.address == plan.address, let link = interfaces[plan.configuration.interface],
       link.index == address.interface
     {
       join(link)
@@ -134,6 +151,7 @@ extension Hands {
   }
 
   private func restore(_ address: InterfaceAddress, of vip: VIPIndex, cause: String) {
+    owed.forgive(address)
     do throws(SystemError) {
       try netlink.add(address)
       announce(vip)

@@ -95,9 +95,9 @@ struct HeartbeatLoop: ~Copyable {
   /// node sees one wake-up, however much had gathered.
   private mutating func wakeUp() {
     let now = Clock.monotonic
-    drainSocket(now: now, unixNow: Clock.unixNanoseconds)
+    let heardAll = drainSocket(now: now, unixNow: Clock.unixNanoseconds)
     while let order = shared.toNode.pop() { take(order, now: now) }
-    node.advance(now: now, effects: &effects)
+    node.advance(now: now, heardAll: heardAll, effects: &effects)
     carryOut(now: now)
     if owesReleases { payReleases() }
     offerStatus(now: now)
@@ -110,8 +110,8 @@ struct HeartbeatLoop: ~Copyable {
     store(UInt64(node.detectionTime.nanoseconds), .detectionNanoseconds)
   }
 
-  /// Everything that has arrived is known before any timer is judged.
-  private mutating func drainSocket(now: Instant, unixNow: Int64) {
+  /// Everything that has arrived is known before any timer is judged. False if more waits than is taken at once.
+  private mutating func drainSocket(now: Instant, unixNow: Int64) -> Bool {
     for _ in 0..<Self.maximumBatches {
       let count = batch.receive(from: shared.socket)
       for index in 0..<count {
@@ -122,10 +122,11 @@ struct HeartbeatLoop: ~Copyable {
       }
       if count < DatagramBatch.capacity {
         times.drained(at: now)
-        return
+        return true
       }
     }
     counters.floods &+= 1
+    return false
   }
 
   private mutating func take(_ order: NodeOrder, now: Instant) {

@@ -20,6 +20,11 @@ struct Interfaces {
     links.append(link)
   }
 
+  /// The interfaces that are known and whose names are not among `present`.
+  func vanished(from present: [NetworkLink]) -> [NetworkLink] {
+    links.filter { link in !present.contains { $0.name == link.name } }
+  }
+
   mutating func remove(_ index: UInt32) { links.removeAll { $0.index == index } }
 
   /// The first interface that the configuration names and the host lacks, as a complaint; nil if all are there.

@@ -42,9 +42,23 @@ package struct ChildProcess: ~Copyable, Sendable {
     defer { for argument in argv { free(argument) } }
     let code = posix_spawn(&pid, path, &actions, &attributes, &argv, afloat_environment())
     guard code == 0 else { throw SystemError("start \(path)", code: code) }
-    let child = pid
-    return ChildProcess(
-      pid: pid, pidfd: FileDescriptor(owning: try checkedCall("watch process \(pid)") { afloat_pidfd_open(child) }))
+    return try watched(pid)
+  }
+
+  /// A child that cannot be watched does not live on unknown. `open` is pidfd_open(2).
+  static func watched(
+    _ pid: Int32, open: (Int32) -> Int32 = { afloat_pidfd_open($0) }
+  ) throws(SystemError) -> ChildProcess {
+    do throws(SystemError) {
+      let pidfd = try checkedCall("watch process \(pid)") { open(pid) }
+      return ChildProcess(pid: pid, pidfd: FileDescriptor(owning: pidfd))
+    } catch {
+      // Not reaped yet, so the number is still the child's.
+      kill(pid, SIGKILL)
+      var status: Int32 = 0
+      while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+      throw error
+    }
   }
 
   package borrowing func signal(_ number: Int32) { _ = afloat_pidfd_send_signal(pidfd.raw, number) }

@@ -12,9 +12,11 @@ package struct SharedMemory: ~Copyable, @unchecked Sendable {
   private let words: UnsafeMutablePointer<Atomic<UInt64>>
 
   package init(name: String, byteCount: Int) throws(SystemError) {
-    let file = FileDescriptor(owning: try checkedCall("create a memory file") { afloat_memfd_create(name, 1) })
+    let file = FileDescriptor(owning: try checkedCall("create a memory file") { afloat_sealable_memory_file(name) })
     let raw = file.raw
     try checkedCall("size a memory file") { ftruncate(raw, off_t(byteCount)) }
+    // The other process cannot cut it under our mapping, which would end this one with SIGBUS.
+    try checkedCall("seal the size of a memory file") { afloat_seal_size(raw) }
     try self.init(mapping: file, byteCount: byteCount)
   }
 

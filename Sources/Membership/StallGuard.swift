@@ -17,8 +17,22 @@ package struct StallGuard: Sendable {
   package private(set) var flaggedUntil = Instant(nanoseconds: .min)
   package private(set) var worst = TimeSpan.zero
   private var lastWake: Instant
+  /// Since when not everything that had arrived could be read.
+  private var floodedSince: Instant?
 
   package init(now: Instant) { lastWake = now }
+
+  /// Call at every wake-up, after what has arrived was read. Where something is left, a peer's heartbeat may be in it:
+  /// nobody is judged for an interval, in a flood that lasts for a detection time at most.
+  package mutating func read(all: Bool, now: Instant, interval: TimeSpan, detection: TimeSpan) {
+    guard !all else {
+      floodedSince = nil
+      return
+    }
+    let since = floodedSince ?? now
+    floodedSince = since
+    if now < since + detection { judgeNotBefore = max(judgeNotBefore, min(now + interval, since + detection)) }
+  }
 
   /// Call first at every wake-up. `due` is when the node meant to wake at the latest (its next heartbeat).
   package mutating func wake(now: Instant, due: Instant, interval: TimeSpan, detection: TimeSpan) -> Verdict {

@@ -273,6 +273,21 @@ struct OwnTroubleStories {
     }
   }
 
+  @Test("a VIP whose own interface loses its carrier goes to another node, the others stay")
+  func vipCarrier() {
+    var bench = Bench(count: 2, vips: 2)
+    bench.run(.milliseconds(200))
+    #expect(bench.holders(0) == [0] && bench.holders(1) == [0])
+    bench.command(0, .vipCarrier(VIPIndex(1), up: false))
+    #expect(bench.holders(0) == [0] && bench.holders(1) == [1])
+    bench.nodes[1] = nil
+    bench.run(.milliseconds(200))
+    #expect(bench.holders(1) == [])
+    bench.command(0, .vipCarrier(VIPIndex(1), up: true))
+    bench.run(.milliseconds(100))
+    #expect(bench.holders(1) == [0])
+  }
+
   @Test("an address that the system refuses goes to the next in line")
   func addressFailed() {
     var bench = Bench(count: 2)
@@ -337,6 +352,25 @@ struct OwnTroubleStories {
     let sends = effects.effects.firstIndex(of: .send)
     #expect(releases != nil && sends != nil && releases! < sends!)
     #expect(!sleeper.isHolder(web))
+  }
+
+  @Test("what was not read yet puts judgement off, but no longer than a detection time")
+  func flood() {
+    for ends in [false, true] {
+      var bench = Bench(count: 2)
+      bench.run(.milliseconds(205))
+      var judge = bench.nodes[1]!
+      var effects = EffectBuffer()
+      var took: TimeSpan?
+      for step in 0..<100 where took == nil {
+        let now = bench.now + .milliseconds(Int64(step))
+        judge.advance(now: now, heardAll: ends && step >= 20, effects: &effects)
+        effects.removeAll()
+        if judge.isHolder(web) { took = .milliseconds(Int64(step)) }
+      }
+      // The holder was last heard 5 ms before the flood began, so it would be dead after 30.
+      #expect(took == .milliseconds(ends ? 30 : 35))
+    }
   }
 
   @Test("a late wake-up waits one interval before it judges the others")

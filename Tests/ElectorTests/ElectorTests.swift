@@ -108,6 +108,33 @@ private func address(_ index: UInt32, _ prefix: String, isOurs: Bool = false) ->
     #expect(interfaces.name(of: 7) == "interface 7")
   }
 
+  @Test("interfaces that are gone from a new list are found, however they went")
+  func vanished() {
+    let interfaces = Interfaces([link(1, "lo"), link(2, "eth0"), link(3, "eth1")])
+    #expect(interfaces.vanished(from: [link(1, "lo"), link(7, "eth0"), link(3, "lan0")]).map(\.name) == ["eth1"])
+    #expect(interfaces.vanished(from: interfaces.links).isEmpty)
+  }
+
+  @Test("an address that would not go is tried every 50 ms until it is gone or wanted again")
+  func owedRemovals() {
+    let start = Instant(nanoseconds: 1_000_000_000)
+    var owed = OwedRemovals()
+    #expect(owed.wait(now: start) == nil)
+    let (one, two) = (address(2, "192.0.2.100/24", isOurs: true), address(2, "203.0.113.5/24", isOurs: true))
+    owed.owe(one, now: start)
+    owed.owe(one, now: start)
+    owed.owe(two, now: start)
+    #expect(owed.addresses == [one, two])
+    #expect(owed.wait(now: start) == .milliseconds(50))
+    #expect(owed.pay(now: start + .milliseconds(49)) { _ in true }.isEmpty, "not yet")
+    #expect(owed.pay(now: start + .milliseconds(50)) { $0 == one } == [one])
+    #expect(owed.wait(now: start + .milliseconds(60)) == .milliseconds(40))
+    #expect(owed.pay(now: start + .milliseconds(100)) { _ in false }.isEmpty)
+    #expect(owed.addresses == [two])
+    owed.forgive(two)
+    #expect(owed.isEmpty && owed.wait(now: start) == nil)
+  }
+
   @Test("a VIP gets no route of its own where the interface's own address makes it already")
   func prefixRoutes() {
     let interfaces = Interfaces([link(2, "eth0")])

@@ -1,8 +1,10 @@
 // The wrappers round the kernel: sockets between processes, shared pages, children.
 
-import Kernel
+import Glibc
 import Primitives
 import Testing
+
+@testable import Kernel
 
 /// `#require` cannot carry a value that is not copyable.
 private func packet(from socket: borrowing ControlSocket) throws -> ControlPacket {
@@ -56,6 +58,19 @@ struct ControlSocketTests {
   }
 }
 
+@Suite("Shared memory")
+struct SharedMemoryTests {
+  @Test("keeps its size, whoever has its descriptor")
+  func sealed() throws {
+    let memory = try SharedMemory(name: "sealed", byteCount: 4096)
+    let other = try memory.descriptor.duplicate()
+    #expect(ftruncate(other.raw, 0) == -1 && errno == EPERM)
+    #expect(ftruncate(other.raw, 8192) == -1 && errno == EPERM)
+    memory.store(7, in: 511)
+    #expect(memory.load(511) == 7)
+  }
+}
+
 @Suite("Children")
 struct ChildProcessTests {
   @Test("get their descriptors at 3, and say how they ended")
@@ -72,6 +87,22 @@ struct ChildProcessTests {
     let child = try ChildProcess.start("/bin/sleep", arguments: ["60"], descriptors: [])
     child.signal(9)
     #expect(wait(for: child) == "signal 9 (killed)")
+  }
+
+  @Test("are ended and reaped when they cannot be watched")
+  func unwatched() throws {
+    let argv: [UnsafeMutablePointer<CChar>?] = [strdup("/bin/sleep"), strdup("60"), nil]
+    defer { for argument in argv { free(argument) } }
+    var pid: pid_t = 0
+    #expect(posix_spawn(&pid, "/bin/sleep", nil, nil, argv, nil) == 0)
+    do {
+      _ = try ChildProcess.watched(pid) { _ in
+        errno = EMFILE
+        return -1
+      }
+      Issue.record("no error")
+    } catch { #expect(error.code == EMFILE) }
+    #expect(waitpid(pid, nil, WNOHANG) == -1, "there is no such child any more")
   }
 
   @Test("a program that is not there is a clear error")

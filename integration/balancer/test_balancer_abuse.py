@@ -215,7 +215,7 @@ def test_thousands_of_slow_clients_cost_little_memory(kind):
                     client.sendall(b"z" * 10)
             time.sleep(0.1)
         time.sleep(1)
-        assert balancer.fresh_status(20)["listeners"][0]["connections"] == count
+        balancer.wait(lambda: balancer.status["listeners"][0]["connections"] == count, f"{count} connections", 30)
         grown = balancer.rss() - before
         print(f"{kind}: {grown / 1024 / 1024:.1f} MiB for {count} clients")
         assert grown < 160 << 20

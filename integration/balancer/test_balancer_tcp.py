@@ -152,8 +152,11 @@ def test_no_server_up_closes_at_once():
     check = tcp_check(b"x", b"never", timeout=0.1)
     with front(Backend(echo), check=check) as balancer:
         balancer.wait_state("app", "s0", "down")
-        with Client(balancer.port) as client:
-            assert client.ended()
+        try:
+            with Client(balancer.port) as client:
+                assert client.ended()
+        except ConnectionResetError:
+            pass  # so much at once that connect() saw it
 
 
 def test_an_idle_tunnel_ends():

@@ -17,6 +17,9 @@ int afloat_accept4(int descriptor, void *address, socklen_t *length, int flags);
 int afloat_getsockname(int descriptor, void *address, socklen_t *length);
 ssize_t afloat_sendto(int descriptor, const void *bytes, size_t count, int flags, const void *address, socklen_t length);
 int afloat_memfd_create(const char *name, unsigned flags);
+// A close-on-exec memory file that can be sealed, and the seals that fix its size for ever.
+int afloat_sealable_memory_file(const char *name);
+int afloat_seal_size(int descriptor);
 
 // At most this many descriptors go with one packet (the kernel's SCM_MAX_FD is 253).
 #define AFLOAT_MAXIMUM_DESCRIPTORS 200
