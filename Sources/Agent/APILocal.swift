@@ -34,6 +34,16 @@ package struct LocalAPI: Service {
         logger.info("API listening", metadata: ["socket": "\(path)"])
       },
       logger: quiet)
-    try await application.run()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await application.run() }
+      group.addTask {
+        // A client that holds a request open must not hold up the stop.
+        try await gracefulShutdown()
+        try await Task.sleep(for: .seconds(1))
+      }
+      _ = try await group.next()
+      group.cancelAll()
+      do { try await group.waitForAll() } catch is CancellationError {}
+    }
   }
 }
