@@ -1,0 +1,77 @@
+// What a node drops, what it tells in its datagrams and its status, and what a reload keeps.
+
+import ClusterNode
+import Election
+import Membership
+import Primitives
+import Testing
+import Wire
+
+@Suite("What a node accepts and tells")
+struct WireStories {
+  @Test("replays, foreign clusters, foreign keys and strangers are counted and change nothing")
+  func drops() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    let good = bench.sent[0]
+    bench.deliver(good, to: 1)
+    #expect(bench.nodes[1]!.dropped[.replayed] == 1)
+    bench.deliver(bench.sent[1], to: 1)
+    #expect(bench.nodes[1]!.dropped[.ownName] == 1)
+    var stranger = good
+    stranger[24] ^= 1
+    bench.deliver(stranger, to: 1)
+    #expect(bench.nodes[1]!.dropped[.wrongTag] == 1)
+    bench.deliver([1, 2, 3], to: 1)
+    #expect(bench.nodes[1]!.dropped[.tooShort] == 1)
+    #expect(bench.nodes[1]!.dropped.total == 3)
+  }
+
+  @Test("256 VIPs on three nodes are told in turn, and all find one holder")
+  func manyVIPs() {
+    var bench = Bench(count: 3, vips: 256, prefer: false)
+    bench.run(.seconds(2))
+    #expect((0..<256).allSatisfy { bench.holders($0).count == 1 })
+    #expect(bench.sent.allSatisfy { $0.count <= DatagramLayout.maximumByteCount })
+    let shares = (0..<3).map { node in (0..<256).filter { bench.holders($0) == [node] }.count }
+    #expect(shares.allSatisfy { $0 > 40 }, "spread by themselves: \(shares)")
+    bench.nodes[2] = nil
+    bench.run(.milliseconds(300))
+    #expect((0..<256).allSatisfy { bench.holders($0).count == 1 })
+  }
+
+  @Test("status says who holds it, why, and how the peers are")
+  func status() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(500))
+    bench.nodes[0] = nil
+    bench.run(.milliseconds(100))
+    var status = StatusSnapshot()
+    bench.nodes[2]!.snapshot(into: &status, now: bench.now)
+    #expect(status.vips[0].holder == bench.index(1))
+    #expect(status.vips[0].cause == .holderDead(bench.index(0)))
+    #expect(status.vips[0].cause.words { "member \($0.value + 1)" } == "member 1 fell silent")
+    #expect(status.members[bench.index(0).value].state == .dead)
+    #expect(status.members[bench.index(1).value].state == .alive)
+    #expect(status.members[bench.index(1).value].lossIn == 0)
+    #expect(bench.nodes[2]!.softwareVersion(bench.index(1)) == "1.0")
+    #expect(!status.vips[1].isConfigured)
+  }
+
+  @Test("a reload keeps the slots of names that stay, and lets go of VIPs that do not")
+  func reload() {
+    var bench = Bench(count: 1, vips: 3)
+    bench.run(.milliseconds(10))
+    #expect((0..<3).allSatisfy { bench.holders($0) == [0] })
+    var changed = bench.configurations[0]
+    changed.vips.remove(at: 1)
+    changed.vips.append(.init(name: "new"))
+    var effects = EffectBuffer()
+    bench.nodes[0]!.reconfigure(changed, authenticator: PlainAuthenticator(), now: bench.now, effects: &effects)
+    #expect(effects.effects.contains(.release(VIPIndex(1), cause: .unconfigured)))
+    #expect(bench.nodes[0]!.vipIndex("web2") == VIPIndex(2))
+    #expect(bench.nodes[0]!.vipIndex("web1") == nil)
+    #expect(bench.nodes[0]!.vipIndex("new") == VIPIndex(3), "not the slot that was freed just now")
+    #expect(bench.nodes[0]!.isHolder(VIPIndex(0)) && bench.nodes[0]!.isHolder(VIPIndex(2)))
+  }
+}
