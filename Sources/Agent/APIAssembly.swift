@@ -41,6 +41,7 @@ package struct APISources: Sendable {
       lastHeardMilliseconds: status?.lastHeardAgo.map(Self.milliseconds),
       configuration: (isSelf ? configuration.digest : status?.configurationDigest).map(Self.hexadecimal),
       worstStallMilliseconds: isSelf ? view.elector.map { Self.milliseconds($0.worstStall) } : nil,
+      detectionMilliseconds: status?.detectionTime.map(Self.milliseconds),
       version: isSelf ? version : status?.softwareVersion)
   }
 

@@ -76,7 +76,11 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   package var bootID: BootID { core.boot }
   /// The sequence of the next datagram: what a guardian resigns with.
   package var nextSequence: UInt64 { core.nextSequence }
+  /// The detection time in force, at least the configured one.
   package var detectionTime: TimeSpan { core.detectionTime }
+  /// Until when this node may answer for the VIP, on the clock of `now`; nil: it must not answer from now on. Ask after
+  /// every call and after every datagram that is encoded: each may move it, either way.
+  package func liveUntil(_ vip: VIPIndex) -> Instant? { core.liveUntil(vip) }
   package var selfIndex: MemberIndex { core.selfIndex }
 
   /// The node claims the VIP in its heartbeats.
@@ -93,32 +97,4 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
 
 extension ClusterNode: CustomStringConvertible {
   package var description: String { "node \(core.configuration.node)" }
-}
-
-/// Faults that the simulator plants to prove that it would find them. Empty everywhere else.
-package struct PlantedFaults: OptionSet, Sendable {
-  package let rawValue: Int
-  package init(rawValue: Int) { self.rawValue = rawValue }
-  /// Judges a holder by what this node heard itself, not by its peers' reports.
-  package static let ownEvidenceOnly = PlantedFaults(rawValue: 1)
-  /// Ranks rivals by this node's configuration instead of what they announce.
-  package static let orderFromOwnConfiguration = PlantedFaults(rawValue: 2)
-  /// The survivor of two holders does not announce again.
-  package static let noAnnouncementAfterHeal = PlantedFaults(rawValue: 4)
-  /// Believes any signed boot id without the echo.
-  package static let unconfirmedBootBelieved = PlantedFaults(rawValue: 8)
-  /// A draining node takes VIPs like any other.
-  package static let drainingAcquires = PlantedFaults(rawValue: 16)
-  /// A planned handover names the successor before the address is gone.
-  package static let releaseBeforeRemoval = PlantedFaults(rawValue: 32)
-  /// Claims at once after the start, without listening.
-  package static let claimsWithoutListening = PlantedFaults(rawValue: 64)
-
-  /// Each by its name.
-  package static let all: [(name: String, fault: PlantedFaults)] = [
-    ("own-evidence-only", .ownEvidenceOnly), ("order-from-own-configuration", .orderFromOwnConfiguration),
-    ("no-announcement-after-heal", .noAnnouncementAfterHeal), ("unconfirmed-boot-believed", .unconfirmedBootBelieved),
-    ("draining-acquires", .drainingAcquires), ("release-before-removal", .releaseBeforeRemoval),
-    ("claims-without-listening", .claimsWithoutListening),
-  ]
 }

@@ -7,6 +7,7 @@ import Primitives
 extension NodeCore {
   mutating func handle(_ command: Command, now: Instant, effects: inout EffectBuffer) {
     guard !hasExited else { return }
+    noteWake(now: now, effects: &effects)
     switch command {
     case .draining(let wanted):
       guard draining != wanted else { break }

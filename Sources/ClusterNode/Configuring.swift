@@ -21,7 +21,8 @@ extension NodeCore {
     configuration = new
     clusterID = StableHash.hash(new.clusterName)
     members.interval = new.heartbeat
-    members.detection = new.detectionTime
+    members.configuredDetection = new.detectionTime
+    adapt(now: now)
     configureMembers(new)
     configureVIPs(new, now: now, effects: &effects)
     let version = Array(new.softwareVersion.utf8.prefix(Datagram.softwareVersionLimit))

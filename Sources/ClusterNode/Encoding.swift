@@ -12,10 +12,12 @@ extension NodeCore {
     if draining { flags.insert(.draining) }
     if listening { flags.insert(.starting) }
     if now < stall.flaggedUntil { flags.insert(.stalled) }
+    let sequence = members.takeSequence(at: now)
+    noteSend(sequence, now: now)
     writer.header(
       HeartbeatHeader(
         flags: flags, clusterID: clusterID, keyID: keyID, sender: members[selfIndex].nameHash, boot: boot,
-        sequence: members.takeSequence(at: now), sendTimeNanoseconds: now.nanoseconds,
+        sequence: sequence, sendTimeNanoseconds: now.nanoseconds,
         intervalMicroseconds: Self.microseconds(interval), detectionMicroseconds: Self.microseconds(detectionTime),
         configurationDigest: configuration.digest, intentsDigest: intentsDigest))
     if goodbyeWanted {

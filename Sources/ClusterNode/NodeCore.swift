@@ -2,8 +2,9 @@
 // members announced about VIPs. All storage has its full size from the start; after `init` only `reconfigure` and the
 // look-ups by name allocate.
 //
-// The other files of this type: Configuring (slots), Receiving (datagrams), Timing (deadlines, stalls), Stepping (the
-// phases of a VIP), Commanding (the shell's word), Encoding (the next datagram), Showing (status).
+// The other files of this type: Configuring (slots), Receiving (datagrams), Timing (deadlines, stalls), Doubt (after a
+// sleep), Adapting (the detection time in force), Stepping (the phases of a VIP), Commanding (the shell's word), Encoding
+// (the next datagram), Showing (status).
 
 import Election
 import Membership
@@ -40,6 +41,16 @@ struct NodeCore {
   var intentsDigest: UInt64 = 0
 
   var stall: StallGuard
+  /// Not nil from a sleep until it is known what became of this node's claims.
+  var doubt: Doubt?
+  /// How late this node's heartbeats were.
+  var ownLateness = LatenessPeak()
+  var nextAdaptationAt = Instant(nanoseconds: .min)
+  /// The detection time that every peer which hears this node knows of, or a larger one: what answers counts on it.
+  var gateSpan: TimeSpan
+  /// The sequence from which `gateSpan` is the detection time, after that has grown.
+  var gateGrowsAt: UInt64?
+  var lastSendAt: Instant?
   var nextHeartbeatAt: Instant
   /// Not later than the earliest `stepDeadline` of any VIP.
   var earliestStep = Instant(nanoseconds: .min)
@@ -47,6 +58,11 @@ struct NodeCore {
   var goodbyeWanted = false
   var hasExited = false
   var evaluateAllWanted = false
+  /// Datagrams are being read: nothing is said and nothing is taken before all that has arrived is known.
+  var isReading = false
+  /// Nothing is taken before this: not all that had arrived could be read, or this node slept, and a peer that it does not
+  /// believe yet may hold what it would take. One interval for a heartbeat of ours, one for the echo.
+  var takeNotBefore: Instant { stall.judgeNotBefore + interval }
 
   // Releases that are still repeated, and what was seen of others'.
   var notices = [PendingNotice](repeating: PendingNotice(), count: PendingNotice.limit)
@@ -70,6 +86,7 @@ struct NodeCore {
       ownBoot: boot, selfIndex: MemberIndex(0), interval: configuration.heartbeat,
       detection: configuration.detectionTime)
     stall = StallGuard(now: now)
+    gateSpan = configuration.detectionTime
     listeningSince = now
     listenUntil = now
     // The first heartbeat goes out at once: it is what makes the peers echo.
@@ -96,13 +113,14 @@ struct NodeCore {
     let record = vips[vip.value]
     if !record.hasCarrier { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
-    if listening { return .starting }
+    if listening, !record.isClaimed { return .starting }
     if record.requiresBalancer, !balancerReady { return .balancerNotReady }
     return nil
   }
 
   /// Ends a call: looks at what the call changed, and asks for one datagram if anything must be told now.
   mutating func finish(now: Instant, effects: inout EffectBuffer) {
+    if isReading { return }
     if evaluateAllWanted {
       evaluateAllWanted = false
       for slot in 0..<vipCount where vips[slot].isConfigured { step(VIPIndex(slot), now: now, effects: &effects) }
@@ -110,7 +128,8 @@ struct NodeCore {
     if leaving, !goodbyeWanted, !(0..<vipCount).contains(where: { vips[$0].isClaimed }) {
       goodbyeWanted = true; sendWanted = true
     }
-    guard sendWanted else { return }
+    // Not a word before it is known whether somebody took over.
+    guard sendWanted, !(doubt?.isReading ?? false) else { return }
     sendWanted = false
     effects.append(.send)
     if goodbyeWanted {

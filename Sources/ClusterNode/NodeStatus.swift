@@ -38,6 +38,8 @@ package struct MemberView: Hashable, Sendable {
   package var configurationDigest: UInt64?
   package var intentsDigest: UInt64?
   package var detectionTime: TimeSpan?
+  /// How long this node waits for it: `detectionTime`, or more where its heartbeats come unevenly.
+  package var patience: TimeSpan?
 
   package init() {}
 }
@@ -50,6 +52,9 @@ package struct StatusSnapshot: Sendable {
   package var vips = [VIPView](repeating: VIPView(), count: VIPIndex.limit)
   package var worstStall = TimeSpan.zero
   package var detectionTime = TimeSpan.zero
+  /// Larger than the configured one while this node's heartbeats were late by up to `lateness` lately.
+  package var configuredDetectionTime = TimeSpan.zero
+  package var lateness = TimeSpan.zero
   package var nextSequence: UInt64 = 0
 
   package init() {}

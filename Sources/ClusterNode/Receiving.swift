@@ -17,13 +17,17 @@ extension NodeCore {
     let sender = MemberIndex(slot)
     if sender == selfIndex { return .ownName }
     noteWake(now: now, effects: &effects)
+    isReading = true
 
     if let reason = datagram.resign {
-      guard members.resign(datagram.header.boot, sequence: datagram.header.sequence, from: sender) else {
+      guard
+        members.resign(datagram.header.boot, sequence: datagram.header.sequence, from: sender)
+          || faults.contains(.resignOfAnyBoot)
+      else {
         return .unconfirmedBoot
       }
       // A node that leaves names its last successors in the same datagram.
-      takeReleases(datagram.releases, from: sender, now: now)
+      takeReleases(datagram.releases, from: sender, receivedAt: receivedAt)
       memberEnded(
         sender, cause: reason == .left ? .holderLeft(sender) : .holderResigned(sender), now: now, effects: &effects)
       finish(now: now, effects: &effects)
@@ -39,8 +43,9 @@ extension NodeCore {
     case .accepted(let newest, let newBoot, let revived):
       if newBoot { rebooted(sender, now: now) }
       if revived { becameAlive(sender, now: now, effects: &effects) }
-      // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time.
-      if newest, now - receivedAt <= members[sender].detection {
+      // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time: but to a node that
+      // slept it says who took over.
+      if newest, now - receivedAt <= members[sender].patience || doubt?.isReading == true {
         take(datagram, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
       }
     }
@@ -71,17 +76,19 @@ extension NodeCore {
   ) {
     if !heardAnyone {
       heardAnyone = true
-      listenUntil = max(listeningSince + detectionTime, now + max(detectionTime, members[sender].detection))
+      listenUntil = max(listeningSince + detectionTime, now + max(detectionTime, members[sender].patience))
     }
     if datagram.softwareVersion.count > 0 { versionsHeard[sender.value].set(datagram.softwareVersion) }
-    takeReleases(datagram.releases, from: sender, now: now)
+    takeReleases(datagram.releases, from: sender, receivedAt: receivedAt)
     takeVIPs(datagram.vips, from: sender, now: now, effects: &effects)
     if members.hearsUs(sender, now: now), !faults.contains(.ownEvidenceOnly) {
       takeReports(datagram.peers, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
     }
   }
 
-  private mutating func takeReleases(_ releases: Entries<ReleaseNotice>, from sender: MemberIndex, now: Instant) {
+  private mutating func takeReleases(
+    _ releases: Entries<ReleaseNotice>, from sender: MemberIndex, receivedAt: Instant
+  ) {
     let last = lastSerialSeen[sender.value]
     var newest = last
     for position in 0..<releases.count {
@@ -96,10 +103,15 @@ extension NodeCore {
       // Who takes it in the successor's stead does so because it was let go, not because it was planned.
       vips[slot].claim.reserve(
         for: successor, cause: receivedCause(notice.cause, from: sender), otherwise: .holderReleased(sender),
-        until: now + detectionTime, now: now)
+        until: reservationEnd(from: receivedAt), now: receivedAt)
       evaluateAllWanted = true
     }
     lastSerialSeen[sender.value] = newest
+  }
+
+  /// How long the named successor has to act.
+  func reservationEnd(from released: Instant) -> Instant {
+    faults.contains(.reservationNeverEnds) ? .distantFuture : released + detectionTime
   }
 
   private func receivedCause(_ cause: ReleaseNotice.Cause, from sender: MemberIndex) -> TransitionCause {
@@ -198,7 +210,7 @@ extension NodeCore {
   mutating func memberEnded(_ member: MemberIndex, cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
     let silence = now - members[member].evidenceAt
     effects.append(.event(NodeEvent(.memberDead(member), cause: cause, elapsed: silence)))
-    for slot in 0..<vipCount where vips[slot].isConfigured {
+    for slot in 0..<vipCount where vips[slot].isConfigured && !faults.contains(.deadKeepTheirClaims) {
       let vip = VIPIndex(slot)
       let held = candidacies[vip, member].position == .holder
       candidacies.clearPosition(vip, of: member)

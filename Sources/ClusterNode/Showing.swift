@@ -9,6 +9,8 @@ extension NodeCore {
     status.takenAt = now
     status.worstStall = stall.worst
     status.detectionTime = detectionTime
+    status.configuredDetectionTime = members.configuredDetection
+    status.lateness = ownLateness.value(now: now)
     status.nextSequence = nextSequence
     for slot in 0..<MemberIndex.limit { status.members[slot] = memberView(MemberIndex(slot), now: now) }
     for slot in 0..<VIPIndex.limit { status.vips[slot] = vipView(VIPIndex(slot), now: now) }
@@ -61,6 +63,7 @@ extension NodeCore {
     view.configurationDigest = peer.configurationDigest
     view.intentsDigest = peer.intentsDigest
     view.detectionTime = peer.detection
+    view.patience = peer.patience
     return view
   }
 }

@@ -19,6 +19,8 @@ extension NodeCore {
     for _ in 0..<6 {
       if let failedUntil = vips[slot].failedUntil, now >= failedUntil { vips[slot].failedUntil = nil }
       announceOwn(vip, now: now)
+      // What the sleep brought is read first.
+      if vips[slot].isClaimed, doubt?.isReading == true { break }
       if stepPhase(vip, now: now, effects: &effects) { continue }
       if case .removing = vips[slot].phase {
         vips[slot].claim.rest()
@@ -73,9 +75,14 @@ extension NodeCore {
       }
       return true
     case .acquire(let cause):
+      guard !isReading, now >= takeNotBefore else {
+        evaluateAllWanted = true
+        return false
+      }
       acquire(vip, cause: cause, now: now, effects: &effects)
       return true
     case .yield(let cause):
+      if faults.contains(.lowerRankStays) { return false }
       drop(vip, cause: cause, now: now, effects: &effects)
       return true
     case .handOver(let to, let cause, let quieten):
@@ -174,7 +181,7 @@ extension NodeCore {
     }
     vips[slot].phase = .idle
     vips[slot].claim.reserve(
-      for: successor, cause: handover.cause, otherwise: .holderReleased(selfIndex), until: now + detectionTime, now: now
+      for: successor, cause: handover.cause, otherwise: .holderReleased(selfIndex), until: reservationEnd(from: now), now: now
     )
     vips[slot].awaitedSuccessor = successor
     effects.append(.event(NodeEvent(.vipLost(vip), cause: handover.cause)))

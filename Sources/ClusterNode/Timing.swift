@@ -10,13 +10,18 @@ extension NodeCore {
     guard !hasExited else { return .distantFuture }
     var deadline = min(nextHeartbeatAt, earliestStep)
     if listening { deadline = min(deadline, listenUntil) }
+    if evaluateAllWanted { deadline = min(deadline, takeNotBefore) }
+    if let doubt { deadline = min(deadline, doubt.until) }
     return min(deadline, max(members.nextDeadline, stall.judgeNotBefore))
   }
 
   mutating func advance(now: Instant, heardAll: Bool, effects: inout EffectBuffer) {
     guard !hasExited else { return }
     noteWake(now: now, effects: &effects)
+    if faults.contains(.gateCountsFromWaking), lastSendAt != nil { lastSendAt = now }
     stall.read(all: heardAll, now: now, interval: interval, detection: detectionTime)
+    settleDoubt(now: now, heardAll: heardAll, effects: &effects)
+    isReading = false
     if listening, now >= listenUntil {
       listening = false
       evaluateAllWanted = true
@@ -29,6 +34,7 @@ extension NodeCore {
     }
     if now >= earliestStep { stepDue(now: now, effects: &effects) }
     if now >= nextHeartbeatAt {
+      noteLateness(now - nextHeartbeatAt, now: now)
       sendWanted = true
       nextHeartbeatAt = nextHeartbeatAt + interval
       if nextHeartbeatAt <= now { nextHeartbeatAt = now + interval }
@@ -68,19 +74,13 @@ extension NodeCore {
   mutating func noteWake(now: Instant, effects: inout EffectBuffer) {
     guard otherMemberCount > 0 else { return }
     let worst = stall.worst
-    switch stall.wake(now: now, due: nextHeartbeatAt, interval: interval, detection: detectionTime) {
+    switch stall.wake(now: now, due: nextHeartbeatAt, interval: interval, detection: detectionTime, live: gateSpan) {
     case .punctual: break
     case .late(let lateness):
       // Only a new worst is worth a line: on a busy machine there are many.
       guard lateness > worst else { break }
       effects.append(.event(NodeEvent(.woke, elapsed: lateness)))
-    case .lost(let lateness):
-      effects.append(.event(NodeEvent(.woke, cause: .stalled, elapsed: lateness)))
-      dropAll(cause: .stalled, now: now, effects: &effects)
-      beginListening(now: now)
-      // It knew its peers before it slept: a detection time is enough.
-      heardAnyone = true
-      listenUntil = now + detectionTime
+    case .lost(let lateness): beginDoubt(now: now, lateness: lateness, effects: &effects)
     }
   }
 }

@@ -59,7 +59,8 @@ package struct Views {
     let own = members.first { $0.isSelf }?.configuration
     var table = Table([
       ("MEMBER", .left), ("ADDRESS", .left), ("ROLE", .left), ("STATE", .left), ("ROUND TRIP", .right),
-      ("LOSS IN", .right), ("OUT", .right), ("CONFIGURATION", .left), ("WORST STALL", .right), ("VERSION", .left),
+      ("LOSS IN", .right), ("OUT", .right), ("CONFIGURATION", .left), ("WORST STALL", .right), ("DETECTION", .right),
+      ("VERSION", .left),
     ])
     for member in members {
       let differs = member.configuration != nil && own != nil && member.configuration != own
@@ -68,7 +69,8 @@ package struct Views {
         memberName(member), Cell(member.address), Cell(member.role), state(member),
         Cell(Words.milliseconds(member.rttMilliseconds)), Cell(Words.percent(member.lossIn)),
         Cell(Words.percent(member.lossOut)), Cell(configuration, differs ? .warning : nil),
-        Cell(Words.milliseconds(member.worstStallMilliseconds)), Cell(member.version ?? "-"))
+        Cell(Words.milliseconds(member.worstStallMilliseconds)), Cell(Words.milliseconds(member.detectionMilliseconds)),
+        Cell(member.version ?? "-"))
     }
     return table.text(style)
   }

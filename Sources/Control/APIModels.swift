@@ -21,12 +21,14 @@ package struct APIMember: Codable, Equatable, Sendable {
   @OrNull package var configuration: String?
   /// Longest time that its elector was kept from running.
   @OrNull package var worstStallMilliseconds: Double?
+  /// How long it may be silent before the node that answers takes it for dead.
+  @OrNull package var detectionMilliseconds: Double?
   @OrNull package var version: String?
 
   package init(
     name: String, address: String, role: String, state: State, isSelf: Bool = false, rttMilliseconds: Double? = nil,
     lossIn: Double? = nil, lossOut: Double? = nil, lastHeardMilliseconds: Double? = nil, configuration: String? = nil,
-    worstStallMilliseconds: Double? = nil, version: String? = nil
+    worstStallMilliseconds: Double? = nil, detectionMilliseconds: Double? = nil, version: String? = nil
   ) {
     self.name = name
     self.address = address
@@ -39,6 +41,7 @@ package struct APIMember: Codable, Equatable, Sendable {
     self.lastHeardMilliseconds = lastHeardMilliseconds
     self.configuration = configuration
     self.worstStallMilliseconds = worstStallMilliseconds
+    self.detectionMilliseconds = detectionMilliseconds
     self.version = version
   }
 
@@ -50,6 +53,7 @@ package struct APIMember: Codable, Equatable, Sendable {
     case lossOut = "loss_out"
     case lastHeardMilliseconds = "last_heard_ms"
     case worstStallMilliseconds = "worst_stall_ms"
+    case detectionMilliseconds = "detection_ms"
   }
 }
 

@@ -148,11 +148,15 @@ package struct MemberStatus: Codable, Equatable, Sendable {
   package var intentsDigest: UInt64?
   /// Software version that the member announces, as text; nil until heard.
   package var softwareVersion: String?
+  /// How long it may be silent before this node takes it for dead; for this node itself, what it announces.
+  package var detectionTime: TimeSpan?
 
   package init(
     name: NodeName, state: State, draining: Bool, roundTrip: TimeSpan?, lossIn: Double?, lossOut: Double?,
-    lastHeardAgo: TimeSpan?, configurationDigest: UInt64?, intentsDigest: UInt64?, softwareVersion: String?
+    lastHeardAgo: TimeSpan?, configurationDigest: UInt64?, intentsDigest: UInt64?, softwareVersion: String?,
+    detectionTime: TimeSpan? = nil
   ) {
+    self.detectionTime = detectionTime
     self.name = name
     self.state = state
     self.draining = draining

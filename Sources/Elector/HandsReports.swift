@@ -35,7 +35,8 @@ extension Hands {
           lossIn: view.lossIn.map { Double($0) / 255 }, lossOut: view.lossOut.map { Double($0) / 255 },
           lastHeardAgo: view.lastHeard.map { takenAt - $0 }, configurationDigest: view.configurationDigest,
           intentsDigest: view.intentsDigest,
-          softwareVersion: view.isSelf ? SoftwareVersion.text : reporter.softwareVersions[slot]))
+          softwareVersion: view.isSelf ? SoftwareVersion.text : reporter.softwareVersions[slot],
+          detectionTime: view.isSelf ? view.detectionTime : view.patience))
     }
     var dropped: [String: UInt64] = [:]
     for reason in DropReason.allCases where reason != .ownName && picture.dropped[reason.rawValue] > 0 {
@@ -46,7 +47,18 @@ extension Hands {
         ElectorStatus(
           vips: vips.sorted { $0.name < $1.name }, members: members.sorted { $0.name < $1.name }, dropped: dropped,
           worstStall: picture.snapshot.worstStall, detectionTime: picture.snapshot.detectionTime,
-          warnings: reporter.allWarnings(picture.shell))))
+          warnings: reporter.allWarnings(picture.shell) + detectionWarning(picture.snapshot))))
+  }
+
+  /// Why peers wait longer for this node than the configuration says.
+  private func detectionWarning(_ snapshot: StatusSnapshot) -> [String] {
+    guard snapshot.detectionTime > snapshot.configuredDetectionTime else { return [] }
+    func milliseconds(_ span: TimeSpan) -> String { "\(span.nanoseconds / 1_000_000) ms" }
+    return [
+      "detection time \(milliseconds(snapshot.detectionTime)) instead of "
+        + "\(milliseconds(snapshot.configuredDetectionTime)): this host kept the elector from running for "
+        + "up to \(milliseconds(snapshot.lateness)) lately"
+    ]
   }
 
   private func words(_ cause: TransitionCause, vip slot: Int) -> String {

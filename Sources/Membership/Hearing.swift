@@ -55,15 +55,21 @@ extension MemberTable {
       begin(hearing.boot, slot: slot)
       newBoot = true
     }
+    let previous = peers[slot].window.highest
     let verdict = withPeer(slot) { $0.window.accept(hearing.sequence) }
     if verdict == .replayed { return .replayed }
     noteEcho(hearing, slot: slot, receivedAt: receivedAt)
     guard verdict == .newest else { return .accepted(newest: false, newBoot: newBoot, revived: false) }
     let ownDetection = detection
+    let configured = configuredDetection
     let revived = withPeer(slot) { peer in
+      peer.noteGap(hearing, receivedAt: receivedAt, previous: previous, configured: configured)
       peer.heardAt = receivedAt
       peer.interval = hearing.interval
       peer.detection = hearing.detection > .zero ? hearing.detection : ownDetection
+      peer.patience = max(
+        peer.detection,
+        DetectionTime.needed(interval: peer.interval, peak: peer.gaps.value(now: receivedAt), configured: configured))
       peer.starting = hearing.starting
       peer.draining = hearing.draining
       peer.configurationDigest = hearing.configurationDigest
@@ -73,7 +79,7 @@ extension MemberTable {
         peer.evidenceAt = newBoot ? receivedAt : max(peer.evidenceAt, receivedAt)
       }
       // News that was old when it was read does not bring the dead back.
-      let revived = peer.life != .alive && now < peer.evidenceAt + peer.detection
+      let revived = peer.life != .alive && now < peer.evidenceAt + peer.patience
       if revived { peer.life = .alive }
       return revived
     }
@@ -88,7 +94,7 @@ extension MemberTable {
       guard peer.boot != .none, peer.boot.fold == bootFold, sequence > peer.newestKnown else { return false }
       peer.newestKnown = sequence
       peer.evidenceAt = max(peer.evidenceAt, receivedAt - max(age, .zero))
-      guard peer.life == .dead, now < peer.evidenceAt + peer.detection else { return false }
+      guard peer.life == .dead, now < peer.evidenceAt + peer.patience else { return false }
       peer.life = .alive
       return true
     }

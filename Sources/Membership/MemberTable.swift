@@ -16,13 +16,16 @@ package struct MemberTable: Sendable {
   package let ownBoot: BootID
   package var selfIndex: MemberIndex
   package var interval: TimeSpan
+  /// In force, and announced: at least `configuredDetection`.
   package var detection: TimeSpan
+  package var configuredDetection: TimeSpan
 
   package init(ownBoot: BootID, selfIndex: MemberIndex, interval: TimeSpan, detection: TimeSpan) {
     self.ownBoot = ownBoot
     self.selfIndex = selfIndex
     self.interval = interval
     self.detection = detection
+    configuredDetection = detection
     peers = Array(repeating: Peer(), count: MemberIndex.limit)
   }
 
@@ -40,10 +43,10 @@ package struct MemberTable: Sendable {
 
   package func isAlive(_ member: MemberIndex) -> Bool { peers[member.value].life == .alive }
 
-  /// This node itself heard the member within the member's detection time.
+  /// This node itself heard the member within its patience with it.
   package func isHeardDirectly(_ member: MemberIndex, now: Instant) -> Bool {
     guard let heardAt = peers[member.value].heardAt else { return false }
-    return now - heardAt <= peers[member.value].detection
+    return now - heardAt <= peers[member.value].patience
   }
 
   /// The member heard something that this node sent within the detection time and one interval of the member's.
@@ -74,7 +77,7 @@ package struct MemberTable: Sendable {
   package var nextDeadline: Instant {
     var earliest = Instant.distantFuture
     for slot in 0..<peers.count where peers[slot].life == .alive {
-      earliest = min(earliest, peers[slot].evidenceAt + peers[slot].detection)
+      earliest = min(earliest, peers[slot].evidenceAt + peers[slot].patience)
     }
     return earliest
   }
@@ -82,7 +85,7 @@ package struct MemberTable: Sendable {
   /// Judges: the next member whose time is over is dead now. Nil when there is none left.
   package mutating func nextDead(now: Instant) -> MemberIndex? {
     for slot in 0..<peers.count where peers[slot].life == .alive {
-      if now >= peers[slot].evidenceAt + peers[slot].detection {
+      if now >= peers[slot].evidenceAt + peers[slot].patience {
         peers[slot].life = .dead
         return MemberIndex(slot)
       }

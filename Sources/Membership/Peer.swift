@@ -42,7 +42,12 @@ package struct Peer: Sendable {
   package private(set) var endedBoots = SIMD4<UInt64>(repeating: 0)
 
   package var interval = TimeSpan.zero
+  /// As it announces it.
   package var detection = TimeSpan.zero
+  /// How late its heartbeats came, by this node's own hearing.
+  package var gaps = LatenessPeak()
+  /// How long it may be silent: its own detection time, or more where its heartbeats come too unevenly for that.
+  package var patience = TimeSpan.zero
   package var starting = false
   package var draining = false
   package var configurationDigest: UInt64 = 0
@@ -52,6 +57,14 @@ package struct Peer: Sendable {
   package var lossOut: UInt8?
 
   package init() {}
+
+  /// Two heartbeats in a row, none lost between them, say how late the second was. A silence that is no jitter says
+  /// nothing about the next heartbeat.
+  mutating func noteGap(_ hearing: Hearing, receivedAt: Instant, previous: UInt64, configured: TimeSpan) {
+    guard let heardAt, hearing.sequence == previous + 1 else { return }
+    let late = receivedAt - heardAt - interval
+    if DetectionTime.isJitter(late, configured: configured) { gaps.note(late, now: receivedAt) }
+  }
 
   mutating func noteEnd(of boot: BootID) {
     guard boot != .none else { return }

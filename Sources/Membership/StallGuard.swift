@@ -7,7 +7,7 @@ package struct StallGuard: Sendable {
     case punctual
     /// Later than an interval: judge nobody for one interval more.
     case late(TimeSpan)
-    /// Longer than the node's own detection time: the others have given up on it.
+    /// Longer than the others wait for it: they may have given up on it.
     case lost(TimeSpan)
   }
 
@@ -34,14 +34,19 @@ package struct StallGuard: Sendable {
     if now < since + detection { judgeNotBefore = max(judgeNotBefore, min(now + interval, since + detection)) }
   }
 
-  /// Call first at every wake-up. `due` is when the node meant to wake at the latest (its next heartbeat).
-  package mutating func wake(now: Instant, due: Instant, interval: TimeSpan, detection: TimeSpan) -> Verdict {
+  /// Call first at every wake-up.
+  /// - Parameters:
+  ///   - due: when the node meant to wake at the latest (its next heartbeat).
+  ///   - live: how long after a heartbeat the node may still answer for what it holds.
+  package mutating func wake(
+    now: Instant, due: Instant, interval: TimeSpan, detection: TimeSpan, live: TimeSpan
+  ) -> Verdict {
     defer { lastWake = max(lastWake, now) }
     let lateness = now - due
     guard lateness > interval, now > lastWake else { return .punctual }
     worst = max(worst, lateness)
     judgeNotBefore = now + interval
     flaggedUntil = now + detection
-    return lateness + interval > detection ? .lost(lateness) : .late(lateness)
+    return lateness + interval > live ? .lost(lateness) : .late(lateness)
   }
 }

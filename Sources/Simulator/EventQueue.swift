@@ -15,6 +15,8 @@ enum SimulatedEvent {
   case quietened(host: Int, epoch: Int, vip: VIPIndex)
   /// The guardian noticed that the elector of that epoch is gone.
   case guardian(host: Int, epoch: Int)
+  /// A faulty guardian comes to shut the gate and to remove the addresses.
+  case buried(host: Int, epoch: Int)
   case restart(host: Int, epoch: Int)
   case resume(host: Int, epoch: Int)
   /// The next fault of the plan.

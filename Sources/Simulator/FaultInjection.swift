@@ -5,12 +5,15 @@ import Election
 import Membership
 import Primitives
 
+/// What may go wrong in a run. Where the network stays well, what two hosts answer at the same time has no excuse.
+enum FaultMix { case all, hostsOnly }
+
 extension Simulation {
   private mutating func pick() -> Int { Int(random.next() % UInt64(count)) }
 
   mutating func injectFault() {
     let host = pick()
-    switch random.next() % 16 {
+    switch mix == .hostsOnly ? 8 + random.next() % 8 : random.next() % 16 {
     case 0, 1:
       let other = pick()
       guard other != host else { return }
@@ -42,7 +45,9 @@ extension Simulation {
     case 8, 9: crashElector(host)
     case 10: crashHost(host)
     case 11: pause(host, for: 1_000_000 + Int64(random.next() % 100_000_000))
-    case 12: setCarrier(host, up: !hosts[host].hasCarrier)
+    case 12:
+      guard mix == .all else { return pause(host, for: 1_000_000 + Int64(random.next() % 300_000_000)) }
+      setCarrier(host, up: !hosts[host].hasCarrier)
     case 13: setDraining(host, !hosts[host].draining)
     case 14:
       hosts[host].balancerReady.toggle()
@@ -75,6 +80,7 @@ extension Simulation {
     if !up { totals.carrierLosses += 1 }
     note("cable of n\(host + 1): \(up)")
     hosts[host].hasCarrier = up
+    network.touch(at: now)
     hosts[host].runningSince = now
     command(host, .carrier(up: up))
   }
@@ -120,7 +126,8 @@ extension Simulation {
     // An answer that was lost becomes a failure after its deadline.
     let unanswered = totals.lostAnswers > 0 ? ElectionLimits.acquireDeadline.nanoseconds : 0
     let calm = now + (isFailing || unanswered > 0 ? (retry + unanswered) * 103 / 100 : 0)
-    watch.singleFrom = calm + 4 * detection + 30_000_000
+    watch.vacancyLimit = longestDetection()
+    watch.singleFrom = calm + 4 * watch.vacancyLimit + 30_000_000
     watch.stillFrom = watch.singleFrom + 900_000_000
     endAt = watch.stillFrom + 1_400_000_000
   }

@@ -12,6 +12,7 @@ extension Simulation {
     let batch = effects.effects
     effects.removeAll()
     for effect in batch where hosts[host].node != nil {
+      moveGates(host)
       switch effect {
       case .send: send(host)
       case .acquire(let vip, let cause):
@@ -38,6 +39,15 @@ extension Simulation {
         hosts[host].node = nil
         queue.push(at: now + 20_000_000, .restart(host: host, epoch: hosts[host].epoch))
       }
+    }
+    moveGates(host)
+  }
+
+  /// As the shell after every call: what the node may answer for, and until when.
+  private mutating func moveGates(_ host: Int) {
+    guard let node = hosts[host].node else { return }
+    for vip in 0..<vipCount {
+      hosts[host].gates[vip] = node.liveUntil(VIPIndex(vip)).map { hosts[host].trueTime($0) } ?? .min
     }
   }
 
@@ -135,12 +145,18 @@ extension Simulation {
     queue.push(at: now + 100_000 + Int64(random.next() % 1_000_000), .guardian(host: host, epoch: hosts[host].epoch))
   }
 
-  /// Shuts nothing down itself: removes the addresses, then resigns in the name of the dead boot.
+  mutating func buryAddresses(_ host: Int) {
+    hosts[host].shutGates()
+    hosts[host].addresses = 0
+  }
+
+  /// Shuts the gate, removes the addresses, then resigns in the name of the dead boot.
   mutating func guardian(_ host: Int, epoch: Int) {
     guard hosts[host].epoch == epoch, hosts[host].node == nil, let (boot, sequence) = watch.deadBoot[host] else {
       return
     }
-    hosts[host].addresses = 0
+    let resignsFirst = setup.plantedFaults.contains(.resignsBeforeGate)
+    if !resignsFirst { buryAddresses(host) }
     var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
     var authenticator = SimulatedAuthenticator(key: key)
     let local = hosts[host].clock(now)
@@ -153,6 +169,7 @@ extension Simulation {
     note("n\(host + 1)'s guardian resigns")
     record(host, bytes)
     multicast(from: host, bytes)
+    if resignsFirst { queue.push(at: now + 2_000_000, .buried(host: host, epoch: epoch)) }
     queue.push(at: now + 5_000_000 + Int64(random.next() % 300_000_000), .restart(host: host, epoch: epoch))
   }
 
@@ -164,6 +181,7 @@ extension Simulation {
     hosts[host].node = nil
     hosts[host].isPaused = false
     hosts[host].addresses = 0
+    hosts[host].shutGates()
     queue.push(at: now + 1_000_000 + Int64(random.next() % 400_000_000), .restart(host: host, epoch: hosts[host].epoch))
   }
 
@@ -179,9 +197,13 @@ extension Simulation {
     note("n\(host + 1) goes on")
     hosts[host].isPaused = false
     hosts[host].runningSince = now
+    if setup.plantedFaults.contains(.judgesBeforeReading) { advance(host) }
     let waiting = hosts[host].inbox
     hosts[host].inbox = []
     for (bytes, at) in waiting where hosts[host].node != nil { receive(host, bytes, at: at) }
     if hosts[host].node != nil { advance(host) }
+    // What the hands and the agent had to say meanwhile.
+    command(host, .carrier(up: hosts[host].hasCarrier))
+    command(host, .balancer(ready: hosts[host].balancerReady))
   }
 }

@@ -22,6 +22,8 @@ struct SimulatedHost {
   var hands: [Work] = []
   /// VIPs whose addresses answer on this host, one bit each.
   var addresses: UInt64 = 0
+  /// Until which true time the kernel's gate of each VIP is open; it outlives the process.
+  var gates: [Int64]
   var draining = false
   var drainingSince: Int64 = 0
   var balancerReady = true
@@ -29,6 +31,12 @@ struct SimulatedHost {
   /// Parts per thousand by which its clock is fast, and where it stood at true time 0.
   let clockRate: Int64
   let clockOffset: Int64
+
+  init(clockRate: Int64, clockOffset: Int64, vipCount: Int) {
+    self.clockRate = clockRate
+    self.clockOffset = clockOffset
+    gates = Array(repeating: .min, count: vipCount)
+  }
 
   func clock(_ time: Int64) -> Instant { Instant(nanoseconds: clockOffset + time + time / 1000 * clockRate) }
 
@@ -41,6 +49,10 @@ struct SimulatedHost {
     return time
   }
 
+  /// It would answer for the VIP, whatever its processes do.
+  func answers(_ vip: VIPIndex, at time: Int64) -> Bool { has(vip) && gates[vip.value] > time }
+  mutating func shutGates() { for vip in gates.indices { gates[vip] = .min } }
+
   func has(_ vip: VIPIndex) -> Bool { addresses >> UInt64(vip.value) & 1 == 1 }
 }
 
@@ -50,10 +62,13 @@ struct SimulatedNetwork {
   /// One way: `cut[from * count + to]`, and when that link last changed.
   private var cut: [Bool]
   private var changedAt: [Int64]
+  private var cutCount = 0
   /// In 1/1000 of the datagrams.
   var loss: UInt64 = 0
   var duplication: UInt64 = 0
   var lossChangedAt: Int64 = 0
+  /// When anything of it changed last.
+  private(set) var touchedAt: Int64 = 0
   /// Delay of a datagram, uniform; a wide range reorders.
   var delay: ClosedRange<Int64>
 
@@ -73,9 +88,19 @@ struct SimulatedNetwork {
 
   mutating func set(_ from: Int, _ to: Int, up: Bool, at time: Int64) {
     guard cut[from * count + to] == up else { return }
+    touchedAt = time
     cut[from * count + to] = !up
+    cutCount += up ? -1 : 1
     changedAt[from * count + to] = time
   }
+
+  /// Nothing is cut, lost or slow, and has not been since `time`.
+  func isWell(since time: Int64, delayBelow limit: Int64) -> Bool {
+    loss == 0 && lossChangedAt <= time && touchedAt <= time && delay.upperBound < limit && cutCount == 0
+  }
+
+  /// A host's cable went or came.
+  mutating func touch(at time: Int64) { touchedAt = time }
 
   mutating func healAll(at time: Int64) {
     for from in 0..<count { for to in 0..<count { set(from, to, up: true, at: time) } }

@@ -14,6 +14,7 @@ package struct Simulation {
   let vipCount: Int
   let heartbeat: TimeSpan
   let failback: FailbackRule
+  let mix: FaultMix
   var configurations: [ClusterConfiguration] = []
   var hosts: [SimulatedHost] = []
   var network: SimulatedNetwork
@@ -51,6 +52,8 @@ package struct Simulation {
     let rules: [FailbackRule] = [.never, .never, .atOnce, .after(.milliseconds(100))]
     failback = rules[Int(random.next() % 4)]
     key = random.next()
+    let mixes: [FaultMix] = [.all, .all, .hostsOnly]
+    mix = mixes[Int(random.next() % 3)]
     network = SimulatedNetwork(count: count, delay: Self.chaosDelay)
     healAt = 300_000_000 + Int64(random.next() % 1_200_000_000)
     endAt = .max
@@ -60,7 +63,7 @@ package struct Simulation {
       hosts.append(
         SimulatedHost(
           clockRate: Int64(random.next() % 41) - 20,
-          clockOffset: 1_000_000_000 + Int64(random.next() % 1_000_000_000_000)))
+          clockOffset: 1_000_000_000 + Int64(random.next() % 1_000_000_000_000), vipCount: vipCount))
       let later = Int64(random.next() % 60_000_000)
       queue.push(at: random.chance(1, in: 3) ? 0 : later, .restart(host: host, epoch: 0))
     }
@@ -90,7 +93,20 @@ package struct Simulation {
     }
   }
 
+  /// As configured. What is in force may be longer, see `longestDetection`.
   var detection: Int64 { configurations[0].detectionTime.nanoseconds }
+
+  /// The longest that anybody waits for anybody now.
+  mutating func longestDetection() -> Int64 {
+    var longest = detection
+    for host in 0..<count {
+      guard let node = hosts[host].node else { continue }
+      node.snapshot(into: &watch.status, now: hosts[host].clock(now))
+      longest = max(longest, watch.status.detectionTime.nanoseconds)
+      for member in watch.status.members { longest = max(longest, member.patience?.nanoseconds ?? 0) }
+    }
+    return longest
+  }
 
   mutating func run() {
     totals.seeds = 1
@@ -124,6 +140,8 @@ package struct Simulation {
       guard hosts[host].epoch == epoch else { return }
       command(host, .handoverReady(vip))
     case .guardian(let host, let epoch): guardian(host, epoch: epoch)
+    case .buried(let host, let epoch):
+      if hosts[host].epoch == epoch, hosts[host].node == nil { buryAddresses(host) }
     case .restart(let host, let epoch):
       guard hosts[host].epoch == epoch, hosts[host].node == nil else { return }
       start(host)
@@ -152,6 +170,7 @@ package struct Simulation {
     hosts[host].isPaused = false
     // A shell that starts removes what an earlier one left.
     hosts[host].addresses = 0
+    hosts[host].shutGates()
     var node = ClusterNode(
       configuration: configurations[host], authenticator: SimulatedAuthenticator(key: key),
       bootID: BootID(high: random.next(), low: random.next() | 1), randomSeed: random.next(),

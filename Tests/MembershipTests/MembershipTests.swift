@@ -258,19 +258,23 @@ struct StallTests {
   func verdicts() {
     var guardian = StallGuard(now: start)
     #expect(
-      guardian.wake(now: start + .milliseconds(15), due: start + interval, interval: interval, detection: detection)
+      guardian.wake(now: start + .milliseconds(15), due: start + interval, interval: interval, detection: detection,
+        live: detection)
         == .punctual)
     #expect(
-      guardian.wake(now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection)
+      guardian.wake(now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection,
+        live: detection)
         == .late(.milliseconds(22)))
     #expect(guardian.judgeNotBefore == start + .milliseconds(42))
     #expect(guardian.worst == .milliseconds(22))
     #expect(
-      guardian.wake(now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection)
+      guardian.wake(now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection,
+        live: detection)
         == .punctual, "one sleep is told once")
     #expect(
       guardian.wake(
-        now: start + .milliseconds(90), due: start + .milliseconds(40), interval: interval, detection: detection)
+        now: start + .milliseconds(90), due: start + .milliseconds(40), interval: interval, detection: detection,
+        live: detection)
         == .lost(.milliseconds(50)))
   }
 }

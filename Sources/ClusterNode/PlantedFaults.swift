@@ -1,0 +1,63 @@
+// Faults that the simulator plants into nodes and their shells, to prove that it would find them.
+
+/// Empty everywhere but in the simulator.
+package struct PlantedFaults: OptionSet, Sendable {
+  package let rawValue: Int
+  package init(rawValue: Int) { self.rawValue = rawValue }
+
+  /// Judges a holder by what this node heard itself, not by its peers' reports.
+  package static let ownEvidenceOnly = PlantedFaults(rawValue: 1 << 0)
+  /// Ranks rivals by this node's configuration instead of what they announce.
+  package static let orderFromOwnConfiguration = PlantedFaults(rawValue: 1 << 1)
+  /// The survivor of two holders does not announce again.
+  package static let noAnnouncementAfterHeal = PlantedFaults(rawValue: 1 << 2)
+  /// Believes any signed boot id without the echo.
+  package static let unconfirmedBootBelieved = PlantedFaults(rawValue: 1 << 3)
+  /// A draining node takes VIPs like any other.
+  package static let drainingAcquires = PlantedFaults(rawValue: 1 << 4)
+  /// A planned handover names the successor before the address is gone.
+  package static let releaseBeforeRemoval = PlantedFaults(rawValue: 1 << 5)
+  /// A node that slept goes on answering as if nothing had been.
+  package static let sleepsWithoutDoubt = PlantedFaults(rawValue: 1 << 6)
+  /// A detection time that has grown counts for the gate before the peers know it.
+  package static let growthCountsAtOnce = PlantedFaults(rawValue: 1 << 7)
+  /// The gate goes on with a detection time that has shrunk.
+  package static let gateKeepsGrownDetection = PlantedFaults(rawValue: 1 << 8)
+  /// Claims at once after the start, without listening.
+  package static let claimsWithoutListening = PlantedFaults(rawValue: 1 << 9)
+  /// The gate counts from when the node woke instead of from what it sent.
+  package static let gateCountsFromWaking = PlantedFaults(rawValue: 1 << 10)
+  /// A resign ends whatever boot is believed, also when it names another.
+  package static let resignOfAnyBoot = PlantedFaults(rawValue: 1 << 11)
+  /// What a member claimed still counts after its death.
+  package static let deadKeepTheirClaims = PlantedFaults(rawValue: 1 << 12)
+  /// The lower rank of two holders goes on.
+  package static let lowerRankStays = PlantedFaults(rawValue: 1 << 13)
+  /// Waits for a named successor for ever.
+  package static let reservationNeverEnds = PlantedFaults(rawValue: 1 << 14)
+  /// The guardian resigns first, and shuts the gate afterwards.
+  package static let resignsBeforeGate = PlantedFaults(rawValue: 1 << 15)
+  /// A node that slept judges before it has read what waited.
+  package static let judgesBeforeReading = PlantedFaults(rawValue: 1 << 16)
+
+  /// Each by its name.
+  package static let all: [(name: String, fault: PlantedFaults)] = [
+    ("own-evidence-only", .ownEvidenceOnly),
+    ("order-from-own-configuration", .orderFromOwnConfiguration),
+    ("no-announcement-after-heal", .noAnnouncementAfterHeal),
+    ("unconfirmed-boot-believed", .unconfirmedBootBelieved),
+    ("draining-acquires", .drainingAcquires),
+    ("release-before-removal", .releaseBeforeRemoval),
+    ("sleeps-without-doubt", .sleepsWithoutDoubt),
+    ("growth-counts-at-once", .growthCountsAtOnce),
+    ("gate-keeps-grown-detection", .gateKeepsGrownDetection),
+    ("claims-without-listening", .claimsWithoutListening),
+    ("gate-counts-from-waking", .gateCountsFromWaking),
+    ("resign-of-any-boot", .resignOfAnyBoot),
+    ("dead-keep-their-claims", .deadKeepTheirClaims),
+    ("lower-rank-stays", .lowerRankStays),
+    ("reservation-never-ends", .reservationNeverEnds),
+    ("resigns-before-gate", .resignsBeforeGate),
+    ("judges-before-reading", .judgesBeforeReading),
+  ]
+}
