@@ -60,9 +60,8 @@ struct NodeCore {
   var evaluateAllWanted = false
   /// Datagrams are being read: nothing is said and nothing is taken before all that has arrived is known.
   var isReading = false
-  /// Nothing is taken before this: not all that had arrived could be read, or this node slept, and a peer that it does not
-  /// believe yet may hold what it would take. One interval for a heartbeat of ours, one for the echo.
-  var takeNotBefore: Instant { stall.judgeNotBefore + interval }
+  /// Nothing is taken before this: this node slept, or not all that had arrived could be read.
+  var takeNotBefore: Instant { max(stall.takeNotBefore, stall.judgeNotBefore) }
 
   // Releases that are still repeated, and what was seen of others'.
   var notices = [PendingNotice](repeating: PendingNotice(), count: PendingNotice.limit)

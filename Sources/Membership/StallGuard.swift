@@ -13,6 +13,9 @@ package struct StallGuard: Sendable {
 
   /// Nobody is judged dead before this.
   package private(set) var judgeNotBefore = Instant(nanoseconds: .min)
+  /// Nobody who slept takes anything before this: a peer that it does not believe yet may hold it. One interval for a
+  /// heartbeat of ours to be heard, one for the echo.
+  package private(set) var takeNotBefore = Instant(nanoseconds: .min)
   /// The node says `stalled` in its heartbeats until this.
   package private(set) var flaggedUntil = Instant(nanoseconds: .min)
   package private(set) var worst = TimeSpan.zero
@@ -46,6 +49,7 @@ package struct StallGuard: Sendable {
     guard lateness > interval, now > lastWake else { return .punctual }
     worst = max(worst, lateness)
     judgeNotBefore = now + interval
+    takeNotBefore = now + interval * 2
     flaggedUntil = now + detection
     return lateness + interval > live ? .lost(lateness) : .late(lateness)
   }

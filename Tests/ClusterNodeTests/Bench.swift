@@ -77,6 +77,7 @@ struct Bench {
   mutating func deliver(_ bytes: [UInt8], to index: Int) {
     guard nodes[index] != nil else { return }
     bytes.withUnsafeBytes { nodes[index]!.receive($0, from: .anyV4, receivedAt: now, now: now, effects: &effects) }
+    nodes[index]!.advance(now: now, effects: &effects)
     carryOut(index)
   }
 

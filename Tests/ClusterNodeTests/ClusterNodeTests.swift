@@ -341,19 +341,6 @@ struct OwnTroubleStories {
     #expect(bench.made.contains { $0.effect == .announce(web) })
   }
 
-  @Test("a sleep longer than the detection time drops the VIP before anything else")
-  func slept() {
-    var bench = Bench(count: 2)
-    bench.run(.milliseconds(200))
-    var sleeper = bench.nodes[0]!
-    var effects = EffectBuffer()
-    sleeper.advance(now: bench.now + .milliseconds(200), effects: &effects)
-    let releases = effects.effects.firstIndex(of: .release(web, cause: .stalled))
-    let sends = effects.effects.firstIndex(of: .send)
-    #expect(releases != nil && sends != nil && releases! < sends!)
-    #expect(!sleeper.isHolder(web))
-  }
-
   @Test("what was not read yet puts judgement off, but no longer than a detection time")
   func flood() {
     for ends in [false, true] {
@@ -385,6 +372,8 @@ struct OwnTroubleStories {
     #expect(!sleeper.isHolder(web))
     #expect(sleeper.nextDeadline <= woke + .milliseconds(10))
     sleeper.advance(now: woke + .milliseconds(10), effects: &effects)
+    #expect(!sleeper.isHolder(web), "a boot that it does not believe yet may hold it")
+    sleeper.advance(now: woke + .milliseconds(20), effects: &effects)
     #expect(sleeper.isHolder(web), "the holder is really gone")
   }
 }

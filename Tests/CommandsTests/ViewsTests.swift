@@ -15,11 +15,12 @@ import Testing
   static let members = [
     APIMember(
       name: "n1", address: "192.0.2.11", role: "voter", state: .alive, isSelf: true, configuration: "00112233aabbccdd",
-      worstStallMilliseconds: 1.25, version: "0.1.0"),
+      worstStallMilliseconds: 1.25, detectionMilliseconds: 35, version: "0.1.0"),
     APIMember(
       name: "n2", address: "192.0.2.12", role: "voter", state: .alive, rttMilliseconds: 0.214, lossIn: 0,
       lossOut: 0.004,
-      lastHeardMilliseconds: 4, configuration: "99112233aabbccdd", version: "0.1.0"),
+      lastHeardMilliseconds: 4, configuration: "99112233aabbccdd", detectionMilliseconds: 49,
+      version: "0.1.0"),
     APIMember(
       name: "n3", address: "192.0.2.13", role: "witness", state: .dead, lossIn: 1, lastHeardMilliseconds: 190_000),
   ]
@@ -105,10 +106,10 @@ import Testing
   @Test("members show who runs another configuration") func members() {
     #expect(
       Self.plain.members(Self.members) == """
-        MEMBER     ADDRESS     ROLE     STATE                ROUND TRIP  LOSS IN   OUT  CONFIGURATION       WORST STALL  VERSION
-        n1 (here)  192.0.2.11  voter    alive                         -        -     -  00112233                 1.3 ms  0.1.0
-        n2         192.0.2.12  voter    alive                   0.21 ms       0%  0.4%  99112233 (differs)            -  0.1.0
-        n3         192.0.2.13  witness  dead, heard 3 m ago           -     100%     -  -                             -  -
+        MEMBER     ADDRESS     ROLE     STATE                ROUND TRIP  LOSS IN   OUT  CONFIGURATION       WORST STALL  DETECTION  VERSION
+        n1 (here)  192.0.2.11  voter    alive                         -        -     -  00112233                 1.3 ms      35 ms  0.1.0
+        n2         192.0.2.12  voter    alive                   0.21 ms       0%  0.4%  99112233 (differs)            -      49 ms  0.1.0
+        n3         192.0.2.13  witness  dead, heard 3 m ago           -     100%     -  -                             -          -  -
 
         """)
   }

@@ -27,6 +27,8 @@ private func hearing(_ boot: BootID, _ sequence: UInt64, echo: UInt64?) -> Heari
     starting: false, draining: false, configurationDigest: 0, intentsDigest: 0)
 }
 
+private func heartbeat(_ sequence: UInt64) -> Hearing { hearing(boot, sequence, echo: 1) }
+
 /// A table that has believed `boot` of `peer` at `start`.
 private func believing() -> MemberTable {
   var table = table()
@@ -249,6 +251,36 @@ struct EvidenceTests {
     _ = table.hear(hearing, from: peer, receivedAt: now, now: now)
     #expect(table[peer].roundTrip == .microseconds(400))
     #expect(table[peer].lossOut == 51)
+  }
+}
+
+@Suite("Patience with a peer")
+struct PatienceTests {
+  /// Hears sequence 2 of the peer `late` after it was due, and `missed` later.
+  private func table(late: TimeSpan, missed: UInt64 = 0) -> MemberTable {
+    var table = believing()
+    let now = start + interval + late
+    _ = table.hear(heartbeat(2 + missed), from: peer, receivedAt: now, now: now)
+    return table
+  }
+
+  @Test("is what the peer asks for while its heartbeats come evenly")
+  func even() { #expect(table(late: .milliseconds(2))[peer].patience == detection) }
+
+  @Test("is more where they come late: a silence of that length is no death")
+  func late() {
+    var table = table(late: .milliseconds(24))
+    // 10 + 5 + 24 + 3 ms.
+    #expect(table[peer].patience == .milliseconds(42))
+    let heard = start + .milliseconds(34)
+    #expect(table.nextDead(now: heard + .milliseconds(41)) == nil)
+    #expect(table.nextDead(now: heard + .milliseconds(42)) == peer)
+  }
+
+  @Test("learns nothing from lost heartbeats, nor from a silence beyond all jitter")
+  func otherwise() {
+    #expect(table(late: .milliseconds(24), missed: 2)[peer].patience == detection)
+    #expect(table(late: .milliseconds(140))[peer].patience == detection)
   }
 }
 
