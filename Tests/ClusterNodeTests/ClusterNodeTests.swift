@@ -33,6 +33,7 @@ struct ClusterStories {
   func alone() {
     var bench = Bench(count: 2)
     bench.nodes[1] = nil
+    bench.start(0)
     bench.run(.milliseconds(4_900))
     #expect(bench.holders() == [])
     bench.run(.milliseconds(200))

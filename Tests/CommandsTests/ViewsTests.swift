@@ -107,8 +107,8 @@ import Testing
     #expect(
       Self.plain.members(Self.members) == """
         MEMBER     ADDRESS     ROLE     STATE                ROUND TRIP  LOSS IN   OUT  CONFIGURATION       WORST STALL  DETECTION  VERSION
-        n1 (here)  192.0.2.11  voter    alive                         -        -     -  00112233                 1.3 ms      35 ms  0.1.0
-        n2         192.0.2.12  voter    alive                   0.21 ms       0%  0.4%  99112233 (differs)            -      49 ms  0.1.0
+        n1 (here)  192.0.2.11  voter    alive                         -        -     -  00112233                 1.3 ms    35.0 ms  0.1.0
+        n2         192.0.2.12  voter    alive                   0.21 ms       0%  0.4%  99112233 (differs)            -    49.0 ms  0.1.0
         n3         192.0.2.13  witness  dead, heard 3 m ago           -     100%     -  -                             -          -  -
 
         """)
