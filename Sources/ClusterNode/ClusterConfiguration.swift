@@ -65,7 +65,8 @@ package struct ClusterConfiguration: Sendable {
 
   package init(
     clusterName: String, node: NodeName, heartbeat: TimeSpan, deadAfter: Int = 3, aloneAfter: TimeSpan = .seconds(5),
-    transport: Transport = .multicast, pathCount: Int = 1, members: [Member], vips: [VIP], digest: UInt64 = 0, softwareVersion: String = ""
+    transport: Transport = .multicast, pathCount: Int = 1, members: [Member], vips: [VIP], digest: UInt64 = 0,
+    softwareVersion: String = ""
   ) {
     self.clusterName = clusterName
     self.node = node

@@ -23,7 +23,8 @@ struct AddressingTests {
     #expect(bench.unicasts == 0)
   }
 
-  @Test("multicasts that cease for all, for one node or for one direction move nothing and kill nobody", arguments: 0..<5)
+  @Test(
+    "multicasts that cease for all, for one node or for one direction move nothing and kill nobody", arguments: 0..<5)
   func multicastCeases(which: Int) {
     var bench = Bench(count: 3)
     bench.run(.milliseconds(500))
