@@ -133,6 +133,7 @@ extension Worker {
     if head.maxForwards == 0 { return answerHere(index, client, head, count) }
 
     let pool = snapshot.pools.baseAddress! + Int(listener.pointee.pool)
+    client.pointee.exchange.pool = listener.pointee.pool
     addRetryCredit(Int(listener.pointee.pool))
     if let name = pool.pointee.cookieName { findCookieServer(client, head, name, Int(listener.pointee.pool)) }
     let (server, cause) = chooseServer(client)
@@ -196,7 +197,7 @@ extension Worker {
     {
       let server = tables[pool].server(ofTag: tag)
       if server >= 0 {
-        client.pointee.exchange.cookieServer = Int32(truncatingIfNeeded: server)
+        client.pointee.exchange.cookieServer = snapshot.pools[pool].servers[server]
         return
       }
       client.pointee.exchange.cookieServer = -2
@@ -395,7 +396,7 @@ extension Worker {
   @inline(__always)
   mutating func awaitAnswer(_ index: Int32, _ client: Client) {
     if client.pointee.phase != .waiting { return }
-    timers.set(index, tick &+ snapshot.pools[Int(snapshot.listeners[Int(client.pointee.listener)].pool)].response)
+    timers.set(index, tick &+ snapshot.pools[Int(client.pointee.exchange.pool)].response)
   }
 
   /// The server's socket can be written again, or has just been connected.
