@@ -76,7 +76,8 @@ struct DataPlane {
   ) throws(BalancerFault) -> (generation: UInt64, changes: [ServerChange]) {
     do throws(BalancerFault) {
       guard owners.count <= Self.maximumOutstanding else {
-        throw BalancerFault("a thread of the balancer has not taken over the last \(Self.maximumOutstanding) configurations")
+        throw BalancerFault(
+          "a thread of the balancer has not taken over the last \(Self.maximumOutstanding) configurations")
       }
       let (swaps, changes) = try prepare(next, opened: opened, sockets: sockets, registry: &registry, now: now)
       for (mailbox, swap) in zip(mailboxes, swaps) { mailbox.post(.swap(swap)) }

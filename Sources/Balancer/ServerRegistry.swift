@@ -92,7 +92,9 @@ struct ServerRegistry {
         let before = known.availability
         known.adopt(server, pool, now: now)
         next[slot] = known
-        if known.availability != before { changes.append(ServerChange(index: slot, cause: "it is not checked any more")) }
+        if known.availability != before {
+          changes.append(ServerChange(index: slot, cause: "it is not checked any more"))
+        }
       }
     }
     for slot in servers.indices { servers[slot]?.probe.close() }

@@ -100,7 +100,9 @@ struct SnapshotMaker {
     if part?.source != source { part = try PoolPart(source) }
     guard let part else { return }
     pools[source.slot] = part
-    for (place, slot) in source.serverSlots.enumerated() { servers[slot] = Entry(record: part.servers[place], part: part) }
+    for (place, slot) in source.serverSlots.enumerated() {
+      servers[slot] = Entry(record: part.servers[place], part: part)
+    }
   }
 
   private mutating func take(_ source: ListenerSource, slot: Int) {

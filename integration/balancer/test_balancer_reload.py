@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from balancer_backends import Backend, Client, Reader, cookie_of, http_backend
+from balancer_backends import Backend, Client, cookie_of, http_backend
 from balancer_harness import Balancer, cookie_affinity, http_check, listener, no_check, pool, server
 
 
