@@ -50,8 +50,10 @@ struct Exchange {
   var bodyByteCount: Int64 = 0
   var chunkedBody = ChunkedBody()
   // Servers and pools by their slots: places in a pool change with the configuration.
-  /// Where it goes.
+  /// Where it goes; -1: nowhere, it is answered here.
   var pool: Int32 = 0
+  /// Of its listener's; -1: none.
+  var route: Int32 = -1
   /// Servers that failed this request.
   var tried = TriedServers()
   /// The server of the client's affinity cookie; -1 without a cookie, -2 for a foreign one.

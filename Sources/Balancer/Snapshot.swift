@@ -5,6 +5,7 @@
 internal import Balancing
 internal import HTTP1
 internal import Kernel
+internal import Patterns
 internal import Primitives
 
 typealias Text = UnsafeBufferPointer<UInt8>
@@ -17,8 +18,9 @@ struct ListenerRecord {
   var isHTTP = false
   /// Removed from the configuration: its connections end with their next answer.
   var isRetired = false
-  /// Slot of the pool.
+  /// Slot of the pool for what no route takes; -1: 404.
   var pool: Int32 = 0
+  var routes = UnsafeBufferPointer<RouteRecord>(start: nil, count: 0)
   var requestOptions = RequestOptions()
   var headLimits = HeadLimits()
   /// Ticks.
@@ -114,9 +116,10 @@ final class SnapshotOwner {
   }
 }
 
-/// Blocks of plain values that are freed together.
+/// Blocks of plain values, and patterns, that are freed together.
 final class RecordMemory {
   private var blocks: [UnsafeMutableRawPointer] = []
+  private var patterns: [Pattern] = []
 
   func keep<Value>(_ values: [Value]) -> UnsafeBufferPointer<Value> {
     precondition(_isPOD(Value.self), "nothing is released value by value")
@@ -129,7 +132,15 @@ final class RecordMemory {
 
   func text(_ text: String) -> Text { keep(Array(text.utf8)) }
 
-  deinit { for block in blocks { block.deallocate() } }
+  func pattern(_ pattern: Pattern) -> Pattern {
+    patterns.append(pattern)
+    return pattern
+  }
+
+  deinit {
+    for block in blocks { block.deallocate() }
+    for pattern in patterns { pattern.deallocate() }
+  }
 }
 
 /// Why the balancer cannot do what it was told, for people.

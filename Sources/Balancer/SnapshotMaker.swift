@@ -82,13 +82,12 @@ struct SnapshotMaker {
           pool: pool, slot: poolList[index], serverSlots: own, node: configuration.node,
           cookieKeys: configuration.cookieKeys, servedByHeaders: headers))
     }
+    let pairs = zip(configuration.pools, poolList).map { ($0.name, Int32($1)) }
+    let pools = Dictionary(pairs, uniquingKeysWith: { first, _ in first })
     for (index, listener) in configuration.listeners.enumerated() {
-      guard let pool = configuration.pools.firstIndex(where: { $0.name == listener.pool }) else {
-        throw BalancerFault("listener \(listener.name) names the pool \(listener.pool), which does not exist")
-      }
-      take(
+      try take(
         ListenerSource(
-          listener: listener, poolSlot: poolList[pool],
+          listener: listener, pools: pools.filter { listener.pools.contains($0.key) },
           servedBy: listener.servedByHeader.flatMap { headers.firstIndex(of: $0) } ?? -1), slot: listenerList[index])
     }
     retire()
@@ -105,9 +104,9 @@ struct SnapshotMaker {
     }
   }
 
-  private mutating func take(_ source: ListenerSource, slot: Int) {
+  private mutating func take(_ source: ListenerSource, slot: Int) throws(BalancerFault) {
     var part = listeners[slot]?.part
-    if part?.source != source { part = ListenerPart(source) }
+    if part?.source != source { part = try ListenerPart(source) }
     guard let part else { return }
     listeners[slot] = Entry(record: part.record, part: part)
   }

@@ -81,7 +81,8 @@ final class PoolPart {
 /// Everything that a listener's record depends on.
 struct ListenerSource: Equatable {
   let listener: ListenerConfiguration
-  let poolSlot: Int
+  /// Slots of the pools that it and its routes name.
+  let pools: [String: Int32]
   /// Place of its header in `PoolSource.servedByHeaders`; -1 without.
   let servedBy: Int
 }
@@ -91,7 +92,8 @@ final class ListenerPart {
   let record: ListenerRecord
   private let memory = RecordMemory()
 
-  init(_ source: ListenerSource) {
+  /// Throws a sentence about a contradiction that the agent should have found.
+  init(_ source: ListenerSource) throws(BalancerFault) {
     self.source = source
     let listener = source.listener
     var options = RequestOptions()
@@ -102,8 +104,12 @@ final class ListenerPart {
     case .none: break
     }
     let limits = listener.limits
+    guard let pool = listener.pool.isEmpty ? -1 : source.pools[listener.pool] else {
+      throw BalancerFault("listener \(listener.name) names the pool \(listener.pool), which does not exist")
+    }
     record = ListenerRecord(
-      isHTTP: listener.mode == .http, pool: Int32(source.poolSlot), requestOptions: options,
+      isHTTP: listener.mode == .http, pool: pool,
+      routes: try RouteBuilder(memory: memory, pools: source.pools).records(listener), requestOptions: options,
       headLimits: HeadLimits(
         headByteCount: min(max(limits.headByteCount, 512), Snapshot.largestConfigurableHead),
         fieldCount: min(max(limits.headerCount, 1), 10_000)),

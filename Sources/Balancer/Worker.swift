@@ -3,11 +3,12 @@
 // changed by mutating methods: the compiled code neither counts references nor checks exclusivity.
 //
 // The methods are spread over files by what they deal with: WorkerClients, WorkerServers, WorkerRequests,
-// WorkerResponses, WorkerFailures, WorkerTunnels, WorkerDeadlines, WorkerHandover, WorkerSwap.
+// WorkerResponses, WorkerFailures, WorkerRoutes, WorkerTunnels, WorkerDeadlines, WorkerHandover, WorkerSwap.
 
 internal import Balancing
 internal import HTTP1
 internal import Kernel
+internal import Patterns
 internal import Primitives
 internal import Synchronization
 
@@ -42,6 +43,9 @@ struct Worker: ~Copyable {
   static let tightBufferByteCount = 32 * 1024 * 1024
   /// Before the bytes that are read: room for a chunk's size line.
   static let headroom = 32
+  static let pathByteCount = Snapshot.largestConfigurableHead
+  /// Every byte encoded, with what a configuration may add.
+  static let targetByteCount = 3 * pathByteCount + 4 * 1024
   /// Reads that one stream may do in a row before others get their turn.
   static let largestBurst = 16
 
@@ -76,6 +80,10 @@ struct Worker: ~Copyable {
   private(set) var scratchByteCount = 0
   private(set) var headScratch: HeadScratch
   private(set) var headScratchFieldCount = 0
+  /// A path in the form in which routes match it, and a target that a route writes.
+  let pathArea: UnsafeMutablePointer<UInt8>
+  let targetArea: UnsafeMutablePointer<UInt8>
+  let patternMatcher = PatternMatcher()
   var date = DateLine()
   var random: SeededRandom
 
@@ -105,6 +113,8 @@ struct Worker: ~Copyable {
     upstreams = Slab(capacity: seed.clientCapacity * 2)
     timers = TimerWheel(capacity: seed.clientCapacity * 3)
     forwardingTexts = .allocate(capacity: seed.clientCapacity * ForwardingText.byteCapacity)
+    pathArea = .allocate(capacity: Self.pathByteCount)
+    targetArea = .allocate(capacity: Self.targetByteCount)
     // All of these get their size with the first snapshot.
     receiveArea = .allocate(capacity: 1)
     scratch = .allocate(capacity: 1)

@@ -121,6 +121,7 @@ extension Worker {
     if servedBy >= 0 && servedBy < snapshot.servers[server].servedBy.count {
       additions.servedBy = snapshot.servers[server].servedBy[servedBy]
     }
+    if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
     if !head.flags.contains(.hasDate) {
       additions.date = date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000)
     }

@@ -44,6 +44,7 @@ extension Worker {
     growSlots(from: old, to: swap.snapshot)
     for pool in 0..<swap.snapshot.pools.count { renewTable(pool, old, swap) }
     snapshot = swap.snapshot
+    renumberRoutes(from: old)
     for server in 0..<old.servers.count where snapshot.servers[server].isRetired && !old.servers[server].isRetired {
       closeIdleServers(Int32(server))
     }
@@ -100,6 +101,25 @@ extension Worker {
     }
     before?.deallocate()
     (tables + pool).initialize(to: table)
+  }
+
+  /// Exchanges remember their route by its place in the listener's list: where that list is another one now, they go on
+  /// with the route of the same name, or with none.
+  private mutating func renumberRoutes(from old: Snapshot) {
+    let changed = (0..<old.listeners.count).filter {
+      old.listeners[$0].routes.count > 0
+        && old.listeners[$0].routes.baseAddress != snapshot.listeners[$0].routes.baseAddress
+    }
+    if changed.isEmpty { return }
+    for index in 0..<Int32(clients.highWater) where clients[index].pointee.isOpen {
+      let client = clients[index]
+      let route = Int(client.pointee.exchange.route)
+      let listener = Int(client.pointee.listener)
+      guard changed.contains(listener), route >= 0, route < old.listeners[listener].routes.count else { continue }
+      let name = old.listeners[listener].routes[route].name
+      let place = snapshot.listeners[listener].routes.firstIndex { $0.name.elementsEqual(name) }
+      client.pointee.exchange.route = Int32(place ?? -1)
+    }
   }
 
   // MARK: Listening sockets

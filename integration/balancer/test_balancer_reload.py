@@ -243,3 +243,34 @@ def test_what_contradicts_itself_is_refused_and_changes_nothing():
         assert farm.ask()[0] == 200
         farm.reload(["s0"])
         assert farm.ask()[0] == 200
+
+
+def test_a_route_that_moves_in_the_list_keeps_its_request():
+    gate = threading.Event()
+
+    def answer(name, first):
+        if "/slow" in first:
+            gate.wait(10)
+        return 200, "", name.encode()
+
+    def route(name, **edits):
+        empty = {"set": [], "add": [], "remove": []}
+        response = dict(empty, add=[{"name": "X-Route", "value": name}])
+        match = dict.fromkeys(("hosts", "paths", "pathPrefixes", "pathPatterns", "methods", "fields", "sources"), [])
+        return {
+            "name": name, "match": dict(match, pathPrefixes=[f"/{name}"]), "exception": match,
+            "action": {"pool": {"_0": "app"}}, "requestFields": empty, "responseFields": response,
+        }  # fmt: skip
+
+    with Farm(1, answer=answer) as farm:
+        def with_routes(*names):
+            return [dict(listener("web", [f"127.0.0.1:{farm.port}"], "app"), routes=[route(name) for name in names])]
+
+        farm.reload(["s0"], listeners=with_routes("slow", "other"))
+        with Client(farm.port) as client:
+            client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            time.sleep(0.2)
+            farm.reload(["s0"], listeners=with_routes("new", "other", "slow"))
+            gate.set()
+            assert client.reader.response()[1]["x-route"] == "slow"
+            assert client.get("/new")[1]["x-route"] == "new"
