@@ -27,8 +27,6 @@ extension NodeCore {
     members.detection = needed
     if needed <= gateSpan {
       if !faults.contains(.gateKeepsGrownDetection) { gateSpan = needed }
-    } else if faults.contains(.growthCountsAtOnce) {
-      gateSpan = needed
     } else {
       // A peer may have missed the heartbeats that announce it: what answers counts on it only after a few of them.
       gateGrowsAt = nextSequence + UInt64(configuration.deadAfter)

@@ -19,8 +19,6 @@ package struct PlantedFaults: OptionSet, Sendable {
   package static let releaseBeforeRemoval = PlantedFaults(rawValue: 1 << 5)
   /// A node that slept goes on answering as if nothing had been.
   package static let sleepsWithoutDoubt = PlantedFaults(rawValue: 1 << 6)
-  /// A detection time that has grown counts for the gate before the peers know it.
-  package static let growthCountsAtOnce = PlantedFaults(rawValue: 1 << 7)
   /// The gate goes on with a detection time that has shrunk.
   package static let gateKeepsGrownDetection = PlantedFaults(rawValue: 1 << 8)
   /// Claims at once after the start, without listening.
@@ -33,8 +31,6 @@ package struct PlantedFaults: OptionSet, Sendable {
   package static let deadKeepTheirClaims = PlantedFaults(rawValue: 1 << 12)
   /// The lower rank of two holders goes on.
   package static let lowerRankStays = PlantedFaults(rawValue: 1 << 13)
-  /// Waits for a named successor for ever.
-  package static let reservationNeverEnds = PlantedFaults(rawValue: 1 << 14)
   /// The guardian resigns first, and shuts the gate afterwards.
   package static let resignsBeforeGate = PlantedFaults(rawValue: 1 << 15)
   /// A node that slept judges before it has read what waited.
@@ -49,14 +45,12 @@ package struct PlantedFaults: OptionSet, Sendable {
     ("draining-acquires", .drainingAcquires),
     ("release-before-removal", .releaseBeforeRemoval),
     ("sleeps-without-doubt", .sleepsWithoutDoubt),
-    ("growth-counts-at-once", .growthCountsAtOnce),
     ("gate-keeps-grown-detection", .gateKeepsGrownDetection),
     ("claims-without-listening", .claimsWithoutListening),
     ("gate-counts-from-waking", .gateCountsFromWaking),
     ("resign-of-any-boot", .resignOfAnyBoot),
     ("dead-keep-their-claims", .deadKeepTheirClaims),
     ("lower-rank-stays", .lowerRankStays),
-    ("reservation-never-ends", .reservationNeverEnds),
     ("resigns-before-gate", .resignsBeforeGate),
     ("judges-before-reading", .judgesBeforeReading),
   ]

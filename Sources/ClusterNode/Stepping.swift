@@ -181,7 +181,7 @@ extension NodeCore {
     }
     vips[slot].phase = .idle
     vips[slot].claim.reserve(
-      for: successor, cause: handover.cause, otherwise: .holderReleased(selfIndex), until: reservationEnd(from: now), now: now
+      for: successor, cause: handover.cause, otherwise: .holderReleased(selfIndex), until: now + detectionTime, now: now
     )
     vips[slot].awaitedSuccessor = successor
     effects.append(.event(NodeEvent(.vipLost(vip), cause: handover.cause)))

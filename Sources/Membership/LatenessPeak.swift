@@ -8,7 +8,7 @@ package import Primitives
 
 /// The worst lateness seen lately; it halves every `halfLife`.
 package struct LatenessPeak: Sendable {
-  package static let halfLife = TimeSpan.seconds(60)
+  package static let halfLife = TimeSpan.seconds(120)
   /// Beyond this many halves nothing is left.
   private static let forgottenAfterHalves: Int64 = 40
 
@@ -41,10 +41,10 @@ package enum DetectionTime {
   /// It grows to at most this many times what is configured: a longer silence is a failure, not jitter.
   package static let growthLimit: Int64 = 4
 
-  /// A heartbeat that is `peak` late arrives `interval + peak` after the one before; half an interval and an eighth of the
-  /// peak are to spare.
+  /// A heartbeat that is `peak` late arrives `interval + peak` after the one before; half an interval and a quarter of
+  /// the peak are to spare.
   package static func needed(interval: TimeSpan, peak: TimeSpan, configured: TimeSpan) -> TimeSpan {
-    let wanted = interval + interval / 2 + peak + peak / 8
+    let wanted = interval + interval / 2 + peak + peak / 4
     return min(max(configured, wanted), configured * growthLimit)
   }
 
