@@ -26,7 +26,7 @@ extension NodeCore {
     guard needed != detectionTime else { return }
     members.detection = needed
     if needed <= gateSpan {
-      if !faults.contains(.gateKeepsGrownDetection) { gateSpan = needed }
+      gateSpan = needed
     } else {
       // A peer may have missed the heartbeats that announce it: what answers counts on it only after a few of them.
       gateGrowsAt = nextSequence + UInt64(configuration.deadAfter)

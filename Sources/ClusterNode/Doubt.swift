@@ -24,10 +24,10 @@ extension NodeCore {
     effects.append(.event(NodeEvent(.woke, cause: .stalled, elapsed: lateness)))
     guard !faults.contains(.sleepsWithoutDoubt) else { return }
     doubt = Doubt(since: now, until: now + detectionTime)
-    // What it does not hold it takes only after it has listened; it knew its peers, so a detection time is enough.
+    // What it does not hold it takes only after it has listened; it knew its peers, so it need not wait to hear one.
     beginListening(now: now)
     heardAnyone = true
-    listenUntil = now + detectionTime
+    listenUntil = now + longestDetection
   }
 
   /// Call when the socket has been read. `heardAll`: nothing is left in it.

@@ -106,6 +106,8 @@ struct NodeCore {
   var selfIndex: MemberIndex { members.selfIndex }
   var detectionTime: TimeSpan { members.detection }
   var interval: TimeSpan { members.interval }
+  /// The most that a detection time can grow to.
+  var longestDetection: TimeSpan { members.configuredDetection * DetectionTime.growthLimit }
   var nextSequence: UInt64 { members.sends.next }
 
   /// Why this node may not take any VIP, or this one.

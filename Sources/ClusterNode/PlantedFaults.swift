@@ -19,22 +19,24 @@ package struct PlantedFaults: OptionSet, Sendable {
   package static let releaseBeforeRemoval = PlantedFaults(rawValue: 1 << 5)
   /// A node that slept goes on answering as if nothing had been.
   package static let sleepsWithoutDoubt = PlantedFaults(rawValue: 1 << 6)
-  /// The gate goes on with a detection time that has shrunk.
-  package static let gateKeepsGrownDetection = PlantedFaults(rawValue: 1 << 8)
   /// Claims at once after the start, without listening.
-  package static let claimsWithoutListening = PlantedFaults(rawValue: 1 << 9)
+  package static let claimsWithoutListening = PlantedFaults(rawValue: 1 << 7)
   /// The gate counts from when the node woke instead of from what it sent.
-  package static let gateCountsFromWaking = PlantedFaults(rawValue: 1 << 10)
+  package static let gateCountsFromWaking = PlantedFaults(rawValue: 1 << 8)
   /// A resign ends whatever boot is believed, also when it names another.
-  package static let resignOfAnyBoot = PlantedFaults(rawValue: 1 << 11)
+  package static let resignOfAnyBoot = PlantedFaults(rawValue: 1 << 9)
   /// What a member claimed still counts after its death.
-  package static let deadKeepTheirClaims = PlantedFaults(rawValue: 1 << 12)
+  package static let deadKeepTheirClaims = PlantedFaults(rawValue: 1 << 10)
   /// The lower rank of two holders goes on.
-  package static let lowerRankStays = PlantedFaults(rawValue: 1 << 13)
+  package static let lowerRankStays = PlantedFaults(rawValue: 1 << 11)
   /// The guardian resigns first, and shuts the gate afterwards.
-  package static let resignsBeforeGate = PlantedFaults(rawValue: 1 << 15)
-  /// A node that slept judges before it has read what waited.
-  package static let judgesBeforeReading = PlantedFaults(rawValue: 1 << 16)
+  package static let resignsBeforeGate = PlantedFaults(rawValue: 1 << 12)
+  /// A VIP is announced before its address is there.
+  package static let announcesEarly = PlantedFaults(rawValue: 1 << 13)
+  /// Whoever yields keeps the address.
+  package static let keepsAddress = PlantedFaults(rawValue: 1 << 14)
+  /// Takes what looks free before everything that arrived has been read.
+  package static let takesWhileReading = PlantedFaults(rawValue: 1 << 15)
 
   /// Each by its name.
   package static let all: [(name: String, fault: PlantedFaults)] = [
@@ -45,13 +47,14 @@ package struct PlantedFaults: OptionSet, Sendable {
     ("draining-acquires", .drainingAcquires),
     ("release-before-removal", .releaseBeforeRemoval),
     ("sleeps-without-doubt", .sleepsWithoutDoubt),
-    ("gate-keeps-grown-detection", .gateKeepsGrownDetection),
     ("claims-without-listening", .claimsWithoutListening),
     ("gate-counts-from-waking", .gateCountsFromWaking),
     ("resign-of-any-boot", .resignOfAnyBoot),
     ("dead-keep-their-claims", .deadKeepTheirClaims),
     ("lower-rank-stays", .lowerRankStays),
     ("resigns-before-gate", .resignsBeforeGate),
-    ("judges-before-reading", .judgesBeforeReading),
+    ("announces-early", .announcesEarly),
+    ("keeps-address", .keepsAddress),
+    ("takes-while-reading", .takesWhileReading),
   ]
 }

@@ -80,7 +80,7 @@ extension NodeCore {
   ) {
     if !heardAnyone {
       heardAnyone = true
-      listenUntil = max(listeningSince + detectionTime, now + max(detectionTime, members[sender].patience))
+      listenUntil = max(listeningSince + longestDetection, now + max(detectionTime, members[sender].patience))
     }
     if datagram.softwareVersion.count > 0 { versionsHeard[sender.value].set(datagram.softwareVersion) }
     takeReleases(datagram.releases, from: sender, receivedAt: receivedAt)
@@ -212,6 +212,7 @@ extension NodeCore {
     for slot in 0..<vipCount where vips[slot].isConfigured && !faults.contains(.deadKeepTheirClaims) {
       let vip = VIPIndex(slot)
       let held = candidacies[vip, member].position == .holder
+      vips[slot].claim.memberEnded(member, now: now)
       candidacies.clearPosition(vip, of: member)
       if held, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: cause, now: now)

@@ -75,7 +75,7 @@ extension NodeCore {
       }
       return true
     case .acquire(let cause):
-      guard !isReading, now >= takeNotBefore else {
+      guard !isReading && now >= takeNotBefore || faults.contains(.takesWhileReading) else {
         evaluateAllWanted = true
         return false
       }
@@ -111,6 +111,7 @@ extension NodeCore {
     vips[slot].since = now
     vips[slot].cause = cause
     vips[slot].awaitedSuccessor = nil
+    if faults.contains(.announcesEarly) { vips[slot].announcements.startBurst(now: now) }
     effects.append(.acquire(vip, cause: cause))
     effects.append(.event(NodeEvent(.vipGained(vip), cause: cause, elapsed: silence)))
     sendWanted = true
@@ -132,8 +133,10 @@ extension NodeCore {
     if case .quietening = vips[slot].phase { effects.append(.handoverCancelled(vip)) }
     vips[slot].phase = .idle
     vips[slot].announcements.stop()
-    vips[slot].releasesPending += 1
-    effects.append(.release(vip, cause: cause))
+    if !faults.contains(.keepsAddress) {
+      vips[slot].releasesPending += 1
+      effects.append(.release(vip, cause: cause))
+    }
     effects.append(.event(NodeEvent(.vipLost(vip), cause: cause)))
     vips[slot].cause = cause
     sendWanted = true

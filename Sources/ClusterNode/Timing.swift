@@ -56,8 +56,9 @@ extension NodeCore {
   /// `earliestStep` is never later than the VIP's own next deadline.
   mutating func noteStep(_ slot: Int) { earliestStep = min(earliestStep, vips[slot].stepDeadline) }
 
-  /// Nothing is claimed before a full detection time of listening. A node that hears nobody waits `aloneAfter`: its
-  /// switch port may not forward yet. Whoever it hears first extends the listening by a detection time.
+  /// Nothing is claimed before this node has listened for as long as any holder may be silent, whatever its detection time
+  /// has grown to. A node that hears nobody waits `aloneAfter`: its
+  /// switch port may not forward yet. Whoever it hears first extends the listening by its own detection time.
   mutating func beginListening(now: Instant) {
     listening = true
     listeningSince = now
@@ -65,7 +66,7 @@ extension NodeCore {
     if otherMemberCount == 0 || faults.contains(.claimsWithoutListening) {
       listenUntil = now
     } else {
-      listenUntil = now + max(detectionTime, configuration.aloneAfter)
+      listenUntil = now + max(longestDetection, configuration.aloneAfter)
     }
     evaluateAllWanted = true
   }
@@ -74,7 +75,9 @@ extension NodeCore {
   mutating func noteWake(now: Instant, effects: inout EffectBuffer) {
     guard otherMemberCount > 0 else { return }
     let worst = stall.worst
-    switch stall.wake(now: now, due: nextHeartbeatAt, interval: interval, detection: detectionTime, live: gateSpan) {
+    // Half an interval is for what is on its way: a heartbeat that leaves later than that may cross a takeover.
+    let live = gateSpan - interval / 2
+    switch stall.wake(now: now, due: nextHeartbeatAt, interval: interval, detection: detectionTime, live: live) {
     case .punctual: break
     case .late(let lateness):
       // Only a new worst is worth a line: on a busy machine there are many.

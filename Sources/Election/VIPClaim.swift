@@ -78,6 +78,14 @@ package struct VIPClaim: Sendable {
     reservationCause = cause
   }
 
+  /// A member has ended. If it was the one that was named, the others begin to count now: their turns must not all have
+  /// come already.
+  package mutating func memberEnded(_ member: MemberIndex, now: Instant) {
+    guard reservedFor == member else { return }
+    reservedFor = nil
+    vacantSince = now
+  }
+
   /// Nothing is to be decided until something else happens.
   package mutating func rest() { wakeAt = .distantFuture }
 

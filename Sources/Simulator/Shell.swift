@@ -211,7 +211,6 @@ extension Simulation {
     note("n\(host + 1) goes on")
     hosts[host].isPaused = false
     hosts[host].runningSince = now
-    if setup.plantedFaults.contains(.judgesBeforeReading) { advance(host) }
     let waiting = hosts[host].inbox
     hosts[host].inbox = []
     for (bytes, isMulticast, at) in waiting where hosts[host].node != nil {

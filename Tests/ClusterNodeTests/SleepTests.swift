@@ -31,7 +31,7 @@ struct SleepTests {
     var effects = EffectBuffer()
     for (bytes, at) in waiting {
       bytes.withUnsafeBytes {
-        bench.nodes[0]!.receive($0, from: .anyV4, receivedAt: at, now: bench.now, effects: &effects)
+        bench.nodes[0]!.receive($0, over: Arrival(), receivedAt: at, now: bench.now, effects: &effects)
       }
       #expect(!effects.effects.contains(.send), "nothing is said while what waited is read")
       #expect(bench.nodes[0]!.liveUntil(web) == nil)
