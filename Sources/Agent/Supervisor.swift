@@ -17,6 +17,7 @@ package final class Supervisor: NodeControls, Service {
     case move(APIMoveRequest, CheckedContinuation<APIMoveAnswer, any Error>)
     case electorGone(GuardianReport)
     case warning(String)
+    case requirement(Requirement.Kind, RequirementAnswer)
     case stop
   }
 

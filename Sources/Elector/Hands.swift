@@ -38,6 +38,9 @@ final class Hands: @unchecked Sendable {
   var acquiringSince: [Instant?] = .init(repeating: nil, count: VIPIndex.limit)
   /// Why the system last refused an address.
   var addressFaults: [String?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// What the agent said of VIPs with requirements, by name. A VIP of a new configuration may be judged before the node has
+  /// given it a slot; it is told again then.
+  var standings: [String: VIPStanding] = [:]
   /// Late wake-ups since they were last told of.
   var stalls: (count: Int, worst: TimeSpan, toldAt: Instant) = (0, .zero, Instant(nanoseconds: 0))
   private var backlog: [NodeOrder] = []
@@ -120,6 +123,9 @@ final class Hands: @unchecked Sendable {
     case .names(let table):
       names = table
       reconcile()
+      let configured = Set(plan.configuration.vips.map(\.name))
+      standings = standings.filter { configured.contains($0.key) }
+      tellStandings(Array(standings.values))
       vipCarriers = .init(repeating: nil, count: VIPIndex.limit)
       tellVIPCarriers()
     case .exit: break
@@ -149,9 +155,9 @@ final class Hands: @unchecked Sendable {
     switch command {
     case .configure(let configuration): reconfigure(configuration)
     case .draining(let flag): tellNode(.command(.draining(flag)))
-    case .balancer(let ready, let cause):
-      reporter.balancerCause = ready ? "" : cause
-      tellNode(.command(.balancer(ready: ready)))
+    case .standings(let told):
+      for standing in told { standings[standing.vip] = standing }
+      tellStandings(told)
     case .move(let vip, let member):
       guard let slot = names.vipIndex(vip) else {
         reporter.report(.moveRefused(vip: vip, why: "no such VIP"))
@@ -166,6 +172,13 @@ final class Hands: @unchecked Sendable {
       if let slot = names.vipIndex(vip) { tellNode(.command(.handoverReady(slot))) }
     case .intentsDigest(let digest): tellNode(.command(.intentsDigest(digest)))
     case .shutdown: tellNode(.command(.shutdown(quieten: true)))
+    }
+  }
+
+  private func tellStandings(_ told: [VIPStanding]) {
+    for standing in told {
+      guard let slot = names.vipIndex(standing.vip) else { continue }
+      tellNode(.command(.requirements(slot, standing.eligible ? .met : .unmet(strict: standing.strict))))
     }
   }
 

@@ -23,8 +23,8 @@ private func settings() -> ElectorConfiguration {
     vips: [
       VIPConfiguration(
         name: "web", addresses: [AddressPrefix("192.0.2.100/24")!, AddressPrefix("203.0.113.5/24")!],
-        interface: "eth0", prefer: nil, failback: .after(.seconds(30)), requiresBalancer: true,
-        requiresBalancerStrictly: false, announce: .seconds(60))
+        interface: "eth0", prefer: nil, failback: .after(.seconds(30)), requires: [Requirement(.balancer)],
+        announce: .seconds(60))
     ], digest: 1)
 }
 
@@ -52,7 +52,7 @@ private func address(_ index: UInt32, _ prefix: String, isOurs: Bool = false) ->
     #expect(plan.address == IPAddress("192.0.2.11"))
     #expect(plan.cluster.members.map(\.mayHold) == [true, false])
     #expect(plan.cluster.vips[0].failback == .after(.seconds(30)))
-    #expect(plan.cluster.vips[0].requiresBalancer)
+    #expect(plan.cluster.vips[0].isConditional)
     #expect(plan.cluster.softwareVersion == SoftwareVersion.text)
   }
 
