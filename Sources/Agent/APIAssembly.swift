@@ -69,7 +69,8 @@ package struct APISources: Sendable {
         },
         cause: status?.cause ?? electorDown ?? "the elector has not reported yet",
         ineligible: status == nil ? electorDown : status?.ineligible,
-        eligible: status?.eligible.map(\.text) ?? [], requires: view.requirements[vip.name] ?? [])
+        eligible: status?.eligible.map(\.text) ?? [], claimedBy: status?.claimedBy,
+        requires: view.requirements[vip.name] ?? [])
     }
   }
 

@@ -36,6 +36,7 @@ package enum Verdict {
       } else if allAreHere, !vip.eligible.contains(holder) {
         degraded.append("VIP \(vip.name) is kept by \(holder), which should not hold it (afloat vips there says why)")
       }
+      if let other = vip.claimedBy { degraded.append("VIP \(vip.name) is claimed by \(other) too") }
       if voters.count > 1, allAreHere, !vip.eligible.contains(where: { $0 != holder }) {
         degraded.append("no other node may take VIP \(vip.name)")
       }

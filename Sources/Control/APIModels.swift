@@ -93,12 +93,14 @@ package struct APIVIP: Codable, Equatable, Sendable {
   @OrNull package var ineligible: String?
   /// Members that said that they may hold it, as the node that answers heard, the holder among them.
   @OrEmpty package var eligible: [String]
+  /// Hardware address of another machine that claims it as well; null unless the node that answers holds it and saw that.
+  @OrNull package var claimedBy: String?
   @OrEmpty package var requires: [APIRequirement]
 
   package init(
     name: String, addresses: [String], interface: String, holder: String?, since: APITime?, cause: String,
     quorum: String = "none", term: UInt64? = nil, fence: String = "none", ineligible: String? = nil,
-    eligible: [String] = [], requires: [APIRequirement] = []
+    eligible: [String] = [], claimedBy: String? = nil, requires: [APIRequirement] = []
   ) {
     self.name = name
     self.addresses = addresses
@@ -111,7 +113,13 @@ package struct APIVIP: Codable, Equatable, Sendable {
     self.fence = fence
     self.ineligible = ineligible
     self.eligible = eligible
+    self.claimedBy = claimedBy
     self.requires = requires
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case name, addresses, interface, holder, since, cause, quorum, term, fence, ineligible, eligible, requires
+    case claimedBy = "claimed_by"
   }
 }
 

@@ -123,10 +123,12 @@ package struct VIPStatus: Codable, Equatable, Sendable {
   package var ineligible: String?
   /// Who is alive and may hold it, as this node heard; itself among them.
   package var eligible: [NodeName]
+  /// Hardware address of another machine that claimed it in the last seconds, while this node holds it.
+  package var claimedBy: String?
 
   package init(
     name: String, holder: NodeName?, role: VIPRole, sinceUnixNanoseconds: Int64, cause: String, ineligible: String?,
-    eligible: [NodeName] = []
+    eligible: [NodeName] = [], claimedBy: String? = nil
   ) {
     self.name = name
     self.holder = holder
@@ -135,6 +137,7 @@ package struct VIPStatus: Codable, Equatable, Sendable {
     self.cause = cause
     self.ineligible = ineligible
     self.eligible = eligible
+    self.claimedBy = claimedBy
   }
 }
 

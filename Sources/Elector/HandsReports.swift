@@ -26,7 +26,7 @@ extension Hands {
           cause: words(view.cause, vip: slot), ineligible: view.ineligible.map { words($0, vip: slot) },
           eligible: names.members.enumerated().compactMap { (slot, name) in
             view.eligibleMembers >> UInt64(slot) & 1 == 1 ? name : nil
-          }.sorted()))
+          }.sorted(), claimedBy: claimant(of: slot, now: takenAt)))
     }
     var members: [MemberStatus] = []
     for (slot, name) in names.members.enumerated() {

@@ -142,8 +142,7 @@ private final class Answers: @unchecked Sendable {
 
   private func script(_ name: String, _ text: String) throws -> ScriptCheck {
     let path = folder.appendingPathComponent(name).path
-    try "#!/bin/sh\n\(text)\n".write(toFile: path, atomically: true, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+    try Scripts.write(path, text)
     var check = ScriptCheck(path: path)
     check.every = .milliseconds(100)
     check.timeout = .seconds(5)
@@ -204,7 +203,7 @@ private final class Answers: @unchecked Sendable {
     // Longer than the kernel keeps of a name.
     let name = "afloat-test-\(UInt32.random(in: 100_000 ... .max))"
     let process = Requirement.Kind.process(name)
-    try FileManager.default.copyItem(atPath: "/bin/sleep", toPath: folder.appendingPathComponent(name).path)
+    try Scripts.copy("/bin/sleep", to: folder.appendingPathComponent(name).path)
     watch.watch([file, process, .interface("lo"), .interface("no-such-if")])
     #expect(await answers.wait(file, false, "it is not there") != nil)
     #expect(await answers.wait(process, false, "no process of that name runs") != nil)
@@ -217,7 +216,7 @@ private final class Answers: @unchecked Sendable {
     sleeper.arguments = ["60"]
     try sleeper.run()
     #expect(await answers.wait(process, true, "process \(sleeper.processIdentifier)") != nil)
-    sleeper.terminate()
+    kill(sleeper.processIdentifier, SIGKILL)
     #expect(await answers.wait(process, false) != nil)
     watch.watch([])
   }

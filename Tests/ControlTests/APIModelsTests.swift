@@ -27,7 +27,7 @@ import Testing
       since: APITime(unixNanoseconds: 1_000_000), cause: "start")
     #expect(
       try Self.json(vip)
-        == #"{"addresses":["192.0.2.100/24"],"cause":"start","eligible":[],"fence":"none","holder":null,"ineligible":null,"#
+        == #"{"addresses":["192.0.2.100/24"],"cause":"start","claimed_by":null,"eligible":[],"fence":"none","holder":null,"ineligible":null,"#
         + #""interface":"eth0","name":"web","quorum":"none","requires":[],"since":"1970-01-01T00:00:00.001Z","term":null}"#
     )
     let server = APIServer(
