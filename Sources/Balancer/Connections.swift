@@ -49,6 +49,10 @@ struct Exchange {
   /// Of a counted body: bytes still to come. Of a chunked one: content bytes so far.
   var bodyByteCount: Int64 = 0
   var chunkedBody = ChunkedBody()
+  /// Where it goes; -1: nowhere, it is answered here.
+  var pool: Int32 = 0
+  /// Of its listener's; -1: none.
+  var route: Int32 = -1
   /// Servers of the pool (by their place in it) that failed this request.
   var tried = TriedServers()
   /// The server (by its place in the pool) of the client's affinity cookie; -1 without a cookie, -2 for a foreign one.

@@ -5,13 +5,20 @@ internal import Balancing
 internal import Control
 internal import HTTP1
 internal import Kernel
+internal import Patterns
 internal import Primitives
 
 typealias Text = UnsafeBufferPointer<UInt8>
 
+extension Text {
+  static var empty: Text { Text(start: nil, count: 0) }
+}
+
 struct ListenerRecord {
   var isHTTP: Bool
+  /// For what no route takes; -1: 404.
   var pool: Int32
+  var routes: UnsafeBufferPointer<RouteRecord>
   var requestOptions: RequestOptions
   var headLimits: HeadLimits
   /// Ticks.
@@ -89,11 +96,16 @@ struct Snapshot: @unchecked Sendable {
       }
     }
     var listeners: [ListenerRecord] = []
+    let memory = RecordMemory()
+    let places = configuration.pools.enumerated().map { ($0.element.name, Int32($0.offset)) }
+    let builder = RouteBuilder(memory: memory, pools: Dictionary(places, uniquingKeysWith: { first, _ in first }))
     for listener in configuration.listeners {
-      guard let pool = configuration.pools.firstIndex(where: { $0.name == listener.pool }) else {
+      guard let pool = listener.pool.isEmpty ? -1 : builder.pools[listener.pool] else {
         throw BalancerFault("listener \(listener.name) names the pool \(listener.pool), which does not exist")
       }
-      listeners.append(Self.listener(listener, pool: pool, node: configuration.node, serverNames: serverNames))
+      var record = Self.listener(listener, pool: pool, node: configuration.node, serverNames: serverNames)
+      record.routes = try builder.records(listener)
+      listeners.append(record)
     }
     self.listeners = Self.keep(listeners)
     self.pools = Self.keep(pools)
@@ -153,7 +165,7 @@ struct Snapshot: @unchecked Sendable {
   }
 
   private static func listener(
-    _ listener: ListenerConfiguration, pool: Int, node: String, serverNames: [String]
+    _ listener: ListenerConfiguration, pool: Int32, node: String, serverNames: [String]
   ) -> ListenerRecord {
     var options = RequestOptions()
     switch listener.forwardedStyle {
@@ -165,7 +177,7 @@ struct Snapshot: @unchecked Sendable {
     let limits = listener.limits
     let served = listener.servedByHeader.map { header in serverNames.map { text("\(header): \(node)/\($0)\r\n") } }
     return ListenerRecord(
-      isHTTP: listener.mode == .http, pool: Int32(pool), requestOptions: options,
+      isHTTP: listener.mode == .http, pool: pool, routes: .init(start: nil, count: 0), requestOptions: options,
       headLimits: HeadLimits(
         headByteCount: min(max(limits.headByteCount, 512), largestConfigurableHead),
         fieldCount: min(max(limits.headerCount, 1), 10_000)),
@@ -190,6 +202,22 @@ struct Snapshot: @unchecked Sendable {
     _ = memory.initialize(from: values)
     return UnsafeBufferPointer(memory)
   }
+}
+
+/// Blocks of plain values that are freed together.
+final class RecordMemory {
+  private var blocks: [UnsafeMutableRawPointer] = []
+
+  func keep<Value>(_ values: [Value]) -> UnsafeBufferPointer<Value> {
+    precondition(_isPOD(Value.self), "nothing is released value by value")
+    if values.isEmpty { return UnsafeBufferPointer(start: nil, count: 0) }
+    let memory = UnsafeMutableBufferPointer<Value>.allocate(capacity: values.count)
+    _ = memory.initialize(from: values)
+    return UnsafeBufferPointer(memory)
+  }
+
+  func text(_ text: String) -> Text { keep(Array(text.utf8)) }
+  func pattern(_ pattern: Pattern) -> Pattern { pattern }
 }
 
 /// Why the balancer cannot do what it was told, for people.

@@ -3,11 +3,12 @@
 // changed by mutating methods: the compiled code neither counts references nor checks exclusivity.
 //
 // The methods are spread over files by what they deal with: WorkerClients, WorkerServers, WorkerRequests,
-// WorkerResponses, WorkerFailures, WorkerTunnels, WorkerDeadlines, WorkerHandover.
+// WorkerResponses, WorkerFailures, WorkerRoutes, WorkerTunnels, WorkerDeadlines, WorkerHandover.
 
 internal import Balancing
 internal import HTTP1
 internal import Kernel
+internal import Patterns
 internal import Primitives
 internal import Synchronization
 
@@ -44,6 +45,9 @@ struct Worker: ~Copyable {
   static let tightBufferByteCount = 32 * 1024 * 1024
   /// Before the bytes that are read: room for a chunk's size line.
   static let headroom = 32
+  static let pathByteCount = Snapshot.largestConfigurableHead
+  /// Every byte encoded, with what a configuration may add.
+  static let targetByteCount = 3 * pathByteCount + 4 * 1024
   /// Reads that one stream may do in a row before others get their turn.
   static let largestBurst = 16
 
@@ -76,6 +80,10 @@ struct Worker: ~Copyable {
   let scratch: UnsafeMutablePointer<UInt8>
   let scratchByteCount: Int
   let headScratch: HeadScratch
+  /// A path in the form in which routes match it, and a target that a route writes.
+  let pathArea: UnsafeMutablePointer<UInt8>
+  let targetArea: UnsafeMutablePointer<UInt8>
+  let patternMatcher = PatternMatcher()
   var date = DateLine()
   var random: SeededRandom
 
@@ -117,6 +125,8 @@ struct Worker: ~Copyable {
     scratchByteCount = areaByteCount * 2 + 64 * 1024
     scratch = .allocate(capacity: scratchByteCount)
     scratch.initialize(repeating: 0, count: scratchByteCount)
+    pathArea = .allocate(capacity: Self.pathByteCount)
+    targetArea = .allocate(capacity: Self.targetByteCount)
     headScratch = HeadScratch(fieldCount: max(snapshot.largestFieldCount, Worker.serverHeadLimits.fieldCount))
 
     idleHeads = .allocate(capacity: max(1, snapshot.servers.count))

@@ -121,7 +121,7 @@ extension Worker {
 
   @inline(never)
   mutating func noServer(_ place: Int32, _ client: Client, _ cause: ChoiceCause) {
-    let pool = snapshot.pools[Int(snapshot.listeners[Int(client.pointee.listener)].pool)]
+    let pool = snapshot.pools[Int(client.pointee.exchange.pool)]
     let reason =
       switch cause {
       case .allFull: pool.allFull

@@ -119,6 +119,7 @@ extension Worker {
     if client.pointee.exchange.setsCookie { additions.cookie = snapshot.servers[server].setCookie }
     let servedBy = snapshot.listeners[Int(client.pointee.listener)].servedBy
     if servedBy.count > 0 { additions.servedBy = servedBy[server] }
+    if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
     if !head.flags.contains(.hasDate) {
       additions.date = date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000)
     }

@@ -16,13 +16,15 @@ extension Worker {
 
   /// A server for the client's request or connection, by its index in the snapshot; -1 and the reason if there is none.
   mutating func chooseServer(_ client: Client) -> (server: Int32, cause: ChoiceCause) {
-    let place = Int(snapshot.listeners[Int(client.pointee.listener)].pool)
+    let place = Int(client.pointee.exchange.pool)
     let pool = snapshot.pools.baseAddress! + place
     let first = pool.pointee.firstServer
     // A client that is kept by its source stays with a draining server as long as its connection lives.
     if pool.pointee.hashesSource, client.pointee.lastServer >= 0 {
       let last = Int(client.pointee.lastServer &- first)
-      if tables[place].availability(last).isDraining, !client.pointee.exchange.tried.contains(last) {
+      if last >= 0, last < Int(pool.pointee.serverCount), tables[place].availability(last).isDraining,
+        !client.pointee.exchange.tried.contains(last)
+      {
         return (client.pointee.lastServer, .algorithm)
       }
     }

@@ -27,7 +27,13 @@ extension Worker {
     client.pointee.phase = .tunnel
     watch(index, client)
     if !client.pointee.isOpen { return }
-    addRetryCredit(Int(snapshot.listeners[listener].pool))
+    client.pointee.exchange.pool = poolOfSource(client)
+    if client.pointee.exchange.pool < 0 {
+      counters.listeners[listener].refused.increase()
+      closeClient(index, client, abortively: true)
+      return
+    }
+    addRetryCredit(Int(client.pointee.exchange.pool))
     connectTunnel(index, client)
   }
 

@@ -30,7 +30,10 @@ package struct ListenerConfiguration: Codable, Equatable, Sendable {
   package var mode: ProxyMode
   /// In the order of the file. Worker w's socket for bind b is the b × threads + w th descriptor of `listen`.
   package var bind: [Endpoint]
+  /// For what no route takes; empty: 404.
   package var pool: String
+  /// The first that matches takes a request.
+  package var routes: [RouteConfiguration] = []
   /// Name of the response header that names node and server; nil: none.
   package var servedByHeader: String?
   package var forwardedTrust: [AddressPrefix]
