@@ -27,7 +27,8 @@ extension Reader {
       let onChange = fields["on_change"].flatMap { absolutePath($0, example: "/usr/local/bin/vip-changed") }
       guard let addresses, let cluster else { return nil }
       return VIPConfiguration(
-        name: name, addresses: addresses, interface: interface ?? cluster.interface, prefer: prefer, failback: failback,
+        name: name, addresses: addresses, interface: interface ?? cluster.interfaces[0], prefer: prefer,
+        failback: failback,
         requires: requires, announce: announce, onChange: onChange)
     }
   }
