@@ -205,10 +205,11 @@ enum ReloadObstacles {
     compare("the node's name", plan.node, next.node)
     if let before = plan.elector, let after = next.elector {
       compare("cluster.name", before.clusterName, after.clusterName)
-      compare("cluster.interface", before.interface, after.interface)
+      compare("cluster.interface", before.interfaces, after.interfaces)
+      compare("cluster.transport", before.transport, after.transport)
       compare("cluster.group", before.group, after.group)
-      let address = { (elector: ElectorConfiguration) in elector.members.first { $0.name == elector.node }?.address }
-      if let old = address(before), let new = address(after) { compare("this node's address", old, new) }
+      let own = { (elector: ElectorConfiguration) in elector.members.first { $0.name == elector.node }?.addresses }
+      if let old = own(before), let new = own(after) { compare("this node's address", old, new) }
     } else if plan.elector != nil || next.elector != nil {
       found.append(plan.elector == nil ? "a lone balancer becomes a cluster" : "the cluster becomes a lone balancer")
     }

@@ -48,7 +48,7 @@ package enum MoveRefusal: Hashable, Sendable {
 }
 
 package enum Effect: Hashable, Sendable {
-  /// `ClusterNode.encodeDatagram` into a buffer, send it to the group.
+  /// `ClusterNode.encodeDatagram` into a buffer, send it to `ClusterNode.destinations`.
   case send
   /// Add the VIP's addresses, then report `addressResult`. Announcements follow as effects of their own.
   case acquire(VIPIndex, cause: TransitionCause)
@@ -91,7 +91,8 @@ package struct EffectBuffer: Sendable {
 /// What the shell tells a node, besides datagrams and time.
 package enum Command: Hashable, Sendable {
   case draining(Bool)
-  case balancer(ready: Bool)
+  /// Whether this node meets what the VIP requires.
+  case requirements(VIPIndex, RequirementVerdict)
   case move(VIPIndex, to: MemberIndex)
   /// The balancer has quietened the VIP.
   case handoverReady(VIPIndex)

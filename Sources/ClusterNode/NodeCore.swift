@@ -3,7 +3,8 @@
 // look-ups by name allocate.
 //
 // The other files of this type: Configuring (slots), Receiving (datagrams), Timing (deadlines, stalls), Stepping (the
-// phases of a VIP), Commanding (the shell's word), Encoding (the next datagram), Showing (status).
+// phases of a VIP), Commanding (the shell's word), Encoding (the next datagram), Addressing (whom it goes to), Showing
+// (status).
 
 import Election
 import Membership
@@ -36,7 +37,6 @@ struct NodeCore {
   var draining = false
   var leaving = false
   var hasCarrier = true
-  var balancerReady = false
   var intentsDigest: UInt64 = 0
 
   var stall: StallGuard
@@ -52,6 +52,11 @@ struct NodeCore {
   var notices = [PendingNotice](repeating: PendingNotice(), count: PendingNotice.limit)
   var noticeSerial: UInt32 = 0
   var lastSerialSeen = [UInt32](repeating: 0, count: MemberIndex.limit)
+
+  /// Where the last datagram goes.
+  var destinations = Destinations()
+  /// When a datagram was last sent because a member had ceased to hear our multicasts.
+  var answeredDeafAt = Instant(nanoseconds: .min)
 
   // Rotating slices.
   var nextPeerToTell: Int
@@ -97,7 +102,7 @@ struct NodeCore {
     if !record.hasCarrier { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening { return .starting }
-    if record.requiresBalancer, !balancerReady { return .balancerNotReady }
+    if record.isConditional, case .unmet(let strict) = record.requirements { return .requirementsUnmet(strict: strict) }
     return nil
   }
 

@@ -8,14 +8,26 @@ package import Primitives
 package struct MemberConfiguration: Codable, Hashable, Sendable {
   package enum Role: String, Codable, Sendable { case voter, witness, observer }
   package var name: NodeName
-  package var address: IPAddress
+  /// One for each of the cluster's interfaces, in their order.
+  package var addresses: [IPAddress]
   package var role: Role
 
-  package init(name: NodeName, address: IPAddress, role: Role) {
+  package init(name: NodeName, addresses: [IPAddress], role: Role) {
     self.name = name
-    self.address = address
+    self.addresses = addresses
     self.role = role
   }
+
+  /// The one that other things than heartbeats use.
+  package var address: IPAddress { addresses[0] }
+}
+
+/// How heartbeats travel.
+package enum Transport: String, Codable, Sendable {
+  /// To the group, and to each member that is not heard both ways by it.
+  case multicast
+  /// To each member.
+  case unicast
 }
 
 /// When a VIP goes back to a node that ranks higher than its holder.
@@ -33,24 +45,25 @@ package struct VIPConfiguration: Codable, Hashable, Sendable {
   /// Nodes in order of preference; nil means `spread`, the rendezvous order of (VIP, node).
   package var prefer: [NodeName]?
   package var failback: Failback
-  /// Whether the node needs a running balancer to be eligible, and whether that holds even if nobody else is (`strict`).
-  package var requiresBalancer: Bool
-  package var requiresBalancerStrictly: Bool
+  /// What a node needs to be eligible. Where there is anything, it is not until the agent says so.
+  package var requires: [Requirement]
   /// Refresh of the neighbours' caches.
   package var announce: TimeSpan
+  /// The agent's hook: a program that is run when the VIP comes or goes.
+  package var onChange: String?
 
   package init(
     name: String, addresses: [AddressPrefix], interface: String, prefer: [NodeName]?, failback: Failback,
-    requiresBalancer: Bool, requiresBalancerStrictly: Bool, announce: TimeSpan
+    requires: [Requirement] = [], announce: TimeSpan, onChange: String? = nil
   ) {
     self.name = name
     self.addresses = addresses
     self.interface = interface
     self.prefer = prefer
     self.failback = failback
-    self.requiresBalancer = requiresBalancer
-    self.requiresBalancerStrictly = requiresBalancerStrictly
+    self.requires = requires
     self.announce = announce
+    self.onChange = onChange
   }
 }
 
@@ -58,7 +71,10 @@ package struct VIPConfiguration: Codable, Hashable, Sendable {
 package struct ElectorConfiguration: Codable, Equatable, Sendable {
   package var clusterName: String
   package var node: NodeName
-  package var interface: String
+  /// Of the heartbeats, one or several.
+  package var interfaces: [String]
+  package var transport: Transport
+  /// The port is that of unicast heartbeats too, and of the channel between agents.
   package var group: Endpoint
   /// 1 or 2 keys of 32 bytes; the first signs, all are accepted.
   package var keys: [[UInt8]]
@@ -71,12 +87,14 @@ package struct ElectorConfiguration: Codable, Equatable, Sendable {
   package var digest: UInt64
 
   package init(
-    clusterName: String, node: NodeName, interface: String, group: Endpoint, keys: [[UInt8]], heartbeat: TimeSpan,
-    deadAfter: Int, aloneAfter: TimeSpan, members: [MemberConfiguration], vips: [VIPConfiguration], digest: UInt64
+    clusterName: String, node: NodeName, interfaces: [String], transport: Transport = .multicast, group: Endpoint,
+    keys: [[UInt8]], heartbeat: TimeSpan, deadAfter: Int, aloneAfter: TimeSpan, members: [MemberConfiguration],
+    vips: [VIPConfiguration], digest: UInt64
   ) {
     self.clusterName = clusterName
     self.node = node
-    self.interface = interface
+    self.interfaces = interfaces
+    self.transport = transport
     self.group = group
     self.keys = keys
     self.heartbeat = heartbeat
@@ -94,8 +112,8 @@ package enum ElectorCommand: Codable, Sendable {
   case configure(ElectorConfiguration)
   /// Operators asked this node to give everything away, and to take nothing.
   case draining(Bool)
-  /// The balancer is serving, or why it is not.
-  case balancer(ready: Bool, cause: String)
+  /// For VIPs with requirements: whether this node meets them. VIPs that are not named stay as they were.
+  case standings([VIPStanding])
   /// Planned handover of a VIP that this node holds. Answered by `moveRefused`, or by the events of the handover.
   case move(vip: String, to: NodeName)
   /// The balancer has quietened the VIP: swap now (answer to `ElectorReport.handoverStarting`).
@@ -120,9 +138,14 @@ package struct VIPStatus: Codable, Equatable, Sendable {
   package var cause: String
   /// Why this node may not hold it; nil if it may.
   package var ineligible: String?
+  /// Who is alive and may hold it, as this node heard; itself among them.
+  package var eligible: [NodeName]
+  /// Hardware address of another machine that claimed it in the last seconds, while this node holds it.
+  package var claimedBy: String?
 
   package init(
-    name: String, holder: NodeName?, role: VIPRole, sinceUnixNanoseconds: Int64, cause: String, ineligible: String?
+    name: String, holder: NodeName?, role: VIPRole, sinceUnixNanoseconds: Int64, cause: String, ineligible: String?,
+    eligible: [NodeName] = [], claimedBy: String? = nil
   ) {
     self.name = name
     self.holder = holder
@@ -130,6 +153,8 @@ package struct VIPStatus: Codable, Equatable, Sendable {
     self.sinceUnixNanoseconds = sinceUnixNanoseconds
     self.cause = cause
     self.ineligible = ineligible
+    self.eligible = eligible
+    self.claimedBy = claimedBy
   }
 }
 

@@ -15,7 +15,7 @@ final class Hands: @unchecked Sendable {
   /// because the node counts on each of them, and there are no more than orders fit the ring to the hands.
   static let maximumBacklog = 256
 
-  private enum Token: UInt64 { case orders = 1, agent, network }
+  private enum Token: UInt64 { case orders = 1, agent, network, claims }
 
   let shared: ElectorShared
   let netlink: NetlinkConnection
@@ -32,12 +32,19 @@ final class Hands: @unchecked Sendable {
   var held: [[InterfaceAddress]?] = .init(repeating: nil, count: VIPIndex.limit)
   /// Addresses that are not held any more and would not go.
   var owed = OwedRemovals()
+  /// Addresses that others remove.
+  var putBacks = PutBacks()
+  /// By slot: who else claims what is held.
+  var claims: [ForeignClaims] = .init(repeating: ForeignClaims(), count: VIPIndex.limit)
   /// Events of gains, kept until the VIP is announced, so that they can say how long that took.
   var gains: [(event: NodeEvent, at: Instant)?] = .init(repeating: nil, count: VIPIndex.limit)
   /// When the hands began to add a VIP's addresses.
   var acquiringSince: [Instant?] = .init(repeating: nil, count: VIPIndex.limit)
   /// Why the system last refused an address.
   var addressFaults: [String?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// What the agent said of VIPs with requirements, by name. A VIP of a new configuration may be judged before the node has
+  /// given it a slot; it is told again then.
+  var standings: [String: VIPStanding] = [:]
   /// Late wake-ups since they were last told of.
   var stalls: (count: Int, worst: TimeSpan, toldAt: Instant) = (0, .zero, Instant(nanoseconds: 0))
   private var backlog: [NodeOrder] = []
@@ -60,20 +67,21 @@ final class Hands: @unchecked Sendable {
     self.names = names
     self.interfaces = interfaces
     self.otherAddresses = otherAddresses
-    hasCarrier = interfaces[plan.configuration.interface]?.hasCarrier ?? false
+    hasCarrier = plan.configuration.interfaces.contains { interfaces[$0]?.hasCarrier ?? false }
     poller = try Poller(capacity: 8)
     try poller.add(shared.handsWakeUp.descriptor.raw, .read, token: Token.orders.rawValue)
     try poller.add(reporter.rawDescriptor, .read, token: Token.agent.rawValue)
     try poller.add(self.watcher.rawDescriptor, .read, token: Token.network.rawValue)
+    try poller.add(self.packets.descriptor.raw, .read, token: Token.claims.rawValue)
   }
 
   /// Runs until the node has ended; the process is to exit then.
   func run() {
     tellNode(.command(.carrier(up: hasCarrier)))
     tellVIPCarriers()
+    watchClaims()
     while true {
-      let isBusy = !backlog.isEmpty || reporter.isWaiting
-      let count = poller.wait(timeout: isBusy ? .milliseconds(2) : owed.wait(now: Clock.monotonic))
+      let count = poller.wait(timeout: patience)
       var readsAgent = false
       var readsNetwork = false
       for index in 0..<count {
@@ -81,6 +89,7 @@ final class Hands: @unchecked Sendable {
         case .orders: shared.handsWakeUp.clear()
         case .agent: readsAgent = true
         case .network: readsNetwork = true
+        case .claims: readClaims()
         case nil: break
         }
       }
@@ -94,6 +103,7 @@ final class Hands: @unchecked Sendable {
         carryOut(order)
       }
       payOwedRemovals(now: Clock.monotonic)
+      putBackWhatIsDue(now: Clock.monotonic)
       if readsNetwork { readNetwork() }
       if readsAgent, agentIsThere { readAgent() }
       while let first = backlog.first, push(first) { backlog.removeFirst() }
@@ -103,6 +113,13 @@ final class Hands: @unchecked Sendable {
       }
       reporter.flush()
     }
+  }
+
+  /// How long to wait when nothing happens; nil is for ever.
+  private var patience: TimeSpan? {
+    if !backlog.isEmpty || reporter.isWaiting { return .milliseconds(2) }
+    let now = Clock.monotonic
+    return [owed.wait(now: now), putBacks.wait(now: now)].compactMap { $0 }.min()
   }
 
   private func carryOut(_ order: HandsOrder) {
@@ -120,6 +137,11 @@ final class Hands: @unchecked Sendable {
     case .names(let table):
       names = table
       reconcile()
+      let configured = Set(plan.configuration.vips.map(\.name))
+      standings = standings.filter { configured.contains($0.key) }
+      tellStandings(Array(standings.values))
+      claims = .init(repeating: ForeignClaims(), count: VIPIndex.limit)
+      watchClaims()
       vipCarriers = .init(repeating: nil, count: VIPIndex.limit)
       tellVIPCarriers()
     case .exit: break
@@ -149,9 +171,9 @@ final class Hands: @unchecked Sendable {
     switch command {
     case .configure(let configuration): reconfigure(configuration)
     case .draining(let flag): tellNode(.command(.draining(flag)))
-    case .balancer(let ready, let cause):
-      reporter.balancerCause = ready ? "" : cause
-      tellNode(.command(.balancer(ready: ready)))
+    case .standings(let told):
+      for standing in told { standings[standing.vip] = standing }
+      tellStandings(told)
     case .move(let vip, let member):
       guard let slot = names.vipIndex(vip) else {
         reporter.report(.moveRefused(vip: vip, why: "no such VIP"))
@@ -169,11 +191,20 @@ final class Hands: @unchecked Sendable {
     }
   }
 
+  private func tellStandings(_ told: [VIPStanding]) {
+    for standing in told {
+      guard let slot = names.vipIndex(standing.vip) else { continue }
+      tellNode(.command(.requirements(slot, standing.eligible ? .met : .unmet(strict: standing.strict))))
+    }
+  }
+
   private func reconfigure(_ configuration: ElectorConfiguration) {
     do throws(PlanFault) {
       let (next, kept) = try plan.reloaded(to: configuration)
       if let missing = interfaces.missing(for: next.configuration) { throw missing }
+      let moved = next.addresses != plan.addresses || next.configuration.transport != plan.configuration.transport
       plan = next
+      if moved { for path in shared.paths { if let link = interfaces[path.interface] { join(link) } } }
       reporter.restartNeeded = kept
       tellNode(.reconfigure(next))
     } catch {
@@ -211,11 +242,12 @@ final class Hands: @unchecked Sendable {
     tellVIPCarriers()
   }
 
-  /// A VIP on another interface than the cluster's is not reached while that one has no carrier.
+  /// A VIP on another interface than the cluster's only one is not reached while its own has no carrier.
   private func tellVIPCarriers() {
     for slot in names.vips.indices {
       guard let vip = names.vips[slot] else { continue }
-      let up = vip.interface == plan.configuration.interface || interfaces[vip.interface]?.hasCarrier ?? false
+      let up =
+        plan.configuration.interfaces == [vip.interface] || interfaces[vip.interface]?.hasCarrier ?? false
       guard vipCarriers[slot] != up else { continue }
       vipCarriers[slot] = up
       tellNode(.command(.vipCarrier(VIPIndex(slot), up: up)))
@@ -223,33 +255,43 @@ final class Hands: @unchecked Sendable {
   }
 
   private func linkVanished(_ link: NetworkLink) {
+    let before = interfaces[link.name]
     interfaces.remove(link.index)
-    if link.name == plan.configuration.interface { carrierChanged(to: false, link: nil) }
+    if plan.configuration.interfaces.contains(link.name) { carrierChanged(link.name, from: before, to: nil) }
   }
 
   private func linkChanged(_ link: NetworkLink) {
     let before = interfaces[link.name]
     interfaces.update(link)
     if before?.index != link.index { restoreAddresses(on: link) }
-    guard link.name == plan.configuration.interface else { return }
+    guard plan.configuration.interfaces.contains(link.name) else { return }
     if before?.index != link.index || (link.hasCarrier && before?.hasCarrier != true) { join(link) }
-    carrierChanged(to: link.hasCarrier, link: link)
+    carrierChanged(link.name, from: before, to: link)
   }
 
-  private func carrierChanged(to up: Bool, link: NetworkLink?) {
-    guard up != hasCarrier else { return }
-    hasCarrier = up
-    tellNode(.command(.carrier(up: up)))
+  /// News of one of the heartbeats' interfaces. The node has carrier as long as one of them has.
+  private func carrierChanged(_ name: String, from before: NetworkLink?, to link: NetworkLink?) {
+    let any = plan.configuration.interfaces.contains { interfaces[$0]?.hasCarrier ?? false }
+    if any != hasCarrier {
+      hasCarrier = any
+      tellNode(.command(.carrier(up: any)))
+    }
+    let up = link?.hasCarrier ?? false
+    guard up != before?.hasCarrier ?? false else { return }
     reporter.event(
-      .warning, subject: plan.configuration.interface,
+      .warning, subject: name,
       cause: up ? "carrier is back" : link == nil ? "the interface is gone" : "carrier lost")
   }
 
   /// Memberships of an interface that went away are gone with it.
   func join(_ link: NetworkLink) {
-    do throws(SystemError) { try shared.socket.join(interface: link.index, source: plan.address) } catch {
-      reporter.warn("\(error)")
+    guard let path = shared.paths.firstIndex(where: { $0.interface == link.name }), path < plan.addresses.count else {
+      return
     }
+    do throws(SystemError) {
+      try shared.paths[path].socket.join(
+        interface: link.index, source: plan.addresses[path], joins: plan.configuration.transport == .multicast)
+    } catch { reporter.warn("\(error)") }
   }
 
   private func listAgain() {
@@ -260,7 +302,7 @@ final class Hands: @unchecked Sendable {
       let present = try netlink.addresses()
       otherAddresses = present.filter { !$0.isOurs }
       // The own address, and with it the membership, may have gone and come.
-      if let link = interfaces[plan.configuration.interface] { join(link) }
+      for path in shared.paths { if let link = interfaces[path.interface] { join(link) } }
       for slot in held.indices {
         for address in held[slot] ?? [] where !present.contains(where: { Self.same($0, address) }) {
           addressVanished(address)

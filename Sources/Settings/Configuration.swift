@@ -6,9 +6,11 @@ package import Primitives
 package struct Configuration: Equatable, Sendable {
   package struct Cluster: Equatable, Sendable {
     package var name: String
-    package var interface: String
+    /// Of the heartbeats; the first is the VIPs' where they name none.
+    package var interfaces: [String]
     /// Paths as written, relative to the configuration file's folder; the first key signs, all are accepted. One or two.
     package var keyFiles: [KeyFile]
+    package var transport: Transport
     package var group: Endpoint
     package var heartbeat: TimeSpan
     package var deadAfter: Int
@@ -90,11 +92,25 @@ package struct Configuration: Equatable, Sendable {
     return try checked(String(hostname.prefix { $0 != "." }), "the host's name")
   }
 
+  /// What is wrong with the programs that the file names, on this machine; `fault` says what is wrong with one.
+  package func programWarnings(_ fault: (String) -> String?) -> [String] {
+    vips.flatMap { vip in
+      let hook = vip.onChange.flatMap { path in
+        fault(path).map { "on_change of VIP \(vip.name), \(path): \($0)" }
+      }
+      return vip.requires.compactMap { requirement -> String? in
+        guard case .script(let check) = requirement.kind, let fault = fault(check.path) else { return nil }
+        return "VIP \(vip.name) requires the script \(check.path): \(fault)"
+      } + [hook].compactMap { $0 }
+    }
+  }
+
   /// What the elector of `node` needs; nil for a lone balancer. `keys`: contents of `keyFiles`, in their order.
   package func elector(node: NodeName, keys: [[UInt8]]) -> ElectorConfiguration? {
     guard let cluster else { return nil }
     return ElectorConfiguration(
-      clusterName: cluster.name, node: node, interface: cluster.interface, group: cluster.group, keys: keys,
+      clusterName: cluster.name, node: node, interfaces: cluster.interfaces, transport: cluster.transport,
+      group: cluster.group, keys: keys,
       heartbeat: cluster.heartbeat, deadAfter: cluster.deadAfter, aloneAfter: cluster.aloneAfter,
       members: cluster.members, vips: vips, digest: digest)
   }

@@ -7,17 +7,20 @@ import Testing
 @Suite("Messages between processes")
 struct MessageCodingTests {
   static let configuration = ElectorConfiguration(
-    clusterName: "zone-a", node: NodeName("n1")!, interface: "eth0", group: Endpoint("239.255.70.76:7076")!,
+    clusterName: "zone-a", node: NodeName("n1")!, interfaces: ["eth0"], group: Endpoint("239.255.70.76:7076")!,
     keys: [[UInt8](repeating: 7, count: 32)], heartbeat: .milliseconds(10), deadAfter: 3, aloneAfter: .seconds(5),
-    members: [MemberConfiguration(name: NodeName("n1")!, address: IPAddress("192.0.2.11")!, role: .voter)],
+    members: [MemberConfiguration(name: NodeName("n1")!, addresses: [IPAddress("192.0.2.11")!], role: .voter)],
     vips: [
       VIPConfiguration(
         name: "web", addresses: [AddressPrefix("192.0.2.100/24")!], interface: "eth0", prefer: nil,
-        failback: .after(.seconds(3)), requiresBalancer: true, requiresBalancerStrictly: false, announce: .seconds(60)),
+        failback: .after(.seconds(3)),
+        requires: [
+          Requirement(.balancer), Requirement(.pool("app", atLeast: 2), strict: true), Requirement(.interface("eth1")),
+          Requirement(.script(ScriptCheck(path: "/bin/true"))), Requirement(.process("p")), Requirement(.file("/f")),
+        ], announce: .seconds(60)),
       VIPConfiguration(
         name: "db", addresses: [], interface: "eth1", prefer: [NodeName("n2")!], failback: .never,
-        requiresBalancer: false,
-        requiresBalancerStrictly: false, announce: .seconds(1)),
+        announce: .seconds(1)),
     ], digest: .max)
 
   @Test("an elector's configuration survives the journey")

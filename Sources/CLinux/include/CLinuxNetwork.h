@@ -1,34 +1,8 @@
-// Heartbeat datagrams, packet sockets, addresses and links: what the elector needs of the network.
+// Packet sockets, addresses and links: what the elector needs of the network besides heartbeats.
 #pragma once
 #include <netinet/in.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-// Opens a non-blocking UDP socket for one IPv4 multicast group, bound to `group`:`port` (host order), with kernel receive
-// stamps, TTL 1, and no copies of our own datagrams unless `loop`. -1 with errno and the failed step in *step.
-int afloat_multicast_open(uint32_t group, uint16_t port, int receive_buffer, int loop, const char **step);
-// Joins (again) on one interface and sends from `source` through it. Takes the kernel's rtnl lock: may block.
-int afloat_multicast_join(int socket, uint32_t group, uint32_t interface, uint32_t source);
-// Sends one datagram to group:port; 0 or errno.
-int afloat_multicast_send(int socket, const void *bytes, size_t count, uint32_t group, uint16_t port);
-
-#define AFLOAT_BATCH_COUNT 64
-#define AFLOAT_BATCH_BYTES 1536
-
-struct afloat_datagram {
-  const void *bytes;
-  uint32_t count;      // longer than AFLOAT_BATCH_BYTES: `truncated`
-  uint32_t source;     // host order
-  int64_t stamp;       // CLOCK_REALTIME, ns; 0: none
-  uint8_t truncated;
-};
-struct afloat_batch;
-// Room for AFLOAT_BATCH_COUNT datagrams, made once. NULL without memory.
-struct afloat_batch *afloat_batch_create(void);
-void afloat_batch_destroy(struct afloat_batch *batch);
-// Receives what is there without blocking. How many (0: nothing left), or -1 with errno.
-int afloat_batch_receive(struct afloat_batch *batch, int socket);
-struct afloat_datagram afloat_batch_datagram(const struct afloat_batch *batch, int index);
 
 // A packet socket that only sends; -1 with errno.
 int afloat_packet_open(void);
@@ -63,6 +37,13 @@ int afloat_netlink_set_up(struct afloat_netlink *connection, uint32_t interface)
 // Fill at most `room` entries; the return value may be larger than `room`.
 int afloat_netlink_addresses(struct afloat_netlink *connection, struct afloat_address *list, int room);
 int afloat_netlink_links(struct afloat_netlink *connection, struct afloat_link *list, int room);
+
+// From now on the packet socket also receives ARP packets, of all interfaces, whose sender claims one of these addresses
+// (host order); of more than AFLOAT_CLAIMED_ADDRESSES, every ARP packet. Again: another set. 0, or errno with *step.
+#define AFLOAT_CLAIMED_ADDRESSES 512
+int afloat_packet_watch_claims(int socket, const uint32_t *addresses, int count, const char **step);
+// The next frame that waits, without blocking: its length (at most `room`), or -1 with errno. *interface gets its index.
+ssize_t afloat_packet_receive(int socket, void *frame, size_t room, uint32_t *interface);
 
 enum afloat_news_kind {
   AFLOAT_NEWS_LINK = 1,
