@@ -28,6 +28,8 @@ package final class Supervisor: NodeControls, Service {
   let manager: ServiceManager
   let wakeUp: WakeUp
   let packetSocketDescriptor: Int32?
+  /// Nil for a lone balancer.
+  let gate: GateWarden?
   private let mailbox = Mutex<[Command]>([])
   /// For announcements. Kept open here, since closing the last descriptor of one would delay the end of a dead elector,
   /// and with it the guardian, by 5 to 15 ms.
@@ -36,13 +38,15 @@ package final class Supervisor: NodeControls, Service {
   private let end: AsyncStream<Void>.Continuation
 
   package init(
-    plan: SupervisorPlan, sockets: ListeningSockets?, events: EventLog, manager: ServiceManager, logger: Logger
+    plan: SupervisorPlan, sockets: ListeningSockets?, events: EventLog, manager: ServiceManager, logger: Logger,
+    gate: GateWarden? = nil
   ) throws {
     self.plan = plan
     self.sockets = sockets
     self.events = events
     self.manager = manager
     self.logger = logger
+    self.gate = gate
     wakeUp = try WakeUp()
     // The elector can open its own, where the agent cannot.
     if plan.elector != nil, let socket = try? PacketSocket() {
@@ -58,7 +62,10 @@ package final class Supervisor: NodeControls, Service {
   /// Starts the children and looks after them until a graceful shutdown; then has the elector hand over, the balancer
   /// drain, and returns.
   package func run() async throws {
-    let guardian = plan.elector == nil ? nil : try Guardian(plan: plan) { [weak self] in self?.post($0) }
+    let guardian = plan.elector == nil ? nil : try Guardian(plan: plan, gate: gate) { [weak self] in self?.post($0) }
+    try gate?.watch(
+      news: { [self] in events.record("gate_restored", subject: plan.node.text, cause: "\($0): attached again") },
+      changed: { [self] view in board.update { $0.gate = view } })
     try Threads.start("supervisor") { [self] in
       do {
         try SupervisorLoop(supervisor: self, guardian: guardian).run()
@@ -72,6 +79,7 @@ package final class Supervisor: NodeControls, Service {
     } onGracefulShutdown: {
       self.post(.stop)
     }
+    gate?.end()
   }
 
   func post(_ command: Command) {

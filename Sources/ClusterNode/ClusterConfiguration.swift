@@ -26,10 +26,13 @@ package struct ClusterConfiguration: Sendable {
     /// Given up even if nobody else may hold it.
     package var requiresBalancerStrictly: Bool
     package var announce: TimeSpan
+    /// The shell can silence this node for the VIP at once (the kernel gate): `Effect.release` does, before anything that
+    /// follows it, and the address may go later.
+    package var isGated: Bool
 
     package init(
       name: String, prefer: [NodeName]? = nil, failback: FailbackRule = .never, requiresBalancer: Bool = false,
-      requiresBalancerStrictly: Bool = false, announce: TimeSpan = .seconds(60)
+      requiresBalancerStrictly: Bool = false, announce: TimeSpan = .seconds(60), isGated: Bool = false
     ) {
       self.name = name
       self.prefer = prefer
@@ -37,6 +40,7 @@ package struct ClusterConfiguration: Sendable {
       self.requiresBalancer = requiresBalancer
       self.requiresBalancerStrictly = requiresBalancerStrictly
       self.announce = announce
+      self.isGated = isGated
     }
   }
 

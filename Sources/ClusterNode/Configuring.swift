@@ -97,6 +97,7 @@ extension NodeCore {
       vips[slot].requiresBalancer = vip.requiresBalancer
       vips[slot].strict = vip.requiresBalancerStrictly
       vips[slot].announce = vip.announce
+      vips[slot].isGated = vip.isGated
       vips[slot].priority = Preference.priority(vip: vip.name, node: new.node, prefer: vip.prefer)
       vips[slot].urgentRepeats = ElectionLimits.releaseRepeats
       vipSlots.insert(hash, slot: slot)

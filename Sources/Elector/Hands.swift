@@ -30,6 +30,8 @@ final class Hands: @unchecked Sendable {
   var otherAddresses: [InterfaceAddress]
   /// By slot: what has been put on the interfaces; nil for a VIP that is not held.
   var held: [[InterfaceAddress]?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// When the lifetimes of what is held begin anew.
+  var prolongAt = Instant(nanoseconds: 0)
   /// Addresses that are not held any more and would not go.
   var owed = OwedRemovals()
   /// Events of gains, kept until the VIP is announced, so that they can say how long that took.
@@ -73,7 +75,9 @@ final class Hands: @unchecked Sendable {
     tellVIPCarriers()
     while true {
       let isBusy = !backlog.isEmpty || reporter.isWaiting
-      let count = poller.wait(timeout: isBusy ? .milliseconds(2) : owed.wait(now: Clock.monotonic))
+      let now = Clock.monotonic
+      let idle = [prolongAddresses(now: now), owed.wait(now: now)].compactMap { $0 }.min()
+      let count = poller.wait(timeout: isBusy ? .milliseconds(2) : idle)
       var readsAgent = false
       var readsNetwork = false
       for index in 0..<count {
@@ -198,7 +202,7 @@ final class Hands: @unchecked Sendable {
 
   // MARK: Network
 
-  private func readNetwork() {
+  func readNetwork() {
     while let news = watcher.next() {
       switch news {
       case .link(let link): linkChanged(link)

@@ -32,6 +32,9 @@ struct HeartbeatLoop: ~Copyable {
   private var effects = EffectBuffer()
   private let buffer: UnsafeMutableRawBufferPointer
   private var times: ReceiveTimes
+  private var gate: GateRefresh
+  /// When this wake-up began, on the gate's clock: what the node decides now, it decides as of then.
+  private var wokeAt = Instant(nanoseconds: 0)
   private var armedAt = Instant.distantFuture
   private var statusDueAt: Instant
   private var beat: UInt64 = 0
@@ -45,7 +48,8 @@ struct HeartbeatLoop: ~Copyable {
   private var ended = false
 
   init(
-    node: consuming ClusterNode<HeartbeatAuthenticator>, shared: ElectorShared, page: consuming SharedMemory
+    node: consuming ClusterNode<HeartbeatAuthenticator>, shared: ElectorShared, page: consuming SharedMemory,
+    gate: GateRefresh
   ) throws(SystemError) {
     let poller = try Poller(capacity: 8)
     let timer = try Timer()
@@ -55,6 +59,7 @@ struct HeartbeatLoop: ~Copyable {
     self.node = node
     self.shared = shared
     self.page = page
+    self.gate = gate
     self.poller = poller
     self.timer = timer
     buffer = .allocate(byteCount: DatagramLayout.maximumByteCount, alignment: 16)
@@ -95,6 +100,11 @@ struct HeartbeatLoop: ~Copyable {
   /// node sees one wake-up, however much had gathered.
   private mutating func wakeUp() {
     let now = Clock.monotonic
+    wokeAt = Clock.boot
+    if gate.hasLapsed(at: wokeAt) {
+      node.handle(.silenced, now: now, effects: &effects)
+      carryOut(now: now)
+    }
     let heardAll = drainSocket(now: now, unixNow: Clock.unixNanoseconds)
     while let order = shared.toNode.pop() { take(order, now: now) }
     node.advance(now: now, heardAll: heardAll, effects: &effects)
@@ -140,6 +150,7 @@ struct HeartbeatLoop: ~Copyable {
         counters.lostOrders &+= 1
       }
       versionsTold = 0
+      gate.assign(node, slots: plan.configuration.gateSlots)
     }
     statusDueAt = now
     carryOut(now: now)
@@ -165,6 +176,8 @@ struct HeartbeatLoop: ~Copyable {
   }
 
   private mutating func send(now: Instant) {
+    // Stopped since it woke, for so long that others have taken over: what it decided then must not be said now.
+    guard Clock.monotonic - now < node.detectionTime else { return }
     let count = node.encodeDatagram(into: buffer, now: now)
     // A guardian that resigns for us from here on must use a later sequence.
     store(node.nextSequence, .nextSequence)
@@ -172,7 +185,9 @@ struct HeartbeatLoop: ~Copyable {
     if code != 0 {
       counters.refusedSends &+= 1
       counters.lastSendError = code
+      return
     }
+    gate.refresh(node, sentAt: wokeAt)
   }
 
   private mutating func pass(_ effect: Effect, now: Instant) {
@@ -185,6 +200,7 @@ struct HeartbeatLoop: ~Copyable {
         node.handle(.addressResult(vip, ok: false), now: now, effects: &effects)
       }
     case .release(let vip, _):
+      gate.shut(vip)
       if !shared.toHands.push(.release(vip)) {
         counters.lostOrders &+= 1
         releasesOwed[vip.value] = true

@@ -40,7 +40,7 @@ struct Bench {
   init(
     count: Int, heartbeat: TimeSpan = .milliseconds(10), failback: FailbackRule = .never, vips: Int = 1,
     prefer: Bool = true,
-    strict: Bool = false
+    strict: Bool = false, gated: Bool = false
   ) {
     let names = (0..<count).map { NodeName("n\($0 + 1)")! }
     configurations = names.map { name in
@@ -53,7 +53,7 @@ struct Bench {
           .init(
             name: $0 == 0 ? "web" : "web\($0)", prefer: prefer ? names : nil, failback: failback,
             requiresBalancer: true,
-            requiresBalancerStrictly: strict)
+            requiresBalancerStrictly: strict, isGated: gated)
         }, softwareVersion: "1.0")
     }
     sent = Array(repeating: [], count: count)
