@@ -48,6 +48,7 @@ let package = Package(
       name: "CGate", dependencies: ["CNetlink"], exclude: ["kernel"], linkerSettings: [.linkedLibrary("bpf")]),
     .plugin(name: "CompileGate", capability: .buildTool()),
     .systemLibrary(name: "CNetlink", pkgConfig: "libnl-route-3.0", providers: [.apt(["libnl-route-3-dev"])]),
+    .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
     // Pure rooms: no I/O, clock, randomness or logger.
@@ -60,17 +61,19 @@ let package = Package(
     room("Health", ["Primitives"]),
     room("Balancing", ["Primitives", "Health"]),
     room("HTTP1", ["Primitives"]),
-    room("Settings", ["Primitives", "Control", .product(name: "Yams", package: "Yams")]),
+    room("Routing", ["Primitives", "HTTP1", "Patterns"]),
+    room("Settings", ["Primitives", "Control", "Patterns", .product(name: "Yams", package: "Yams")]),
     room("Simulator", ["Primitives", "Wire", "Membership", "Election", "ClusterNode"]),
 
     // Rooms that touch the system.
+    room("Patterns", ["CPCRE2"]),
     room("Kernel", ["CLinux", "CNetlink", "Primitives"]),
     room("Gate", ["CGate", "Kernel", "Primitives"], plugins: ["CompileGate"]),
     room("Cryptography", ["COpenSSL", "Primitives", "Wire"]),
     room("Control", ["Primitives"]),
     room(
       "Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
-    room("Balancer", ["Primitives", "HTTP1", "Balancing", "Health", "Kernel", "Control"]),
+    room("Balancer", ["Primitives", "HTTP1", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"]),
     room(
       "Agent",
       [
@@ -106,6 +109,8 @@ let package = Package(
     tests("HealthTests", ["Health", "Primitives"]),
     tests("BalancingTests", ["Balancing", "Health", "Primitives"]),
     tests("HTTP1Tests", ["HTTP1", "Primitives"]),
+    tests("PatternsTests", ["Patterns"]),
+    tests("RoutingTests", ["Routing", "HTTP1", "Patterns", "Primitives"]),
     tests("SettingsTests", ["Settings", "Control", "Primitives"]),
     tests("KernelTests", ["Kernel", "Primitives"]),
     tests("GateTests", ["Gate", "Kernel", "Primitives"]),

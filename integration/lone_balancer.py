@@ -49,6 +49,11 @@ def start(lan, *behaviours, listener="", pool="", check="none"):
         listener=", " + listener if listener else "",
         servers=", ".join(f"{host.name}: {server.address}" for host, server in zip(lan.backends, servers)),
         check=check, pool="".join(f"    {line}\n" for line in pool.splitlines()))
+    return start_with(lan, servers, text)
+
+
+def start_with(lan, servers, text):
+    """The same with a configuration of the caller's."""
     agent = Agent(lan.nodes[0], text).start()
     lone = Lone(lan, servers, agent)
 

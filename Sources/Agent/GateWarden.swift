@@ -22,7 +22,7 @@ package final class GateWarden: Sendable {
   private struct State: ~Copyable {
     /// Nil where eBPF cannot be had.
     var gate: KernelGate?
-    /// The VIPs that it guards, with their interfaces.
+    /// The VIPs that it guards, with their interfaces; in the middle of a reload one may be there as it was and as it will be.
     var vips: [VIPConfiguration] = []
     var slots: [String: Int] = [:]
     var guarded: [IPAddress: Int] = [:]
@@ -41,7 +41,13 @@ package final class GateWarden: Sendable {
   /// Held while the rtnl lock is waited for; only the gate's own thread and those that may wait take it.
   private let state: Mutex<State>
   /// What the others may ask at any time.
-  private let shown = Mutex((view: GateView(), slots: [String: Int]?.none))
+  private let shown = Mutex(Shown())
+
+  private struct Shown {
+    var view = GateView()
+    var slots: [String: Int]?
+    var settlesOn: [VIPConfiguration]?
+  }
   /// Nil where eBPF cannot be had.
   package let deadlines: GateDeadlines?
   private let wakeUp: WakeUp
@@ -67,17 +73,28 @@ package final class GateWarden: Sendable {
 
   // MARK: What is guarded
 
-  /// Guards the addresses of these VIPs and no others, and attaches the gate where they are. VIPs that stay keep their slots;
-  /// what is new is shut. May block for the kernel's rtnl lock.
+  /// Guards the addresses of these VIPs, besides those that are guarded until `settle`, and attaches the gate where they are.
+  /// VIPs that stay keep their slots; what is new is shut. May block for the kernel's rtnl lock.
   package func guardVIPs(of configuration: ElectorConfiguration) {
     state.withLock { state in
       guard state.gate != nil else { return }
-      assignSlots(configuration.vips, &state)
-      state.vips = configuration.vips
-      guardAddresses(&state)
+      change(to: configuration.vips + state.vips.filter { !configuration.vips.contains($0) }, &state)
       _ = look(&state)
       show(state)
     }
+  }
+
+  /// The elector has been told of this configuration: what it no longer has is guarded no more. Does not block; the gate's
+  /// thread sees to it.
+  package func settle(on configuration: ElectorConfiguration) {
+    shown.withLock { $0.settlesOn = configuration.vips }
+    wakeUp.signal()
+  }
+
+  private func change(to vips: [VIPConfiguration], _ state: inout State) {
+    assignSlots(vips, &state)
+    state.vips = vips
+    guardAddresses(&state)
   }
 
   private func assignSlots(_ vips: [VIPConfiguration], _ state: inout State) {
@@ -171,6 +188,7 @@ package final class GateWarden: Sendable {
       wakeUp.clear()
       let found: [String]? = state.withLock { state in
         if state.ended { return nil }
+        if let vips = shown.withLock({ $0.settlesOn.take() }) { change(to: vips, &state) }
         defer { show(state) }
         return look(&state)
       }
@@ -205,12 +223,16 @@ package final class GateWarden: Sendable {
     guard state.gate != nil else { return }
     var slots: [String: Int] = [:]
     if state.fault == nil, state.attached["lo"] != nil {
-      for vip in state.vips where state.attached[vip.interface] != nil { slots[vip.name] = state.slots[vip.name] }
+      for vip in state.vips { slots[vip.name] = state.slots[vip.name] }
+      for vip in state.vips where state.attached[vip.interface] == nil { slots[vip.name] = nil }
     }
     var view = GateView()
     view.fenced = Set(slots.keys)
     view.warnings = state.warnings
-    shown.withLock { $0 = (view, slots) }
+    shown.withLock {
+      $0.view = view
+      $0.slots = slots
+    }
   }
 }
 

@@ -16,7 +16,7 @@ final class GuardianLoop {
   private enum Token: UInt64 { case next, process, timer }
 
   private let guardian: Guardian
-  private let configuration: ElectorConfiguration
+  private var configuration: ElectorConfiguration
   private let gate: GateWarden?
   private let report: @Sendable (Supervisor.Command) -> Void
   private let poller: Poller
@@ -56,7 +56,9 @@ final class GuardianLoop {
         switch Token(rawValue: poller.token(index)) {
         case .process: bury(hung: false)
         case .timer: lookAtBeat()
-        case .next: takeOver()
+        case .next:
+          takeOver()
+          reconfigure()
         case nil: break
         }
       }
@@ -74,6 +76,14 @@ final class GuardianLoop {
       report(.warning("the elector's end will be noticed late: \(error)"))
     }
     scheduleWakeUp(Clock.monotonic)
+  }
+
+  /// What the elector had before is cleaned up by itself or, if it dies in this moment, by the next elector.
+  private func reconfigure() {
+    guard let new = guardian.takeConfiguration() else { return }
+    configuration = new
+    authenticator = HeartbeatAuthenticator(clusterKeys: new.keys)
+    prepare()
   }
 
   /// Finds interfaces and opens the socket; what is missing now is tried again when it is needed.

@@ -34,7 +34,7 @@ package enum Verdict {
 
   private static func judgePools(_ sources: APISources, _ critical: inout [String], _ degraded: inout [String]) {
     guard sources.view.balancer != nil else { return }
-    let used = Set(sources.configuration.listeners.map(\.pool))
+    let used = Set(sources.configuration.listeners.flatMap(\.pools))
     for pool in sources.pools where used.contains(pool.name) {
       let takesClients = pool.servers.contains { $0.state == .up || $0.state == .backup }
       if !takesClients {

@@ -132,9 +132,11 @@ extension Worker {
     }
     if head.maxForwards == 0 { return answerHere(index, client, head, count) }
 
-    let pool = snapshot.pools.baseAddress! + Int(listener.pointee.pool)
-    addRetryCredit(Int(listener.pointee.pool))
-    if let name = pool.pointee.cookieName { findCookieServer(client, head, name, Int(listener.pointee.pool)) }
+    client.pointee.exchange.pool = listener.pointee.pool
+    if listener.pointee.routes.count > 0 && answeredByRoute(index, client, head, count) { return true }
+    let pool = snapshot.pools.baseAddress! + Int(client.pointee.exchange.pool)
+    addRetryCredit(Int(client.pointee.exchange.pool))
+    if let name = pool.pointee.cookieName { findCookieServer(client, head, name, Int(client.pointee.exchange.pool)) }
     let (server, cause) = chooseServer(client)
     if server < 0 {
       // The rest of what came belongs to this request or to the next one.
@@ -146,6 +148,8 @@ extension Worker {
 
     prepareForwarding(index, client)
     var additions = RequestAdditions(forwarding: client.pointee.forwardingText, via: snapshot.via)
+    var head = head
+    if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
     if head.host.isEmpty { additions.defaultHost = snapshot.servers[Int(server)].host }
     // Head and a small body in one buffer, sent at once, kept for a second try.
     let bound = head.writtenByteBound(additions)
@@ -169,7 +173,7 @@ extension Worker {
     return sendExchange(index, client, to: server, mayReuse: true) && goesOn
   }
 
-  private mutating func holdRest(_ client: Client, _ head: RequestHead, _ count: Int) {
+  mutating func holdRest(_ client: Client, _ head: RequestHead, _ count: Int) {
     let arrived = count - Int(head.byteCount)
     client.pointee.stream.holdNext(receiveStart + Int(head.byteCount), arrived, &buffers)
   }
@@ -196,7 +200,7 @@ extension Worker {
     {
       let server = tables[pool].server(ofTag: tag)
       if server >= 0 {
-        client.pointee.exchange.cookieServer = Int32(truncatingIfNeeded: server)
+        client.pointee.exchange.cookieServer = snapshot.pools[pool].servers[server]
         return
       }
       client.pointee.exchange.cookieServer = -2
@@ -395,7 +399,7 @@ extension Worker {
   @inline(__always)
   mutating func awaitAnswer(_ index: Int32, _ client: Client) {
     if client.pointee.phase != .waiting { return }
-    timers.set(index, tick &+ snapshot.pools[Int(snapshot.listeners[Int(client.pointee.listener)].pool)].response)
+    timers.set(index, tick &+ snapshot.pools[Int(client.pointee.exchange.pool)].response)
   }
 
   /// The server's socket can be written again, or has just been connected.

@@ -27,7 +27,13 @@ extension Worker {
     client.pointee.phase = .tunnel
     watch(index, client)
     if !client.pointee.isOpen { return }
-    addRetryCredit(Int(snapshot.listeners[listener].pool))
+    client.pointee.exchange.pool = poolOfSource(client)
+    if client.pointee.exchange.pool < 0 {
+      counters.listeners[listener].refused.increase()
+      closeClient(index, client, abortively: true)
+      return
+    }
+    addRetryCredit(Int(client.pointee.exchange.pool))
     connectTunnel(index, client)
   }
 
@@ -54,7 +60,7 @@ extension Worker {
     counters.servers[Int(server)].failures.increase()
     let pool = Int(snapshot.servers[Int(server)].pool)
     client.pointee.exchange.connectFailureCount &+= 1
-    let isNoted = client.pointee.exchange.tried.insert(Int(server &- snapshot.pools[pool].firstServer))
+    let isNoted = client.pointee.exchange.tried.insert(Int(server))
     if isNoted && Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts {
       connectTunnel(index, client)
     } else {

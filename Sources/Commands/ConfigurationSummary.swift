@@ -25,7 +25,11 @@ package enum ConfigurationSummary {
     }
     for listener in configuration.listeners {
       let bind = listener.bind.map(\.description).joined(separator: ", ")
-      lines.append("listener \(listener.name): \(listener.mode.rawValue) on \(bind) to pool \(listener.pool)")
+      let ways =
+        (listener.routes.isEmpty ? [] : [Words.count(listener.routes.count, "route")])
+        + (listener.pool.isEmpty ? [] : ["pool \(listener.pool)"])
+      lines.append(
+        "listener \(listener.name): \(listener.mode.rawValue) on \(bind) to \(ways.joined(separator: ", then "))")
     }
     for pool in configuration.pools {
       let balance = pool.balance == .hashSource ? "hash of the source" : pool.balance.rawValue

@@ -150,7 +150,7 @@ package struct Views {
     for listener in listeners {
       table.add(
         Cell(listener.name, .strong), Cell(listener.bind.joined(separator: ", ")), Cell(listener.mode),
-        Cell(listener.pool),
+        Cell(listener.pool.isEmpty ? "-" : listener.pool),
         "\(listener.connections)", "\(listener.accepted)", "\(listener.requests)", "\(listener.refused)")
     }
     return table.text(style)

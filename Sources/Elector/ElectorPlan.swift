@@ -70,6 +70,8 @@ struct ElectorPlan: Sendable {
     applied.clusterName = configuration.clusterName
     applied.interface = configuration.interface
     applied.group = configuration.group
+    // The deadlines came with the first message, or never.
+    if configuration.gateSlots == nil { applied.gateSlots = nil }
     return (try ElectorPlan(applied), kept)
   }
 }

@@ -48,7 +48,13 @@ struct ConnectionOptions {
 /// The cuts of a head, in ascending order, adjacent ones merged.
 struct CutList {
   let scratch: HeadScratch
-  var count: Int32 = 0
+  var count: Int32
+
+  /// `count`: cuts that are in the scratch already.
+  init(scratch: HeadScratch, count: Int32 = 0) {
+    self.scratch = scratch
+    self.count = count
+  }
 
   /// After the last one. Room: the parsers refuse a head with more fields than the scratch has room for.
   @inline(__always)
@@ -97,6 +103,17 @@ struct CutList {
       }
     }
     return walks
+  }
+
+  /// Cuts the fields of these names, which are in lower case.
+  @inline(never)
+  mutating func cut(
+    _ names: UnsafeBufferPointer<UnsafeBufferPointer<UInt8>>, _ bytes: Bytes, fieldsStart: Int32, end: Int32
+  ) {
+    var walk = FieldWalk(fieldsStart, end)
+    while let field = walk.next(bytes) {
+      for name in names where equalsIgnoringCase(bytes, field.name, name) { insert(field.line) }
+    }
   }
 
   /// Fields that Connection may not name away, and the options that `ConnectionOptions` does not count as nominations:

@@ -9,6 +9,10 @@ package struct RequestAdditions {
   package var via: UnsafeBufferPointer<UInt8>
   /// Host for an HTTP/1.0 request without one: the server's address, without a line end.
   package var defaultHost: UnsafeBufferPointer<UInt8>
+  /// Another target than the one that came; empty: that one.
+  package var target = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
+  /// Whole lines with their CR LF, or empty.
+  package var lines = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
 
   package init(
     forwarding: ForwardingText? = nil, via: UnsafeBufferPointer<UInt8> = .init(start: nil, count: 0),
@@ -25,7 +29,7 @@ extension RequestHead {
   package func writtenByteBound(_ additions: RequestAdditions) -> Int {
     // Host and upgrade are at most copied thrice more; fixed texts are under 256 bytes.
     Int(byteCount) &+ host.count &* 2 &+ upgrade.count &+ additions.via.count &+ additions.defaultHost.count &* 3
-      &+ ForwardingText.byteCapacity &+ 256
+      &+ ForwardingText.byteCapacity &+ additions.target.count &+ additions.lines.count &+ 256
   }
 
   /// Writes the head for the server to `destination`, which has room for `writtenByteBound`; returns the byte count.
@@ -37,8 +41,8 @@ extension RequestHead {
     precondition(capacity >= writtenByteBound(additions))
     var output = Output(destination)
     var copied = Int(start)
-    if flags.contains(.rewritesRequestLine) {
-      writeRequestLine(bytes, to: &output)
+    if flags.contains(.rewritesRequestLine) || !additions.target.isEmpty {
+      writeRequestLine(bytes, additions.target, to: &output)
       copied = Int(fieldsStart)
     }
     var index = 0
@@ -57,6 +61,7 @@ extension RequestHead {
     }
     if framing == .chunked { output.append("Transfer-Encoding: chunked\r\n") }
     if let forwarding = additions.forwarding { writeForwarding(bytes, forwarding, options, additions, to: &output) }
+    output.append(additions.lines)
     output.append(additions.via)
     output.append(13)
     output.append(10)
@@ -64,16 +69,30 @@ extension RequestHead {
   }
 
   @inline(never)
-  private func writeRequestLine(_ bytes: Bytes, to output: inout Output) {
+  private func writeRequestLine(_ bytes: Bytes, _ target: UnsafeBufferPointer<UInt8>, to output: inout Output) {
     output.append(bytes, Int(start), Int(start) + Int(methodByteCount))
     output.append(32)
-    if path.isEmpty {
-      output.append(method == .options ? "*" : "/")
-    } else if bytes[path.offset] == 63 {
-      output.append(47)
+    if target.isEmpty {
+      if path.isEmpty {
+        output.append(method == .options ? "*" : "/")
+      } else if bytes[path.offset] == 63 {
+        output.append(47)
+      }
+      output.append(bytes, path.offset, path.endOffset)
+    } else {
+      output.append(target)
     }
-    output.append(bytes, path.offset, path.endOffset)
     output.append(" HTTP/1.1\r\n")
+  }
+
+  /// Leaves out the fields of these names, which are in lower case, when the head is written. `bytes` and `scratch` are
+  /// those of the parse.
+  package mutating func cut(
+    _ names: UnsafeBufferPointer<UnsafeBufferPointer<UInt8>>, from bytes: UnsafePointer<UInt8>, scratch: HeadScratch
+  ) {
+    var cuts = CutList(scratch: scratch, count: cutCount)
+    cuts.cut(names, bytes, fieldsStart: fieldsStart, end: byteCount)
+    cutCount = cuts.count
   }
 
   @inline(never)

@@ -32,6 +32,8 @@ package struct ResponseAdditions {
   package var servedBy = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
   /// Date, written only if the server sent none.
   package var date = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
+  /// What a route adds.
+  package var lines = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
 
   package init(framing: OutgoingFraming = .asReceived, connection: OutgoingConnection = .implied) {
     self.framing = framing
@@ -42,7 +44,17 @@ package struct ResponseAdditions {
 extension ResponseHead {
   package func writtenByteBound(_ additions: ResponseAdditions) -> Int {
     Int(byteCount) &+ upgrade.count &+ additions.via.count &+ additions.cookie.count &+ additions.servedBy.count
-      &+ additions.date.count &+ 192
+      &+ additions.date.count &+ additions.lines.count &+ 192
+  }
+
+  /// Leaves out the fields of these names, which are in lower case, when the head is written. `bytes` and `scratch` are
+  /// those of the parse.
+  package mutating func cut(
+    _ names: UnsafeBufferPointer<UnsafeBufferPointer<UInt8>>, from bytes: UnsafePointer<UInt8>, scratch: HeadScratch
+  ) {
+    var cuts = CutList(scratch: scratch, count: cutCount)
+    cuts.cut(names, bytes, fieldsStart: fieldsStart, end: byteCount)
+    cutCount = cuts.count
   }
 
   /// Writes the head for the client to `destination`, which has room for `writtenByteBound`; returns the byte count.
@@ -82,6 +94,7 @@ extension ResponseHead {
     output.append(additions.via)
     output.append(additions.cookie)
     output.append(additions.servedBy)
+    output.append(additions.lines)
     if !flags.contains(.hasDate) { output.append(additions.date) }
     output.append(13)
     output.append(10)

@@ -7,7 +7,7 @@ extension Reader {
   static let maximumListeners = 256
   static let maximumBindsPerListener = 16
   private static let listenerKeys = Keys(
-    ["bind", "mode", "pool", "served_by_header", "forwarded", "timeouts", "limits"], notYet: ["routes"])
+    ["bind", "mode", "pool", "routes", "served_by_header", "forwarded", "timeouts", "limits"])
 
   func listeners(
     _ field: Field, pools: [PoolConfiguration], hasPools: Bool, _ references: inout References
@@ -21,11 +21,18 @@ extension Reader {
       guard let fields = self.fields(entry, Self.listenerKeys, shape: "{bind: [\"*:80\"], pool: app}") else { continue }
       let mode = choice(fields["mode"], ["http": ProxyMode.http, "tcp": .tcp]) ?? .http
       let bind = required(fields, "bind", "for instance [\"*:80\"]") { binds($0, name, &owners) }
-      let pool = required(fields, "pool", "the name of the pool that serves it") { self.name($0, "pool") }
+      // With routes there need not be a default.
+      let pool =
+        fields["routes"] != nil && fields["pool"] == nil
+        ? ""
+        : required(fields, "pool", "the name of the pool that serves it") { self.name($0, "pool") }
       if let pool, let field = fields["pool"] { checkPool(pool, field, mode, pools, hasPools, &references) }
       var listener = ListenerConfiguration(name: name, mode: mode, bind: bind ?? [], pool: pool ?? "")
       if mode == .tcp { refuseHTTPOnly(fields, ["served_by_header", "forwarded"]) }
       listener.servedByHeader = servedBy(fields["served_by_header"])
+      if let field = fields["routes"] {
+        listener.routes = routes(field, listener, pools, hasPools: hasPools, &references)
+      }
       if let forwarded = fields["forwarded"] { readForwarded(forwarded, into: &listener) }
       if let timeouts = fields["timeouts"] { listener.timeouts = listenerTimeouts(timeouts, mode) }
       if let limits = fields["limits"] { listener.limits = listenerLimits(limits, mode) }
@@ -34,7 +41,7 @@ extension Reader {
     return listeners
   }
 
-  private func checkPool(
+  func checkPool(
     _ pool: String, _ field: Field, _ mode: ProxyMode, _ pools: [PoolConfiguration], _ hasPools: Bool,
     _ references: inout References
   ) {
@@ -53,7 +60,7 @@ extension Reader {
     }
   }
 
-  private func refuseHTTPOnly(_ fields: Fields, _ keys: [String]) {
+  func refuseHTTPOnly(_ fields: Fields, _ keys: [String]) {
     for key in keys {
       if let field = fields[key] {
         add(field.keyPosition, "\"\(key)\" has no meaning in a tcp listener", "remove it, or use mode: http")
@@ -170,6 +177,18 @@ enum HTTPWords {
     "te",
     "trailer", "transfer-encoding", "upgrade", "via",
   ]
+
+  /// Fields of one connection, or that frame a message: a route cannot change them.
+  static let ofOneHop: Set<String> = [
+    "connection", "content-length", "expect", "keep-alive", "max-forwards", "proxy-authenticate", "proxy-authorization",
+    "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via",
+  ]
+
+  /// Printable ASCII, with spaces and tabs only inside.
+  static func isFieldValue(_ text: String) -> Bool {
+    guard let first = text.utf8.first, let last = text.utf8.last else { return false }
+    return first > 32 && last > 32 && text.utf8.allSatisfy { (32...126).contains($0) || $0 == 9 }
+  }
 
   static func isToken(_ text: String) -> Bool {
     !text.isEmpty

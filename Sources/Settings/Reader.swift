@@ -24,6 +24,7 @@ struct Fields {
   fileprivate let fields: [String: Field]
 
   subscript(key: String) -> Field? { fields[key] }
+  var isEmpty: Bool { fields.isEmpty }
 }
 
 /// A map's keys: those that are read, and those that the contract has and this version does not.
@@ -317,4 +318,6 @@ struct References {
   var pools: [String] = []
   var usedPools: Set<String> = []
   var hasListeners = false
+  /// Names that the file gives to routes.
+  var routes: Set<String> = []
 }

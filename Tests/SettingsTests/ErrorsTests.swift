@@ -340,7 +340,10 @@ import Testing
       ("{bind: [\"www:80\"], pool: app}", "listeners.web.bind[0]: \"www\" is not an address (for instance \"*:80\")"),
       ("{bind: [{address: \"*:80\", tls: {}}], pool: app}", "\"tls\" is not supported yet (remove it)"),
       ("{bind: \"*:80\"}", "listeners.web needs \"pool\" (the name of the pool that serves it)"),
-      ("{bind: \"*:80\", pool: app, routes: []}", "\"routes\" is not supported yet (remove it)"),
+      (
+        "{bind: \"*:80\", pool: app, routes: []}",
+        "listeners.web.routes is empty (for instance [{match: {host: www.example.org}, pool: app}])"
+      ),
       (
         "{bind: \"*:80\", pool: app, limits: {head_size: 1MB}}",
         "listeners.web.limits.head_size must be a size, not \"1MB\" (write a whole number with its unit: 16KiB; units are B, KiB, MiB, GiB)"

@@ -60,14 +60,16 @@ enum Repository {
     "Health": ["Primitives"],
     "Balancing": ["Primitives", "Health"],
     "HTTP1": ["Primitives"],
-    "Settings": ["Primitives", "Control"],
+    "Patterns": ["CPCRE2"],
+    "Routing": ["Primitives", "HTTP1", "Patterns"],
+    "Settings": ["Primitives", "Control", "Patterns"],
     "Simulator": ["Primitives", "Wire", "Membership", "Election", "ClusterNode"],
     "Kernel": ["CLinux", "CNetlink", "Primitives"],
     "Gate": ["CGate", "Kernel", "Primitives"],
     "Cryptography": ["COpenSSL", "Primitives", "Wire"],
     "Control": ["Primitives"],
     "Elector": ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"],
-    "Balancer": ["Primitives", "HTTP1", "Balancing", "Health", "Kernel", "Control"],
+    "Balancer": ["Primitives", "HTTP1", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"],
     "Agent": ["Primitives", "Wire", "Intents", "Settings", "Kernel", "Gate", "Cryptography", "Control", "COpenSSL"],
     "Commands": ["Primitives", "Control", "Settings", "Kernel"],
     "afloat": ["Agent", "Commands"],
@@ -78,11 +80,11 @@ enum Repository {
   /// No I/O, clock, randomness or logger: time and chance come in as arguments.
   static let pure: Set<String> = [
     "Primitives", "Wire", "Membership", "Election", "ClusterNode", "Intents", "Health", "Balancing", "HTTP1",
-    "Simulator",
+    "Routing", "Simulator",
   ]
   /// What the two children are made of: no Foundation, no Swift concurrency runtime of their own, no packages.
   static let lean: Set<String> = [
-    "Kernel", "Cryptography", "Control", "Elector", "Balancer", "afloat-elector", "afloat-balancer",
+    "Patterns", "Kernel", "Cryptography", "Control", "Elector", "Balancer", "afloat-elector", "afloat-balancer",
   ]
   static let modulesOfTheSystem: Set<String> = ["Glibc", "Synchronization"]
   /// Packages that a room may use beyond that.
@@ -133,7 +135,9 @@ enum Repository {
         String($0.element)
       }
       let rooms = Set(
-        names.dropFirst().filter { Self.plan[$0] != nil || ["CLinux", "CNetlink", "CGate", "COpenSSL"].contains($0) })
+        names.dropFirst().filter {
+          Self.plan[$0] != nil || ["CLinux", "CNetlink", "CGate", "COpenSSL", "CPCRE2"].contains($0)
+        })
       #expect(rooms.isSubset(of: allowed), "\(room) declares \(rooms.subtracting(allowed)) beyond the plan")
     }
   }

@@ -1,0 +1,133 @@
+// Requests on listeners with routes: the first route that matches decides where a request goes, or answers it.
+
+internal import HTTP1
+internal import Kernel
+internal import Primitives
+internal import Routing
+
+extension Worker {
+  /// Finds the route of a request. True: it has been answered, and reading may go on. False: it goes to the pool that is
+  /// noted in the exchange.
+  @inline(never)
+  mutating func answeredByRoute(_ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int) -> Bool {
+    guard let path = TargetPath.read(head, of: receiveStart, area: pathArea) else {
+      refuse(index, client, head, count, status: 400, "the path has no clear meaning")
+      return true
+    }
+    let host = TargetHost(head, of: receiveStart)
+    let request = RouteRequest(head, of: receiveStart, path: path, host: host, source: client.pointee.address)
+    let routes = snapshot.listeners[Int(client.pointee.listener)].routes
+    for place in 0..<routes.count {
+      let route = routes.baseAddress! + place
+      switch route.pointee.match.verdict(on: request, patternMatcher) {
+      case .differs: continue
+      case .tooHard:
+        refuse(index, client, head, count, status: 400, "the path takes too long to match")
+        return true
+      case .matches: break
+      }
+      client.pointee.exchange.route = Int32(truncatingIfNeeded: place)
+      client.pointee.exchange.pool = route.pointee.pool
+      switch route.pointee.action {
+      case .pool: return false
+      case .redirect(let start, let target):
+        redirect(index, client, head, count, start, target, path, host)
+        return true
+      case .respond(let start, let body):
+        respond(index, client, head, count, start, fields: .empty, body: body)
+        return true
+      }
+    }
+    if client.pointee.exchange.pool >= 0 { return false }
+    refuse(index, client, head, count, status: 404, "no route of this listener takes this request")
+    return true
+  }
+
+  /// The pool of a TCP client; -1: none takes it.
+  mutating func poolOfSource(_ client: Client) -> Int32 {
+    let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
+    for route in listener.pointee.routes where route.match.holds(source: client.pointee.address) { return route.pool }
+    return listener.pointee.pool
+  }
+
+  // MARK: Heads
+
+  /// What the route changes of the head for the server.
+  @inline(never)
+  mutating func applyRoute(_ client: Client, _ head: inout RequestHead, _ additions: inout RequestAdditions) {
+    guard let route = route(of: client) else { return }
+    if !route.pointee.request.cut.isEmpty {
+      head.cut(route.pointee.request.cut, from: receiveStart, scratch: headScratch)
+    }
+    additions.lines = route.pointee.request.lines
+    if let rewrite = route.pointee.rewrite, let path = TargetPath.read(head, of: receiveStart, area: pathArea) {
+      precondition(rewrite.writtenByteBound(path) <= Self.targetByteCount)
+      additions.target = Text(start: targetArea, count: rewrite.write(path, of: receiveStart, to: targetArea))
+    }
+  }
+
+  /// What the route changes of the head for the client.
+  @inline(never)
+  func applyRoute(_ client: Client, _ head: inout ResponseHead, _ additions: inout ResponseAdditions) {
+    guard let route = route(of: client) else { return }
+    if !route.pointee.response.cut.isEmpty {
+      head.cut(route.pointee.response.cut, from: receiveStart, scratch: headScratch)
+    }
+    additions.lines = route.pointee.response.lines
+  }
+
+  private func route(of client: Client) -> UnsafePointer<RouteRecord>? {
+    let routes = snapshot.listeners[Int(client.pointee.listener)].routes
+    let place = Int(client.pointee.exchange.route)
+    return place >= 0 && place < routes.count ? routes.baseAddress! + place : nil
+  }
+
+  // MARK: Answers
+
+  private mutating func refuse(
+    _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, status: Int, _ reason: StaticString
+  ) {
+    counters.listeners[Int(client.pointee.listener)].refused.increase()
+    takeWholeBody(client, head, count)
+    answer(index, client, status: status, reason)
+  }
+
+  private mutating func redirect(
+    _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, _ start: Text, _ target: RedirectTarget,
+    _ path: TargetPath, _ host: TargetHost
+  ) {
+    precondition(target.writtenByteBound(head) <= Self.targetByteCount)
+    let written = target.write(path, host, isSecure: false, of: receiveStart, to: targetArea)
+    if written == 0 {
+      refuse(index, client, head, count, status: 400, "the request names no host")
+      return
+    }
+    targetArea[written] = 13
+    targetArea[written + 1] = 10
+    respond(index, client, head, count, start, fields: Text(start: targetArea, count: written + 2), body: .empty)
+  }
+
+  private mutating func respond(
+    _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, _ start: Text, fields: Text, body: Text
+  ) {
+    takeWholeBody(client, head, count)
+    let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
+    let written = LocalResponse.write(
+      prepared: start, fields: fields, lines: route(of: client)?.pointee.response.lines ?? .empty,
+      date: date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000), body: body, closes: closes,
+      withoutBody: head.method.isHead, oldVersion: head.isOldVersion, to: scratch, capacity: scratchByteCount)
+    finishAnswer(index, client, written, closes: closes)
+  }
+
+  /// What came behind the head belongs to the next request, but for a body that is there as a whole.
+  private mutating func takeWholeBody(_ client: Client, _ head: RequestHead, _ count: Int) {
+    let arrived = count - Int(head.byteCount)
+    guard head.framing.isCounted, head.contentLength <= Int64(arrived) else {
+      holdRest(client, head, count)
+      return
+    }
+    let end = Int(head.byteCount) + Int(head.contentLength)
+    client.pointee.phase = .waiting
+    client.pointee.stream.holdNext(receiveStart + end, count - end, &buffers)
+  }
+}

@@ -1,0 +1,120 @@
+// Routes of a listener, as the agent tells them to its balancer: names are resolved, values validated.
+
+package import Primitives
+
+/// A header field's name and value.
+package struct FieldText: Codable, Equatable, Sendable {
+  package var name: String
+  package var value: String
+
+  package init(name: String, value: String) {
+    self.name = name
+    self.value = value
+  }
+}
+
+/// What happens to the fields of a head, in this order: those of `remove` and `set` are taken away, those of `set` and `add`
+/// are added.
+package struct FieldEdits: Codable, Equatable, Sendable {
+  package var set: [FieldText] = []
+  package var add: [FieldText] = []
+  package var remove: [String] = []
+
+  package init() {}
+  package var isEmpty: Bool { self.set.isEmpty && add.isEmpty && remove.isEmpty }
+}
+
+package struct RouteConfiguration: Codable, Equatable, Sendable {
+  /// Every list that is not empty has to have an entry that fits.
+  package struct Match: Codable, Equatable, Sendable {
+    package struct Field: Codable, Equatable, Sendable {
+      package var name: String
+      /// Empty: it only has to be there.
+      package var values: [String]
+
+      package init(name: String, values: [String]) {
+        self.name = name
+        self.values = values
+      }
+    }
+    /// In lower case; `*.example.org` is every name below it.
+    package var hosts: [String] = []
+    package var paths: [String] = []
+    package var pathPrefixes: [String] = []
+    package var pathPatterns: [String] = []
+    package var methods: [String] = []
+    /// All of them have to fit.
+    package var fields: [Field] = []
+    package var sources: [AddressPrefix] = []
+
+    package init() {}
+    package var isEmpty: Bool { self == Match() }
+  }
+
+  package enum Action: Codable, Equatable, Sendable {
+    case pool(String)
+    /// `to` with placeholders: {host}, {uri}, {path}, {query}, {scheme}, {port}.
+    case redirect(to: String, status: Int)
+    case respond(status: Int, body: String, fields: [FieldText])
+  }
+
+  package struct PrefixRewrite: Codable, Equatable, Sendable {
+    package var from: String
+    package var to: String
+
+    package init(from: String, to: String) {
+      self.from = from
+      self.to = to
+    }
+  }
+
+  /// LISTENER/INDEX where the file gives no name.
+  package var name: String
+  /// Empty: every request.
+  package var match = Match()
+  /// Not those for which all of this holds; empty: none.
+  package var exception = Match()
+  package var action: Action
+  package var requestFields = FieldEdits()
+  package var responseFields = FieldEdits()
+  package var rewrite: PrefixRewrite?
+
+  package init(name: String, action: Action) {
+    self.name = name
+    self.action = action
+  }
+}
+
+/// `to` of a redirect in its parts.
+package enum RedirectPart: Equatable, Sendable {
+  case text(String)
+  case host, uri, path, query, scheme, port
+
+  package static let placeholders: KeyValuePairs<String, RedirectPart> = [
+    "host": .host, "uri": .uri, "path": .path, "query": .query, "scheme": .scheme, "port": .port,
+  ]
+
+  /// Nil for a brace that belongs to none of the placeholders; an URL holds no others.
+  package static func parts(_ text: String) -> [RedirectPart]? {
+    var parts: [RedirectPart] = []
+    var rest = Substring(text)
+    while let open = rest.firstIndex(where: { $0 == "{" || $0 == "}" }) {
+      guard rest[open] == "{", let close = rest[open...].firstIndex(of: "}"),
+        let part = placeholders.first(where: { $0.key == rest[rest.index(after: open)..<close] })?.value
+      else { return nil }
+      if open > rest.startIndex { parts.append(.text(String(rest[..<open]))) }
+      parts.append(part)
+      rest = rest[rest.index(after: close)...]
+    }
+    if !rest.isEmpty { parts.append(.text(String(rest))) }
+    return parts
+  }
+}
+
+extension ListenerConfiguration {
+  /// All that its clients may be sent to.
+  package var pools: [String] {
+    let usual = pool.isEmpty ? [] : [pool]
+    return usual + routes.compactMap { if case .pool(let name) = $0.action { name } else { nil } }
+  }
+}

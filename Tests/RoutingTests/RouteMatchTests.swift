@@ -1,0 +1,111 @@
+// Which requests a route takes.
+
+import HTTP1
+import Patterns
+import Primitives
+import Routing
+import Testing
+
+@Suite("Route matches") struct RouteMatchTests {
+  private func verdict(
+    _ conditions: [RouteCondition], not exceptions: [RouteCondition] = [], _ parsed: Parsed?,
+    source: String = "192.0.2.7"
+  ) throws -> RouteVerdict {
+    let parsed = try #require(parsed)
+    let path = try #require(parsed.path)
+    let address = try #require(IPAddress(source))
+    let request = RouteRequest(parsed.head, of: parsed.bytes, path: path, host: parsed.host, source: address)
+    let matcher = PatternMatcher()
+    defer { matcher.deallocate() }
+    return RouteMatch(conditions: kept(conditions), exceptions: kept(exceptions)).verdict(on: request, matcher)
+  }
+
+  private func host(_ names: String...) -> RouteCondition {
+    .host(
+      kept(
+        names.map {
+          HostRule(name: kept($0.hasPrefix("*") ? String($0.dropFirst()) : $0), isWildcard: $0.hasPrefix("*"))
+        }))
+  }
+
+  @Test("a route without conditions takes every request") func catchAll() throws {
+    #expect(try verdict([], Parsed(target: "/")) == .matches)
+    #expect(try verdict([], Parsed(target: "*", method: "OPTIONS")) == .matches)
+  }
+
+  @Test(
+    "hosts: any case, any port, with or without the dot; a wildcard is every name below, not the name itself",
+    arguments: [
+      ("example.org", true, false), ("EXAMPLE.org:81", true, false), ("example.org.", true, false),
+      ("a.example.org", false, true), ("a.B.Example.Org.:8080", false, true), (".example.org", false, false),
+      ("aexample.org", false, false), ("example.org.evil.test", false, false), ("example.or", false, false),
+    ])
+  func hosts(_ field: String, _ exact: Bool, _ below: Bool) throws {
+    let parsed = Parsed(target: "/", host: field)
+    #expect(try verdict([host("example.org")], parsed) == (exact ? .matches : .differs))
+    #expect(try verdict([host("*.example.org")], parsed) == (below ? .matches : .differs))
+    #expect(
+      try verdict([host("other.test", "example.org", "*.example.org")], parsed)
+        == (exact || below ? .matches : .differs))
+  }
+
+  @Test("the host of an absolute target counts, and that of HTTP/1.0 without any is no host") func hostForms() throws {
+    #expect(try verdict([host("example.org")], Parsed(target: "http://example.org/x", host: "example.org")) == .matches)
+    #expect(try verdict([host("example.org")], Parsed("GET / HTTP/1.0\r\n\r\n")) == .differs)
+    #expect(try verdict([host("*.org")], Parsed("GET / HTTP/1.0\r\n\r\n")) == .differs)
+  }
+
+  @Test(
+    "prefixes are whole segments",
+    arguments: [
+      ("/api", "/api", true), ("/api", "/api/", true), ("/api", "/api/x?y", true), ("/api", "/apix", false),
+      ("/api", "/ap", false), ("/api", "/API", false), ("/api", "/x/../api/y", true), ("/api", "/api/../x", false),
+      ("/api/", "/api", false), ("/api/", "/api/", true), ("/api/", "/api/x", true), ("/", "/", true),
+      ("/", "/x", true),
+      ("/api", "/%61pi%2fx", true), ("/api", "//api//x", true),
+    ])
+  func prefixes(_ prefix: String, _ target: String, _ expected: Bool) throws {
+    #expect(
+      try verdict([.pathPrefix(kept(texts: [prefix]))], Parsed(target: target)) == (expected ? .matches : .differs))
+  }
+
+  @Test("methods and paths are compared exactly") func exact() throws {
+    #expect(try verdict([.method(kept(texts: ["PUT", "DELETE"]))], Parsed(target: "/", method: "DELETE")) == .matches)
+    #expect(try verdict([.method(kept(texts: ["GET"]))], Parsed(target: "/", method: "get")) == .differs)
+    #expect(try verdict([.path(kept(texts: ["/ping"]))], Parsed(target: "/ping?x")) == .matches)
+    #expect(try verdict([.path(kept(texts: ["/ping"]))], Parsed(target: "/ping/")) == .differs)
+  }
+
+  @Test("fields: any of several of one name, any value, names in any case") func fields() throws {
+    let parsed = Parsed(target: "/", fields: "X-V: 1\r\nx-v:  2 \r\nEmpty:\r\n")
+    #expect(try verdict([.field(name: kept("x-v"), values: kept(texts: ["2"]))], parsed) == .matches)
+    #expect(try verdict([.field(name: kept("x-v"), values: kept(texts: ["3", "1"]))], parsed) == .matches)
+    #expect(try verdict([.field(name: kept("x-v"), values: kept(texts: ["1, 2"]))], parsed) == .differs)
+    #expect(try verdict([.field(name: kept("empty"), values: kept([]))], parsed) == .matches)
+    #expect(try verdict([.field(name: kept("x-w"), values: kept([]))], parsed) == .differs)
+  }
+
+  @Test("sources, and what is excepted") func sources() throws {
+    let inside = RouteCondition.source(kept([try #require(AddressPrefix("198.51.100.0/24"))]))
+    let parsed = Parsed(target: "/admin/x")
+    #expect(try verdict([inside], parsed, source: "198.51.100.9") == .matches)
+    #expect(try verdict([inside], parsed, source: "198.51.101.9") == .differs)
+    let admin = RouteCondition.pathPrefix(kept(texts: ["/admin"]))
+    #expect(try verdict([admin], not: [inside], parsed, source: "192.0.2.1") == .matches)
+    #expect(try verdict([admin], not: [inside], parsed, source: "198.51.100.1") == .differs)
+    // Both together are excepted, not each of them.
+    #expect(try verdict([], not: [inside, admin], parsed, source: "192.0.2.1") == .matches)
+    let match = RouteMatch(conditions: kept([]), exceptions: kept([inside]))
+    #expect(match.holds(source: try #require(IPAddress("192.0.2.1"))))
+    #expect(!match.holds(source: try #require(IPAddress("198.51.100.1"))))
+  }
+
+  @Test("a pattern that cannot be decided makes the whole match undecided, in an exception too") func tooHard() throws {
+    let pattern = RouteCondition.pathPattern(kept([try Pattern("^/(a+)+$")]))
+    let parsed = Parsed(target: "/" + String(repeating: "a", count: 4000) + "b")
+    #expect(try verdict([pattern], parsed) == .tooHard)
+    #expect(try verdict([], not: [pattern], parsed) == .tooHard)
+    #expect(try verdict([pattern], Parsed(target: "/aaa")) == .matches)
+    #expect(try verdict([pattern], Parsed(target: "/b")) == .differs)
+  }
+}
