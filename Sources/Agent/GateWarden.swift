@@ -145,7 +145,9 @@ package final class GateWarden: Sendable {
           continue
         }
         guard state.gate?.isAttached(to: link) != true else { continue }
-        if state.attached[name] == link.index { news.append("the kernel gate was removed from \(name) by another program") }
+        if state.attached[name] == link.index {
+          news.append("the kernel gate was removed from \(name) by another program")
+        }
         do throws(GateFault) {
           try state.gate?.attach(to: link)
           state.attached[name] = link.index
@@ -173,7 +175,9 @@ package final class GateWarden: Sendable {
     changed(view)
     guard deadlines != nil else { return }
     try Threads.start("gate") { [self] in
-      do { try keepAttached(news: news, changed: changed) } catch { news("nobody looks after the kernel gate: \(error)") }
+      do { try keepAttached(news: news, changed: changed) } catch {
+        news("nobody looks after the kernel gate: \(error)")
+      }
     }
   }
 

@@ -163,7 +163,9 @@ extension NodeCore {
     vips[slot].releasesPending += 1
     effects.append(.release(vip, cause: handover.cause))
     // Behind the shut gate the address answers nobody: the successor may know at once.
-    if vips[slot].isGated || faults.contains(.releaseBeforeRemoval) { finishRelease(vip, handover, now: now, effects: &effects) }
+    if vips[slot].isGated || faults.contains(.releaseBeforeRemoval) {
+      finishRelease(vip, handover, now: now, effects: &effects)
+    }
   }
 
   /// This node answers no more: now the successor may know.

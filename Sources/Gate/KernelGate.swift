@@ -19,7 +19,7 @@ package struct GateFault: Error, Equatable, Sendable, CustomStringConvertible {
       switch code {
       case EPERM, EACCES: " (needs CAP_BPF and CAP_NET_ADMIN in the machine's own user namespace)"
       case ENOSYS: " (this kernel, or the container's filter of system calls, has no eBPF)"
-      case EINVAL, EOPNOTSUPP, ENOENT: " (Linux 5.8 or later with CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS is needed)"
+      case EINVAL, EOPNOTSUPP, ENOENT: " (needs Linux 5.8 or later with CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS)"
       case EBUSY: " (another program has an ingress qdisc there, or the first priority of clsact)"
       default: ""
       }

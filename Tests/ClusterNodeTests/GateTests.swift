@@ -56,7 +56,8 @@ struct GateStories {
     #expect(!bench.nodes[0]!.answers(for: web))
     bench.clear()
     bench.command(1, .silenced)
-    #expect(bench.made.filter { $0.node == 1 }.map(\.effect).allSatisfy { $0 == .send }, "there is nothing to let go of")
+    #expect(
+      bench.made.filter { $0.node == 1 }.map(\.effect).allSatisfy { $0 == .send }, "there is nothing to let go of")
   }
 
   @Test("a lone member goes on after a stall: nobody has taken over")

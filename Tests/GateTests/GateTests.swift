@@ -80,7 +80,9 @@ private let cases: [Case] = [
   Case("IPv4 to this node", .input, Frames.ipv4(from: client, to: node), passes: true),
   Case("IPv4 from this node", .output, Frames.ipv4(from: node, to: client), passes: true),
   Case("ARP: who has this node", .input, Frames.arp(1, sender: client, target: node), passes: true),
-  Case("a solicitation of this node", .input, Frames.neighbour(135, from: client6, to: solicited, target: node6), passes: true),
+  Case(
+    "a solicitation of this node", .input, Frames.neighbour(135, from: client6, to: solicited, target: node6),
+    passes: true),
   Case("another protocol", .input, Frames.ethernet(0x88cc, [UInt8](repeating: 0, count: 46)), passes: true),
   Case("an ARP packet that ends too early", .input, Frames.ethernet(0x0806, [0, 1, 8, 0, 6, 4, 0, 1]), passes: true),
   Case("ARP for another kind of address", .input, Frames.ethernet(0x0806, [0, 1, 8, 1, 6, 16, 0, 1]), passes: true),
@@ -200,7 +202,8 @@ private let cases: [Case] = [
     }
   }
 
-  @Test("where another program's filter comes first, nothing is left half done either") func firstPriorityTaken() throws {
+  @Test("where another program's filter comes first, nothing is left half done either") func firstPriorityTaken() throws
+  {
     try inOwnNetwork {
       let link = try NetlinkConnection().links().first { $0.name == "lo" }!
       run("tc qdisc add dev lo clsact")
