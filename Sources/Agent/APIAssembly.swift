@@ -69,7 +69,9 @@ package struct APISources: Sendable {
         },
         cause: status?.cause ?? electorDown ?? "the elector has not reported yet",
         fence: view.gate?.fence(of: vip.name).rawValue ?? "none",
-        ineligible: status == nil ? electorDown : status?.ineligible)
+        ineligible: status == nil ? electorDown : status?.ineligible,
+        eligible: status?.eligible.map(\.text) ?? [], claimedBy: status?.claimedBy,
+        requires: view.requirements[vip.name] ?? [])
     }
   }
 

@@ -69,6 +69,7 @@ extension SupervisorLoop {
       tellElector(.configure(configuration))
       supervisor.gate?.settle(on: configuration)
     }
+    configureRequirements()
     if startsBalancer { startBalancer() }
     publishProcesses()
   }

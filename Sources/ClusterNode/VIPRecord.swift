@@ -27,8 +27,9 @@ struct VIPRecord: Sendable {
   /// `StableHash` of the name; 0 for a free slot.
   var nameHash: UInt64 = 0
   var failback = FailbackRule.never
-  var requiresBalancer = false
-  var strict = false
+  var isConditional = false
+  /// Nothing is told yet: unmet.
+  var requirements = RequirementVerdict.unmet(strict: false)
   var announce = TimeSpan.seconds(60)
   var isGated = false
   var priority: UInt16 = 0

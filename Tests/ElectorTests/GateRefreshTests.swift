@@ -15,7 +15,7 @@ private func makeNode(_ vips: [String], now: Instant) -> ClusterNode<HeartbeatAu
   return ClusterNode(
     configuration: ClusterConfiguration(
       clusterName: "zone-a", node: name, heartbeat: .milliseconds(10),
-      members: [.init(name: name, address: IPAddress("192.0.2.11")!)],
+      members: [.init(name: name)],
       vips: vips.map { .init(name: $0, isGated: true) }),
     authenticator: HeartbeatAuthenticator(clusterKeys: [[UInt8](repeating: 7, count: 32)]),
     bootID: BootID(high: 1, low: 1), randomSeed: 1, now: now)
