@@ -116,7 +116,8 @@ let package = Package(
     tests("GateTests", ["Gate", "Kernel", "Primitives"]),
     tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
-    tests("ElectorTests", ["Elector", "ClusterNode", "Cryptography", "Election", "Control", "Kernel", "Primitives", "Wire"]),
+    tests(
+      "ElectorTests", ["Elector", "ClusterNode", "Cryptography", "Election", "Control", "Kernel", "Primitives", "Wire"]),
     tests("BalancerTests", ["Balancer", "Balancing", "Health", "Control", "Primitives", "Kernel"]),
     tests(
       "AgentTests",
