@@ -82,13 +82,18 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   package var nextSequence: UInt64 { core.nextSequence }
   /// The detection time in force, at least the configured one.
   package var detectionTime: TimeSpan { core.detectionTime }
-  /// Until when this node may answer for the VIP, on the clock of `now`; nil: it must not answer from now on. Ask after
-  /// every call and after every datagram that is encoded: each may move it, either way.
+  /// `answers(for:)` and `answeringTime` as one instant, on the clock of `now`; nil: it must not answer from now on. Every call
+  /// and every datagram that is encoded may move it, either way.
   package func liveUntil(_ vip: VIPIndex) -> Instant? { core.liveUntil(vip) }
   package var selfIndex: MemberIndex { core.selfIndex }
 
   /// The node claims the VIP in its heartbeats.
   package func isHolder(_ vip: VIPIndex) -> Bool { core.vips[vip.value].isClaimed }
+
+  /// The node is to answer for the VIP, for `answeringTime` from each heartbeat that it sends.
+  package func answers(for vip: VIPIndex) -> Bool { core.doubt == nil && core.vips[vip.value].answers }
+  /// The detection time that every peer is sure to know of, or less.
+  package var answeringTime: TimeSpan { core.gateSpan }
 
   /// Slots by name, nil if not configured. Not for the heartbeat thread's hot path.
   package func memberIndex(_ name: NodeName) -> MemberIndex? { core.memberIndex(name) }

@@ -46,6 +46,8 @@ extension NodeCore {
     }
     guard now >= current.until || allHaveAnswered(since: current.since) else { return }
     doubt = nil
+    // The gate opens with a heartbeat.
+    sendWanted = true
     for slot in 0..<vipCount where vips[slot].announcements.next != .distantFuture {
       vips[slot].announcements.startBurst(now: now)
       noteStep(slot)
@@ -75,10 +77,7 @@ extension NodeCore {
   /// Until when this node may answer for the VIP, on its own clock: what it sent last, and the detection time that its
   /// peers are sure to know of. Nil: not at all, from now on.
   func liveUntil(_ vip: VIPIndex) -> Instant? {
-    guard doubt == nil, let lastSendAt else { return nil }
-    switch vips[vip.value].phase {
-    case .idle, .removing: return nil
-    case .acquiring, .holding, .quietening: return lastSendAt + gateSpan
-    }
+    guard doubt == nil, vips[vip.value].answers, let lastSendAt else { return nil }
+    return lastSendAt + gateSpan
   }
 }

@@ -1,6 +1,7 @@
 // What must hold, checked after every event.
 //
-// Always: GATE on a network that is well no two hosts answer for a VIP; V3 no announcement without address and claim; HANDOVER a planned successor starts after the address has gone;
+// Always: GATE on a network that is well no two hosts answer for a VIP; V3 no announcement without address and claim;
+// HANDOVER a planned successor starts after the gate has shut, or the address has gone;
 // DRAIN a draining node takes nothing; LISTEN nothing is claimed before a detection time has passed; EVIDENCE nobody takes
 // over from a holder that a well-connected third node hears.
 // From four detection times after the heal: V4 one holder, which does not change once planned handovers are done;
@@ -64,7 +65,9 @@ extension Simulation {
       .becameIneligible(let giver):
       totals.plannedHandovers += 1
       let from = hostIndex(giver, at: host)
-      if from != host, hosts[from].node != nil, hosts[from].has(vip), isAlive(from) {
+      if from != host, hosts[from].node != nil, isAlive(from),
+        isGated ? hosts[from].answers(vip, at: now) : hosts[from].has(vip)
+      {
         violate("HANDOVER", "n\(host + 1) starts vip\(vip.value) while n\(from + 1) still answers")
       }
     case .holderDead(let member):
@@ -80,6 +83,7 @@ extension Simulation {
     }
   }
 
+  private var isGated: Bool { configurations[0].vips[0].isGated }
   private func isAlive(_ host: Int) -> Bool { hosts[host].node != nil && !hosts[host].isPaused }
 
   private func hostIndex(_ member: MemberIndex, at host: Int) -> Int {

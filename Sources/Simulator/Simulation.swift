@@ -77,14 +77,15 @@ package struct Simulation {
     let names = (0..<count).map { NodeName("n\($0 + 1)")! }
     let mixed = random.chance(1, in: 2)
     let spread = random.chance(1, in: 3)
+    let isGated = random.chance(1, in: 2)
     let unicast = random.chance(1, in: 4)
     var orders = (0..<vipCount).map { _ in names.shuffled(using: &random) }
     for node in 0..<count {
       if mixed { orders = orders.map { _ in names.shuffled(using: &random) } }
       let vips = (0..<vipCount).map { vip in
         ClusterConfiguration.VIP(
-          name: "vip\(vip)", prefer: spread ? nil : orders[vip], failback: failback, requiresBalancer: true,
-          announce: .seconds(60))
+          name: "vip\(vip)", prefer: spread ? nil : orders[vip], failback: failback, isConditional: true,
+          announce: .seconds(60), isGated: isGated)
       }
       configurations.append(
         ClusterConfiguration(
@@ -180,7 +181,9 @@ package struct Simulation {
       now: hosts[host].clock(now),
       plantedFaults: setup.plantedFaults)
     var none = EffectBuffer()
-    node.handle(.balancer(ready: hosts[host].balancerReady), now: hosts[host].clock(now), effects: &none)
+    for vip in 0..<vipCount {
+      node.handle(requirements(of: vip, at: host), now: hosts[host].clock(now), effects: &none)
+    }
     if !hosts[host].hasCarrier { node.handle(.carrier(up: false), now: hosts[host].clock(now), effects: &none) }
     if hosts[host].draining { node.handle(.draining(true), now: hosts[host].clock(now), effects: &none) }
     hosts[host].node = node
