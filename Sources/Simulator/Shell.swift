@@ -219,6 +219,6 @@ extension Simulation {
     if hosts[host].node != nil { advance(host) }
     // What the hands and the agent had to say meanwhile.
     command(host, .carrier(up: hosts[host].hasCarrier))
-    command(host, .balancer(ready: hosts[host].balancerReady))
+    for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
   }
 }
