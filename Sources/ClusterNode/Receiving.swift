@@ -97,6 +97,7 @@ extension NodeCore {
       candidacies.clearPosition(VIPIndex(slot), of: sender)
       guard !vips[slot].isClaimed else { continue }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
+      vips[slot].keeper = notice.keepsConnections && successor == selfIndex ? sender : nil
       // Who takes it in the successor's stead does so because it was let go, not because it was planned.
       vips[slot].claim.reserve(
         for: successor, cause: receivedCause(notice.cause, from: sender), otherwise: .holderReleased(sender),

@@ -26,6 +26,7 @@ extension Hands {
       tellNode(.command(.addressResult(vip, ok: false)))
       return
     }
+    beginConnections(vip)
     let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)
     var added: [InterfaceAddress] = []
     do throws(SystemError) {
@@ -61,15 +62,18 @@ extension Hands {
         reporter.warn("\(error)")
       }
     }
+    prolongKept(now: now)
     prolongAt = now + Self.prolongEvery
   }
 
   /// How long until then; nil while nothing is held.
   func prolongWait(now: Instant) -> TimeSpan? {
-    held.contains { $0 != nil } ? max(.zero, prolongAt - now) : nil
+    held.contains { $0 != nil } || connections.contains { $0.kept != nil } ? max(.zero, prolongAt - now) : nil
   }
 
   func release(_ vip: VIPIndex) {
+    if keepConnections(vip) { return tellNode(.command(.addressRemoved(vip))) }
+    endKeeping(vip)
     var addresses = held[vip.value] ?? []
     if addresses.isEmpty, let configuration = names.vips[vip.value] {
       addresses = interfaces.addresses(of: configuration, beside: otherAddresses)
@@ -83,7 +87,7 @@ extension Hands {
   }
 
   /// What the system does not remove now is tried again until it is gone.
-  private func removeOrOwe(_ address: InterfaceAddress) {
+  func removeOrOwe(_ address: InterfaceAddress) {
     do throws(SystemError) { try netlink.remove(address) } catch {
       reporter.warn("\(error); tried again until it is gone")
       owed.owe(address, now: Clock.monotonic)
@@ -120,6 +124,7 @@ extension Hands {
 
   /// After a reload: VIPs that are held get the addresses that they have now.
   func reconcile() {
+    endKeepingOfOthers()
     for slot in held.indices {
       guard let present = held[slot], let configuration = names.vips[slot] else { continue }
       let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)

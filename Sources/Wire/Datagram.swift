@@ -134,6 +134,6 @@ extension ReleaseNotice: WireEntry {
   package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
     self.init(
       vip: bytes.u64(offset), successor: bytes.u64(offset + 8), serial: bytes.u32(offset + 16),
-      cause: Cause(rawValue: bytes.u8(offset + 20)) ?? .unsaid)
+      cause: Cause(rawValue: bytes.u8(offset + 20)) ?? .unsaid, keepsConnections: bytes.u8(offset + 21) & 1 == 1)
   }
 }

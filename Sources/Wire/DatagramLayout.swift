@@ -169,7 +169,9 @@ package struct VIPReport: Equatable, Sendable {
 
 /// The sender has let a VIP go and names who takes it now. Repeated in a few datagrams; `serial` tells repeats apart.
 ///
-///     0 VIP (64) | 8 successor (64), 0 for nobody | 16 serial (32) | 20 cause (8) | 21 zero (24)
+///     0 VIP (64) | 8 successor (64), 0 for nobody | 16 serial (32) | 20 cause (8) | 21 flags (8) | 22 zero (16)
+///
+/// Flag 1: the sender keeps the TCP connections that it has, and takes their segments from the successor.
 package struct ReleaseNotice: Equatable, Sendable {
   package enum Cause: UInt8, Sendable {
     case unsaid = 0, moved = 1, draining = 2, failback = 3, shutdown = 4, ineligible = 5
@@ -179,12 +181,14 @@ package struct ReleaseNotice: Equatable, Sendable {
   package var successor: UInt64
   package var serial: UInt32
   package var cause: Cause
+  package var keepsConnections: Bool
 
-  package init(vip: UInt64, successor: UInt64, serial: UInt32, cause: Cause) {
+  package init(vip: UInt64, successor: UInt64, serial: UInt32, cause: Cause, keepsConnections: Bool = false) {
     self.vip = vip
     self.successor = successor
     self.serial = serial
     self.cause = cause
+    self.keepsConnections = keepsConnections
   }
 }
 

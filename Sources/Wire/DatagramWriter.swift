@@ -88,7 +88,7 @@ package struct DatagramWriter {
     buffer.set(notice.vip, at: at)
     buffer.set(notice.successor, at: at + 8)
     buffer.set(notice.serial, at: at + 16)
-    buffer.set(UInt32(notice.cause.rawValue) << 24, at: at + 20)
+    buffer.set(UInt32(notice.cause.rawValue) << 24 | (notice.keepsConnections ? 1 << 16 : 0), at: at + 20)
     return true
   }
 

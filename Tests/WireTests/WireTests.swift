@@ -37,7 +37,8 @@ func sampleDatagram() -> [UInt8] {
     var writer = DatagramWriter(buffer: buffer)
     writer.header(sampleHeader)
     expectTrue(writer.begin(.releases, roomFor: ReleaseNotice.byteCount))
-    expectTrue(writer.append(ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved)))
+    expectTrue(
+      writer.append(ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved, keepsConnections: true)))
     writer.end()
     expectTrue(writer.begin(.peers, roomFor: PeerReport.byteCount))
     expectTrue(writer.append(PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7)))
@@ -97,7 +98,7 @@ struct DatagramTests {
       0x00, 0x03, 0x00, 0x18,  // 88 part: releases, 24 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x81,  // VIP
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x82,  // successor
-      0x00, 0x00, 0x00, 0x03, 0x01, 0x00, 0x00, 0x00,  // serial 3, cause moved
+      0x00, 0x00, 0x00, 0x03, 0x01, 0x01, 0x00, 0x00,  // serial 3, cause moved, keeps connections
       0x00, 0x01, 0x00, 0x20,  // 116 part: peers, 32 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x91,  // peer
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x92,  // boot fold
@@ -125,7 +126,9 @@ struct DatagramTests {
       let datagram = try Datagram.open(buffer, clusterID: sampleHeader.clusterID, authenticator: &authenticator).get()
       #expect(datagram.header == sampleHeader)
       #expect(datagram.releases.count == 1)
-      #expect(datagram.releases[0] == ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved))
+      #expect(
+        datagram.releases[0]
+          == ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved, keepsConnections: true))
       #expect(
         datagram.peers[0] == PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7))
       #expect(datagram.vips.count == 2)
