@@ -75,17 +75,21 @@ struct ServerRegistry {
   /// Of the last check that was started.
   private var generation: UInt32 = 0
 
+  /// The first checks of new servers start this far apart on average: few come at once, many do not come in one burst.
+  private static let firstCheckSpacing = TimeSpan.microseconds(100)
+
   init(seed: UInt64) { random = SeededRandom(seed: seed) }
 
   /// Takes over a configuration: servers that stay keep their health and what operators asked for, removed ones are not
   /// checked any more. Returns what changed for those that stay.
   mutating func configure(_ configuration: BalancerConfiguration, _ layout: Layout, now: Instant) -> [ServerChange] {
     var changes: [ServerChange] = []
+    let spread = Self.firstCheckSpacing * Int64(layout.servers.joined().count)
     var next = [RegisteredServer?](repeating: nil, count: max(servers.count, (layout.servers.joined().max() ?? -1) + 1))
     for (pool, slots) in zip(configuration.pools, layout.servers) {
       for (server, slot) in zip(pool.servers, slots) {
         guard slot < servers.count, var known = servers[slot] else {
-          next[slot] = newcomer(server, pool, now)
+          next[slot] = newcomer(server, pool, spread, now)
           continue
         }
         servers[slot] = nil
@@ -102,13 +106,14 @@ struct ServerRegistry {
     return changes
   }
 
-  private mutating func newcomer(_ server: ServerConfiguration, _ pool: PoolConfiguration, _ now: Instant)
-    -> RegisteredServer
-  {
+  private mutating func newcomer(
+    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ spread: TimeSpan, _ now: Instant
+  ) -> RegisteredServer {
     let health =
       pool.check.kind.isNone
       ? HealthState(uncheckedSince: now)
-      : HealthState(settings: HealthSettings(pool.check), now: now, seed: random.next())
+      : HealthState(
+        settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
     var registered = RegisteredServer(
       pool: pool, configuration: server, health: health, probe: HealthProbe(server, pool.check))
     registered.administration = wanted(registered)

@@ -37,12 +37,13 @@ final class PoolPart {
       guard !keys.isEmpty else { throw BalancerFault("pool \(pool.name) uses cookies, but there is no cookie key") }
       cookieName = CookieName(memory.text(name))
     }
-    let hashes = pool.affinity == .source || pool.balance == .hashSource
+    let hashes = pool.affinity == .source || pool.balance == .hash(.source)
     let plan = PoolPlan(
       pool: pool.name,
       servers: pool.servers.map {
         PlannedServer(
-          name: $0.name, weight: min(max($0.weight, 0), 1_000), maximumConnections: max(0, $0.maximumConnections ?? 0))
+          name: $0.name, weight: min(max($0.weight, 0), 1_000), maximumConnections: max(0, $0.maximumConnections ?? 0),
+          isBackup: $0.isBackup)
       }, algorithm: pool.balance.algorithm, usesHash: hashes, cookieKeys: cookieName == nil ? [] : keys)
     record = PoolRecord(
       plan: plan, stickyGrace: pool.stickyGrace, servers: memory.keep(source.serverSlots.map { Int32($0) }),
@@ -127,7 +128,7 @@ extension BalanceAlgorithm {
     case .roundRobin: .roundRobin
     case .leastConnections: .leastConnections
     case .randomTwo: .randomTwo
-    case .hashSource: .hash
+    case .hash: .hash
     }
   }
 }
