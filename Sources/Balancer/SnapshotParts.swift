@@ -17,6 +17,8 @@ struct PoolSource: Equatable {
   let cookieKeys: [[UInt8]]
   /// Headers that name node and server, of all listeners.
   let servedByHeaders: [String]
+  /// Slot of the pool that stands in; -1: none.
+  var standIn = -1
 }
 
 final class PoolPart {
@@ -51,6 +53,7 @@ final class PoolPart {
       response: Snapshot.ticks(pool.timeouts.response), idle: Snapshot.ticks(pool.timeouts.idle),
       retryAttempts: min(max(pool.retry.attempts, 0), TriedServers.capacity - 1),
       retryBudgetPercent: Int32(clamping: pool.retry.budgetPercent),
+      terms: PoolTerms(pool, standIn: source.standIn, memory),
       noneUp: memory.text("no server of pool \(pool.name) is up"),
       noneLeft: memory.text("every server of pool \(pool.name) that is up has been tried"),
       allFull: memory.text("every server of pool \(pool.name) has reached max_connections"))
@@ -73,7 +76,8 @@ final class PoolPart {
     }
     return ServerRecord(
       address: SocketAddress(server.endpoint), pool: Int32(source.slot), place: Int32(place), setCookie: setCookie,
-      host: memory.text(server.endpoint.description),
+      host: memory.text(server.endpoint.description), ownHost: server.host.map { memory.text($0) } ?? .empty,
+      limit: Int32(clamping: max(0, server.maximumConnections ?? 0)),
       servedBy: memory.keep(
         source.servedByHeaders.map { memory.text("\($0): \(source.node)/\(server.name)\r\n") }))
   }

@@ -235,7 +235,7 @@ extension Worker {
   mutating func closeClient(_ index: Int32, _ client: Client, abortively: Bool) {
     let server = client.pointee.server
     if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: abortively) }
-    buffers.give(&client.pointee.exchange.request)
+    dropRequest(client)
     client.pointee.stream.close(&buffers, abortively: abortively)
     timers.cancel(index)
     let listener = client.pointee.listener

@@ -150,8 +150,7 @@ extension Worker {
 
   /// Sends an answer from the scratch memory and goes on to the next request, or to closing.
   mutating func finishAnswer(_ place: Int32, _ client: Client, _ count: Int, closes: Bool) {
-    buffers.give(&client.pointee.exchange.request)
-    client.pointee.exchange.requestSentCount = 0
+    dropRequest(client)
     if !client.pointee.stream.write(scratch, count, &buffers) {
       clientIsGone(place, client)
       return

@@ -134,11 +134,11 @@ extension Worker {
 
     client.pointee.exchange.pool = listener.pointee.pool
     if listener.pointee.routes.count > 0 && answeredByRoute(index, client, head, count) { return true }
+    var (server, cause) = choosePoolAndServer(client, head)
+    while server < 0, cause.isNoneUp, standIn(client) { (server, cause) = choosePoolAndServer(client, head) }
     let pool = snapshot.pools.baseAddress! + Int(client.pointee.exchange.pool)
-    addRetryCredit(Int(client.pointee.exchange.pool))
-    if let name = pool.pointee.cookieName { findCookieServer(client, head, name, Int(client.pointee.exchange.pool)) }
-    let (server, cause) = chooseServer(client)
-    if server < 0 {
+    let waits = server < 0 && cause.isFull && pool.pointee.terms.queueSize > 0
+    if server < 0 && !waits {
       // The rest of what came belongs to this request or to the next one.
       holdRest(client, head, count)
       noServer(index, client, cause)
@@ -150,7 +150,7 @@ extension Worker {
     var additions = RequestAdditions(forwarding: client.pointee.forwardingText, via: snapshot.via)
     var head = head
     if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
-    if head.host.isEmpty { additions.defaultHost = snapshot.servers[Int(server)].host }
+    if head.host.isEmpty { additions.defaultHost = snapshot.servers[Int(waits ? pool.pointee.servers[0] : server)].host }
     // Head and a small body in one buffer, sent at once, kept for a second try.
     let bound = head.writtenByteBound(additions)
     let arrived = count &- Int(head.byteCount)
@@ -161,6 +161,7 @@ extension Worker {
         from: receiveStart, scratch: headScratch, options: options, additions: additions, to: request.bytes,
         capacity: bound))
     client.pointee.exchange.request = request
+    if snapshot.hasOwnHosts { client.pointee.exchange.host = HostField.range(in: request.bytes, count: request.count) }
 
     let body = receiveStart + Int(head.byteCount)
     var goesOn = true
@@ -170,7 +171,27 @@ extension Worker {
       goesOn = takeBody(index, client, body, arrived)
       if !goesOn && client.pointee.phase != .body && client.pointee.phase != .waiting { return false }
     }
+    if waits {
+      if !enqueue(index, client, forCookieServer: cause == .cookieFull) { queueIsFull(index, client) }
+      return client.pointee.phase == .head
+    }
     return sendExchange(index, client, to: server, mayReuse: true) && goesOn
+  }
+
+  /// Asks the pool that `exchange.pool` says with what this request brings along.
+  @inline(__always)  // once per request
+  private mutating func choosePoolAndServer(
+    _ client: Client, _ head: RequestHead
+  ) -> (server: Int32, cause: ChoiceCause) {
+    let slot = Int(client.pointee.exchange.pool)
+    let pool = snapshot.pools.baseAddress! + slot
+    addRetryCredit(slot)
+    if let name = pool.pointee.cookieName { findCookieServer(client, head, name, slot) }
+    switch pool.pointee.terms.hash {
+    case .none, .source: break
+    case .header, .cookie, .uri: client.pointee.exchange.hashKey = hashKey(client, head, pool.pointee.terms)
+    }
+    return chooseServer(client)
   }
 
   mutating func holdRest(_ client: Client, _ head: RequestHead, _ count: Int) {
@@ -345,7 +366,13 @@ extension Worker {
     var mayReuse = mayReuse
     // What must not be sent twice is not risked on a connection that the server has closed meanwhile.
     if mayReuse && !client.pointee.exchange.method.isIdempotent { mayReuse = dropStaleIdle(server) }
+    if snapshot.hasOwnHosts { writeHost(client, of: server) }
     let found = connect(index, client, to: server, mayReuse: mayReuse)
+    if found == Self.isFull {
+      let isForCookie = client.pointee.exchange.cookieServer == server
+      if !enqueue(index, client, forCookieServer: isForCookie) { queueIsFull(index, client) }
+      return client.pointee.phase == .head
+    }
     if found < 0 {
       connectFailedAtOnce(index, client, server)
       return client.pointee.phase == .head
@@ -362,6 +389,31 @@ extension Worker {
       timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].clientBody)
     }
     return sendRequest(index, client, upstream)
+  }
+
+  /// Puts the server's own Host into the request, or the client's back where another server's stands.
+  @inline(never)
+  private mutating func writeHost(_ client: Client, of server: Int32) {
+    let range = client.pointee.exchange.host
+    if range.isEmpty { return }
+    let own = snapshot.servers[Int(server)].ownHost
+    if own.isEmpty && client.pointee.exchange.originalHost.isEmpty { return }
+    if client.pointee.exchange.originalHost.isEmpty {
+      buffers.append(
+        client.pointee.exchange.request.bytes + range.offset, range.count, to: &client.pointee.exchange.originalHost)
+    }
+    let original = client.pointee.exchange.originalHost
+    let text = own.isEmpty ? Text(start: original.bytes, count: original.count) : own
+    buffers.replace(range.offset..<range.endOffset, with: text, in: &client.pointee.exchange.request)
+    client.pointee.exchange.host = ByteRange(range.offset, range.offset + text.count)
+  }
+
+  /// The request will not be sent again.
+  @inline(__always)
+  mutating func dropRequest(_ client: Client) {
+    client.pointee.exchange.requestSentCount = 0
+    buffers.give(&client.pointee.exchange.request)
+    if client.pointee.exchange.originalHost.hasBlock { buffers.give(&client.pointee.exchange.originalHost) }
   }
 
   /// Closes idle connections of `server` that have something to be read, until one is fine. False if none is left.

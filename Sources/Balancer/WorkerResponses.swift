@@ -129,8 +129,7 @@ extension Worker {
       from: receiveStart, scratch: headScratch, additions: additions, to: scratch, capacity: scratchByteCount)
     client.pointee.exchange.headIsSent = true
     if Int(client.pointee.exchange.requestSentCount) == client.pointee.exchange.request.count {
-      client.pointee.exchange.requestSentCount = 0
-      buffers.give(&client.pointee.exchange.request)
+      dropRequest(client)
     }
     upstream.pointee.phase = .body
     upstream.pointee.bodyRemaining = max(0, head.contentLength)
@@ -173,8 +172,7 @@ extension Worker {
       }
     }
     if head.status == 101 {
-      buffers.give(&client.pointee.exchange.request)
-      client.pointee.exchange.requestSentCount = 0
+      dropRequest(client)
       stopWaitingForLeaving(client)
       client.pointee.phase = .tunnel
       upstream.pointee.phase = .tunnel
@@ -340,8 +338,7 @@ extension Worker {
       && !upstream.pointee.stream.mayRead && stopDeadline == nil && isPooled(upstream)
     releaseServer(index, upstream, reuse: reuse)
     if !client.pointee.exchange.request.isEmpty {
-      buffers.give(&client.pointee.exchange.request)
-      client.pointee.exchange.requestSentCount = 0
+      dropRequest(client)
     }
     if !client.pointee.keepsAlive {
       finishClosing(place, client)

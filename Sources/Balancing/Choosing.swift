@@ -34,7 +34,7 @@ extension ServerTable {
 
   /// Up, or draining within the grace; a weight of 0 only keeps new clients away.
   @inline(__always)
-  private func takesSticky(_ server: Int, _ now: Instant) -> Bool {
+  package func takesSticky(_ server: Int, _ now: Instant) -> Bool {
     precondition(server < plan.serverCount)
     switch slots[server].availability {
     case .up: return true
