@@ -26,7 +26,12 @@ extension ServerAvailability {
 extension ChoiceCause {
   var isCookie: Bool { if case .cookie = self { true } else { false } }
   /// Servers are up, and have no room.
-  var isFull: Bool { switch self { case .allFull, .cookieFull: true; default: false } }
+  var isFull: Bool {
+    switch self {
+    case .allFull, .cookieFull: true;
+    default: false
+    }
+  }
   var isNoneUp: Bool { if case .noneUp = self { true } else { false } }
 }
 

@@ -80,9 +80,10 @@ extension Worker {
   /// The key of a pool that hashes a header, a cookie or the URI; the source's where the request has no such thing.
   @inline(never)
   func hashKey(_ client: Client, _ head: RequestHead, _ terms: PoolTerms) -> UInt64 {
+    var values = FieldValues(named: terms.hashName, in: head)
     let found: ByteRange? =
       switch terms.hash {
-      case .header: head.value(ofField: terms.hashName, in: receiveStart)
+      case .header: values.next(receiveStart)
       case .cookie: head.value(ofCookie: CookieName(terms.hashName), in: receiveStart)
       case .uri: head.path
       case .none, .source: nil

@@ -188,7 +188,9 @@ extension Worker {
       let place = Int(snapshot.servers[server].place)
       let takesClients = tables[pool].takesSticky(place, now)
       // Those who wait for a server that takes nobody any more go elsewhere at once.
-      if takesClients && shared.serverLoads[server].connections.load(ordering: .relaxed) >= snapshot.servers[server].limit {
+      if takesClients
+        && shared.serverLoads[server].connections.load(ordering: .relaxed) >= snapshot.servers[server].limit
+      {
         continue
       }
       let own = serverLists[server].first
@@ -201,7 +203,8 @@ extension Worker {
     return best
   }
 
-  private func oldestElsewhere(_ heads: UnsafeMutablePointer<Atomic<Int64>>, _ slot: Int) -> (since: Int64, worker: Int) {
+  private func oldestElsewhere(_ heads: UnsafeMutablePointer<Atomic<Int64>>, _ slot: Int) -> (since: Int64, worker: Int)
+  {
     var best = (since: Int64.max, worker: -1)
     for worker in 0..<shared.threads where worker != index {
       let since = heads[slot * shared.threads + worker].load(ordering: .relaxed)
@@ -272,7 +275,8 @@ extension Worker {
   @inline(never)
   mutating func moveFromRetiredServers() {
     if waitingCount == 0 { return }
-    for server in 0..<snapshot.servers.count where snapshot.servers[server].place < 0 || snapshot.servers[server].isRetired {
+    for server in 0..<snapshot.servers.count
+    where snapshot.servers[server].place < 0 || snapshot.servers[server].isRetired {
       while serverLists[server].first >= 0 {
         let index = serverLists[server].first
         let client = clients[index]

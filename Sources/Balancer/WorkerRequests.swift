@@ -150,7 +150,9 @@ extension Worker {
     var additions = RequestAdditions(forwarding: client.pointee.forwardingText, via: snapshot.via)
     var head = head
     if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
-    if head.host.isEmpty { additions.defaultHost = snapshot.servers[Int(waits ? pool.pointee.servers[0] : server)].host }
+    if head.host.isEmpty {
+      additions.defaultHost = snapshot.servers[Int(waits ? pool.pointee.servers[0] : server)].host
+    }
     // Head and a small body in one buffer, sent at once, kept for a second try.
     let bound = head.writtenByteBound(additions)
     let arrived = count &- Int(head.byteCount)

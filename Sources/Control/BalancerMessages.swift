@@ -119,7 +119,8 @@ package enum BalancerCommand: Codable, Sendable {
   case shutdown
 }
 
-package enum ServerState: String, Codable, Sendable { case up, down, starting, drain, maint }
+/// `backup`: up, and gets nothing while others are.
+package enum ServerState: String, Codable, Sendable { case up, down, starting, drain, maint, backup }
 
 package struct ServerStatus: Codable, Equatable, Sendable {
   package var name: String

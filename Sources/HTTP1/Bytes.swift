@@ -87,13 +87,6 @@ func equalsIgnoringCase(_ bytes: Bytes, _ left: ByteRange, _ right: ByteRange) -
   return true
 }
 
-/// `text` in lower case.
-func equalsIgnoringCase(_ bytes: Bytes, _ range: ByteRange, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
-  if range.count != text.count { return false }
-  for index in 0..<range.count where lowercased(bytes[range.offset + index]) != text[index] { return false }
-  return true
-}
-
 @inline(__always) func lowercased(_ byte: UInt8) -> UInt8 { byte &- 65 < 26 ? byte | 0x20 : byte }
 @inline(__always) func isDigit(_ byte: UInt8) -> Bool { byte &- 48 < 10 }
 @inline(__always) func isBlank(_ byte: UInt8) -> Bool { byte == 32 || byte == 9 }

@@ -1,17 +1,7 @@
-// A field or a cookie by its name, for those few that the configuration asks for: a walk over the head, which costs nothing
-// where nobody asks.
+// A cookie by its name, and Host in a head of ours, for the few configurations that ask for them: walks over the head, which
+// cost nothing where nobody asks.
 
 extension RequestHead {
-  /// The value of the first field called `name` (any case), without white space at its ends; nil if there is none. `name` is
-  /// in lower case.
-  package func value(ofField name: UnsafeBufferPointer<UInt8>, in bytes: UnsafePointer<UInt8>) -> ByteRange? {
-    var walk = FieldWalk(fieldsStart, byteCount)
-    while let field = walk.next(bytes) {
-      if equalsIgnoringCase(bytes, field.name, name) { return field.value }
-    }
-    return nil
-  }
-
   /// The value of the first cookie called `name`; nil if there is none.
   package func value(ofCookie name: CookieName, in bytes: UnsafePointer<UInt8>) -> ByteRange? {
     if cookie.isEmpty { return nil }

@@ -63,7 +63,9 @@ extension Reader {
   private func hashSubject(_ field: Field) -> HashSubject? {
     let shape = "source, uri, {header: NAME} or {cookie: NAME}"
     if case .mapping(let pairs) = field.value.content {
-      guard let fields = self.fields(field, Keys(["source", "uri", "header", "cookie"]), shape: shape) else { return nil }
+      guard let fields = self.fields(field, Keys(["source", "uri", "header", "cookie"]), shape: shape) else {
+        return nil
+      }
       guard pairs.count == 1 else {
         add(field.position, "\(field.path) needs one thing to hash, not \(pairs.count)", shape)
         return nil
@@ -153,7 +155,8 @@ extension Reader {
         next = pools.first { $0.name == name }?.standIn
       }
       if next == owner, references.pools.first(where: ring.contains) == owner {
-        add(mention.position, "\(mention.path): the pools stand in for each other in a ring", "let one answer error 503")
+        add(
+          mention.position, "\(mention.path): the pools stand in for each other in a ring", "let one answer error 503")
       }
     }
   }

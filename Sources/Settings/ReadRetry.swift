@@ -11,7 +11,9 @@ extension Reader {
     if let attempts = integer(fields["attempts"], 0...7) { retry.attempts = attempts }
     if let budget = percent(fields["budget"]) { retry.budgetPercent = budget }
     if let on = fields["on"] { retry.on = retryCauses(on, status: &retry.status) }
-    if let timeout = fields["timeout"], flag(timeout) == true, !retry.on.contains(.timeout) { retry.on.append(.timeout) }
+    if let timeout = fields["timeout"], flag(timeout) == true, !retry.on.contains(.timeout) {
+      retry.on.append(.timeout)
+    }
     if let status = fields["status"] { retry.status = retryStatus(status) }
     if let methods = fields["methods"] { retry.methods = retryMethods(methods) ?? retry.methods }
     return retry
@@ -58,7 +60,8 @@ extension Reader {
     guard let items = list(field, orOne: true, item: "GET, HEAD") else { return nil }
     return items.compactMap { item in
       guard let text = item.text, PoolConfiguration.Retry.idempotent.contains(text) else {
-        let remedy = "idempotent, safe, none, or a list of \(PoolConfiguration.Retry.idempotent.joined(separator: ", "))"
+        let remedy =
+          "idempotent, safe, none, or a list of \(PoolConfiguration.Retry.idempotent.joined(separator: ", "))"
         add(item.position, "\(item.path): \(item.value.kind) may not be sent twice", remedy)
         return nil
       }

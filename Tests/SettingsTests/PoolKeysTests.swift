@@ -50,7 +50,8 @@ import Testing
 
   @Test("a pool that stands in for another counts as used") func standIn() throws {
     let text = web + "  sorry: {servers: {s1: \"192.0.2.22:8080\"}}\n"
-    let configuration = try parse(text.replacing("{servers: {s1: \"192.0.2.21", with: "{when_all_down: {pool: sorry}, servers: {s1: \"192.0.2.21"))
+    let configuration = try parse(
+      text.replacing("{servers: {s1: \"192.0.2.21", with: "{when_all_down: {pool: sorry}, servers: {s1: \"192.0.2.21"))
     #expect(configuration.pools[0].whenAllDown == .pool("sorry") && configuration.warnings.isEmpty)
   }
 
@@ -84,7 +85,10 @@ import Testing
         "retry: {on: [conect]}",
         "4:22: pools.app.retry.on[0] cannot be \"conect\" (did you mean \"connect\"?)"
       ),
-      ("queue: {size: -1}", "4:23: pools.app.queue.size must be a whole number, not \"-1\" (from 0 to 100000, without quotes)"),
+      (
+        "queue: {size: -1}",
+        "4:23: pools.app.queue.size must be a whole number, not \"-1\" (from 0 to 100000, without quotes)"
+      ),
       (
         "passive: {at_most: 50}",
         "4:28: pools.app.passive.at_most must be a share, not \"50\" (from 0% to 100%, for instance 20%)"
