@@ -75,7 +75,56 @@ extension Worker {
     return (server, cause)
   }
 
-  // MARK: What is hashed
+  // MARK: What a request brings along
+
+  /// Asks the pool that `exchange.pool` says with what this request brings along.
+  @inline(__always)  // once per request
+  mutating func choosePoolAndServer(
+    _ client: Client, _ head: RequestHead
+  ) -> (server: Int32, cause: ChoiceCause) {
+    let slot = Int(client.pointee.exchange.pool)
+    let pool = snapshot.pools.baseAddress! + slot
+    addRetryCredit(slot)
+    if let name = pool.pointee.cookieName { findCookieServer(client, head, name, slot) }
+    switch pool.pointee.terms.hash {
+    case .none, .source: break
+    case .header, .cookie, .uri: client.pointee.exchange.hashKey = hashKey(client, head, pool.pointee.terms)
+    }
+    return chooseServer(client)
+  }
+
+  @inline(never)
+  private mutating func findCookieServer(_ client: Client, _ head: RequestHead, _ name: CookieName, _ pool: Int) {
+    var occurrence = 0
+    while occurrence < RequestHead.maximumTagCount,
+      let tag = head.tag(named: name, occurrence: occurrence, in: receiveStart)
+    {
+      let server = tables[pool].server(ofTag: tag)
+      if server >= 0 {
+        client.pointee.exchange.cookieServer = snapshot.pools[pool].servers[server]
+        return
+      }
+      client.pointee.exchange.cookieServer = -2
+      occurrence += 1
+    }
+  }
+
+  /// Puts the server's own Host into the request, or the client's back where another server's stands.
+  @inline(never)
+  mutating func writeHost(_ client: Client, of server: Int32) {
+    let range = client.pointee.exchange.host
+    if range.isEmpty { return }
+    let own = snapshot.servers[Int(server)].ownHost
+    if own.isEmpty && client.pointee.exchange.originalHost.isEmpty { return }
+    if client.pointee.exchange.originalHost.isEmpty {
+      buffers.append(
+        client.pointee.exchange.request.bytes + range.offset, range.count, to: &client.pointee.exchange.originalHost)
+    }
+    let original = client.pointee.exchange.originalHost
+    let text = own.isEmpty ? Text(start: original.bytes, count: original.count) : own
+    buffers.replace(range.offset..<range.endOffset, with: text, in: &client.pointee.exchange.request)
+    client.pointee.exchange.host = ByteRange(range.offset, range.offset + text.count)
+  }
 
   /// The key of a pool that hashes a header, a cookie or the URI; the source's where the request has no such thing.
   @inline(never)

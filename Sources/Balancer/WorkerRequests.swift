@@ -180,22 +180,6 @@ extension Worker {
     return sendExchange(index, client, to: server, mayReuse: true) && goesOn
   }
 
-  /// Asks the pool that `exchange.pool` says with what this request brings along.
-  @inline(__always)  // once per request
-  private mutating func choosePoolAndServer(
-    _ client: Client, _ head: RequestHead
-  ) -> (server: Int32, cause: ChoiceCause) {
-    let slot = Int(client.pointee.exchange.pool)
-    let pool = snapshot.pools.baseAddress! + slot
-    addRetryCredit(slot)
-    if let name = pool.pointee.cookieName { findCookieServer(client, head, name, slot) }
-    switch pool.pointee.terms.hash {
-    case .none, .source: break
-    case .header, .cookie, .uri: client.pointee.exchange.hashKey = hashKey(client, head, pool.pointee.terms)
-    }
-    return chooseServer(client)
-  }
-
   mutating func holdRest(_ client: Client, _ head: RequestHead, _ count: Int) {
     let arrived = count - Int(head.byteCount)
     client.pointee.stream.holdNext(receiveStart + Int(head.byteCount), arrived, &buffers)
@@ -213,22 +197,6 @@ extension Worker {
     let written = LocalResponse.writeOptions(closes: closes, to: scratch, capacity: scratchByteCount)
     finishAnswer(index, client, written, closes: closes)
     return true
-  }
-
-  @inline(never)
-  private mutating func findCookieServer(_ client: Client, _ head: RequestHead, _ name: CookieName, _ pool: Int) {
-    var occurrence = 0
-    while occurrence < RequestHead.maximumTagCount,
-      let tag = head.tag(named: name, occurrence: occurrence, in: receiveStart)
-    {
-      let server = tables[pool].server(ofTag: tag)
-      if server >= 0 {
-        client.pointee.exchange.cookieServer = snapshot.pools[pool].servers[server]
-        return
-      }
-      client.pointee.exchange.cookieServer = -2
-      occurrence += 1
-    }
   }
 
   @inline(__always)
@@ -391,23 +359,6 @@ extension Worker {
       timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].clientBody)
     }
     return sendRequest(index, client, upstream)
-  }
-
-  /// Puts the server's own Host into the request, or the client's back where another server's stands.
-  @inline(never)
-  private mutating func writeHost(_ client: Client, of server: Int32) {
-    let range = client.pointee.exchange.host
-    if range.isEmpty { return }
-    let own = snapshot.servers[Int(server)].ownHost
-    if own.isEmpty && client.pointee.exchange.originalHost.isEmpty { return }
-    if client.pointee.exchange.originalHost.isEmpty {
-      buffers.append(
-        client.pointee.exchange.request.bytes + range.offset, range.count, to: &client.pointee.exchange.originalHost)
-    }
-    let original = client.pointee.exchange.originalHost
-    let text = own.isEmpty ? Text(start: original.bytes, count: original.count) : own
-    buffers.replace(range.offset..<range.endOffset, with: text, in: &client.pointee.exchange.request)
-    client.pointee.exchange.host = ByteRange(range.offset, range.offset + text.count)
   }
 
   /// The request will not be sent again.
