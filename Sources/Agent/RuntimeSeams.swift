@@ -9,9 +9,9 @@ package struct Refusal: Error, Equatable, Sendable, CustomStringConvertible {
   package var status: Int
   package var body: APIError
 
-  package init(_ status: Int, _ error: String, override: String? = nil) {
+  package init(_ status: Int, _ error: String, override: String? = nil, lines: [String]? = nil) {
     self.status = status
-    body = APIError(error: error, override: override)
+    body = APIError(error: error, override: override, lines: lines)
   }
 
   package var description: String { body.error }
@@ -39,8 +39,12 @@ package struct NodeView: Sendable {
   package var balancer: BalancerStatus?
   package var balancerReady = false
   package var processes: [APIProcess] = []
+  /// By VIP: what it requires of this node, and what of it is there.
+  package var requirements: [String: [APIRequirement]] = [:]
   /// From the agent itself and from the guardian.
   package var warnings: [String] = []
+  /// Nil for a lone balancer.
+  package var gate: GateView?
 
   package init() {}
 }

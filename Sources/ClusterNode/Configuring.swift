@@ -96,9 +96,9 @@ extension NodeCore {
       else { preconditionFailure("no free slot for a VIP") }
       vips[slot].nameHash = hash
       vips[slot].failback = vip.failback
-      vips[slot].requiresBalancer = vip.requiresBalancer
-      vips[slot].strict = vip.requiresBalancerStrictly
+      vips[slot].isConditional = vip.isConditional
       vips[slot].announce = vip.announce
+      vips[slot].isGated = vip.isGated
       vips[slot].priority = Preference.priority(vip: vip.name, node: new.node, prefer: vip.prefer)
       vips[slot].urgentRepeats = ElectionLimits.releaseRepeats
       vipSlots.insert(hash, slot: slot)

@@ -1,4 +1,6 @@
-// Addresses come and go, and are announced.
+// Addresses come and go, and are announced. Each is added for a few seconds only and prolonged while it is held: what a
+// node that fell silent altogether has left behind goes away by itself. That is a janitor, not the fence: the kernel counts in
+// whole seconds.
 
 import ClusterNode
 import Control
@@ -9,6 +11,10 @@ import Primitives
 import Wire
 
 extension Hands {
+  /// Long enough for a host that stalls for a second or two, and for a kernel whose rtnl lock is busy.
+  static let addressLifetime = TimeSpan.seconds(5)
+  static let prolongEvery = TimeSpan.seconds(1)
+
   static func same(_ left: InterfaceAddress, _ right: InterfaceAddress) -> Bool {
     left.interface == right.interface && left.prefix == right.prefix
   }
@@ -30,7 +36,7 @@ extension Hands {
       held[vip.value] = wanted
       for address in wanted {
         owed.forgive(address)
-        try netlink.add(address)
+        try netlink.add(address, lifetime: Self.addressLifetime)
         added.append(address)
       }
       addressFaults[vip.value] = nil
@@ -45,13 +51,34 @@ extension Hands {
     }
   }
 
+  /// Begins the lifetimes of everything that is held anew, if it is time.
+  func prolongAddresses(now: Instant) {
+    guard now >= prolongAt, prolongWait(now: now) != nil else { return }
+    // What another program removed is noticed as such, and not put back in silence.
+    readNetwork()
+    for address in held.lazy.compactMap({ $0 }).joined() where !putBacks.isPausing(address) {
+      do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
+        reporter.warn("\(error)")
+      }
+    }
+    prolongAt = now + Self.prolongEvery
+  }
+
+  /// How long until then; nil while nothing is held.
+  func prolongWait(now: Instant) -> TimeSpan? {
+    held.contains { $0 != nil } ? max(.zero, prolongAt - now) : nil
+  }
+
   func release(_ vip: VIPIndex) {
     var addresses = held[vip.value] ?? []
     if addresses.isEmpty, let configuration = names.vips[vip.value] {
       addresses = interfaces.addresses(of: configuration, beside: otherAddresses)
     }
     held[vip.value] = nil
-    for address in addresses { removeOrOwe(address) }
+    for address in addresses {
+      putBacks.forget(address)
+      removeOrOwe(address)
+    }
     tellNode(.command(.addressRemoved(vip)))
   }
 
@@ -102,7 +129,7 @@ extension Hands {
       for address in wanted where !present.contains(where: { Self.same($0, address) }) {
         owed.forgive(address)
         do throws(SystemError) {
-          try netlink.add(address)
+          try netlink.add(address, lifetime: Self.addressLifetime)
           grew = true
         } catch { reporter.warn("\(error)") }
       }
@@ -133,7 +160,23 @@ extension Hands {
     else { return }
     // News may be old: the address may have been removed and added again by ourselves since.
     if let present = try? netlink.addresses(), present.contains(where: { Self.same($0, address) }) { return }
-    restore(ours, of: VIPIndex(slot), cause: "\(address.prefix) was removed by another program: added again")
+    let (count, putsBack) = putBacks.removed(ours, now: Clock.monotonic)
+    let cause = "\(address.prefix) was removed by another program"
+    if putsBack {
+      restore(ours, of: VIPIndex(slot), cause: "\(cause): added again")
+    } else if count == PutBacks.atOnce + 1 {
+      reporter.event(
+        .warning, subject: names.vip(VIPIndex(slot)),
+        cause: "\(cause) \(count) times within \(PutBacks.window.milliseconds / 1_000) s: added again once a second")
+    }
+  }
+
+  /// Addresses in a fight, after their pause.
+  func putBackWhatIsDue(now: Instant) {
+    for address in putBacks.due(now: now) {
+      guard let slot = held.firstIndex(where: { $0?.contains { Self.same($0, address) } ?? false }) else { continue }
+      restore(address, of: VIPIndex(slot), cause: nil)
+    }
   }
 
   /// An interface came back under another index.
@@ -150,12 +193,12 @@ extension Hands {
     }
   }
 
-  private func restore(_ address: InterfaceAddress, of vip: VIPIndex, cause: String) {
+  private func restore(_ address: InterfaceAddress, of vip: VIPIndex, cause: String?) {
     owed.forgive(address)
     do throws(SystemError) {
-      try netlink.add(address)
+      try netlink.add(address, lifetime: Self.addressLifetime)
       announce(vip)
-      reporter.event(.warning, subject: names.vip(vip), cause: cause)
+      if let cause { reporter.event(.warning, subject: names.vip(vip), cause: cause) }
     } catch { reporter.warn("\(error)") }
   }
 }

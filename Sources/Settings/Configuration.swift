@@ -21,9 +21,10 @@ package struct Configuration: Equatable, Sendable {
     package var members: [MemberConfiguration]
   }
 
-  package struct KeyFile: Equatable, Sendable {
+  package struct KeyFile: Equatable, Sendable, CustomStringConvertible {
     package var path: String
     package var position: Position
+    package var description: String { path }
   }
 
   package struct Balancer: Equatable, Sendable {
@@ -54,6 +55,9 @@ package struct Configuration: Equatable, Sendable {
   package var digest: UInt64
   /// What is allowed and probably not meant: `pool "old" is not used by any listener`.
   package var warnings: [String] = []
+
+  /// Longer files are refused.
+  package static let maximumByteCount = Document.maximumByteCount
 
   /// Reads and validates. `file` is its name for messages. Throws all errors at once.
   package static func parse(_ bytes: [UInt8], file: String) throws(SettingsError) -> Configuration {
@@ -86,6 +90,19 @@ package struct Configuration: Equatable, Sendable {
     if let node { return try checked(node.text, "node:") }
     if let name = NodeName(hostname), cluster?.members.contains(where: { $0.name == name }) ?? true { return name }
     return try checked(String(hostname.prefix { $0 != "." }), "the host's name")
+  }
+
+  /// What is wrong with the programs that the file names, on this machine; `fault` says what is wrong with one.
+  package func programWarnings(_ fault: (String) -> String?) -> [String] {
+    vips.flatMap { vip in
+      let hook = vip.onChange.flatMap { path in
+        fault(path).map { "on_change of VIP \(vip.name), \(path): \($0)" }
+      }
+      return vip.requires.compactMap { requirement -> String? in
+        guard case .script(let check) = requirement.kind, let fault = fault(check.path) else { return nil }
+        return "VIP \(vip.name) requires the script \(check.path): \(fault)"
+      } + [hook].compactMap { $0 }
+    }
   }
 
   /// What the elector of `node` needs; nil for a lone balancer. `keys`: contents of `keyFiles`, in their order.

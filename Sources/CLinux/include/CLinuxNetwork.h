@@ -29,14 +29,21 @@ struct afloat_link {
 struct afloat_netlink;
 int afloat_netlink_open(struct afloat_netlink **connection);
 void afloat_netlink_close(struct afloat_netlink *connection);
-// Adds (idempotent: an address that is there is replaced) or removes an address.
-int afloat_netlink_add_address(struct afloat_netlink *connection, const struct afloat_address *address);
+// Adds an address, for `lifetime` seconds (0: until it is removed); for one that is there, they begin anew. Or removes it.
+int afloat_netlink_add_address(struct afloat_netlink *connection, const struct afloat_address *address, uint32_t lifetime);
 int afloat_netlink_remove_address(struct afloat_netlink *connection, const struct afloat_address *address);
 // Brings an interface up.
 int afloat_netlink_set_up(struct afloat_netlink *connection, uint32_t interface);
 // Fill at most `room` entries; the return value may be larger than `room`.
 int afloat_netlink_addresses(struct afloat_netlink *connection, struct afloat_address *list, int room);
 int afloat_netlink_links(struct afloat_netlink *connection, struct afloat_link *list, int room);
+
+// From now on the packet socket also receives ARP packets, of all interfaces, whose sender claims one of these addresses
+// (host order); of more than AFLOAT_CLAIMED_ADDRESSES, every ARP packet. Again: another set. 0, or errno with *step.
+#define AFLOAT_CLAIMED_ADDRESSES 512
+int afloat_packet_watch_claims(int socket, const uint32_t *addresses, int count, const char **step);
+// The next frame that waits, without blocking: its length (at most `room`), or -1 with errno. *interface gets its index.
+ssize_t afloat_packet_receive(int socket, void *frame, size_t room, uint32_t *interface);
 
 enum afloat_news_kind {
   AFLOAT_NEWS_LINK = 1,
