@@ -102,10 +102,13 @@ struct BalancerParts {
       let own = WorkerCounters(serverCount: snapshot.servers.count, listenerCount: snapshot.listeners.count)
       mailboxes.append(mailbox)
       counters.append(own)
-      var places: [(raw: Int32, listener: Int32)] = []
+      var places: [ListeningPlace] = []
       for (index, listener) in configuration.listeners.enumerated() {
-        for _ in listener.bind {
-          places.append((raw: sockets[places.count * threads + worker], listener: Int32(index)))
+        for bind in listener.bind.indices {
+          places.append(
+            ListeningPlace(
+              raw: sockets[places.count * threads + worker], listener: Int32(index),
+              startsWithProxyHeader: listener.proxyBinds.contains(bind)))
         }
       }
       seeds.append(

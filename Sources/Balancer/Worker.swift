@@ -22,7 +22,7 @@ struct WorkerSeed: Sendable {
   let mailbox: Mailbox
   let reports: ReportBox
   /// Listening sockets with their listeners; owned by the worker.
-  let sockets: [(raw: Int32, listener: Int32)]
+  let sockets: [ListeningPlace]
   let clientCapacity: Int
   let availabilities: [ServerAvailability]
 }
@@ -32,6 +32,7 @@ struct ListeningPlace {
   /// -1 once it is closed.
   var raw: Int32
   let listener: Int32
+  let startsWithProxyHeader: Bool
 }
 
 struct Worker: ~Copyable {
@@ -107,7 +108,7 @@ struct Worker: ~Copyable {
     reports = seed.reports
     self.poller = poller
     listening = .allocate(capacity: seed.sockets.count)
-    _ = listening.initialize(from: seed.sockets.map { ListeningPlace(raw: $0.raw, listener: $0.listener) })
+    _ = listening.initialize(from: seed.sockets)
     start = Clock.monotonic
     now = start
     random = SeededRandom(seed: UInt64(bitPattern: Clock.unixNanoseconds) ^ UInt64(seed.index) << 56)
