@@ -49,6 +49,7 @@ final class Guardian: Sendable {
   }
 
   private let next = Mutex<Ward?>(nil)
+  private let newConfiguration = Mutex<ElectorConfiguration?>(nil)
   private let wakeUp: WakeUp
 
   /// Starts the thread. `report` is called on it, and must not block.
@@ -73,7 +74,20 @@ final class Guardian: Sendable {
     wakeUp.signal()
   }
 
+  /// From now on it cleans up after an elector of this configuration.
+  func update(_ configuration: ElectorConfiguration) {
+    newConfiguration.withLock { $0 = configuration }
+    wakeUp.signal()
+  }
+
   var wakeUpDescriptor: Int32 { wakeUp.descriptor.raw }
+
+  func takeConfiguration() -> ElectorConfiguration? {
+    newConfiguration.withLock { new in
+      defer { new = nil }
+      return new
+    }
+  }
 
   func takeNext() -> Ward? {
     wakeUp.clear()

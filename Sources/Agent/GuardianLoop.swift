@@ -16,7 +16,7 @@ final class GuardianLoop {
   private enum Token: UInt64 { case next, process, timer }
 
   private let guardian: Guardian
-  private let configuration: ElectorConfiguration
+  private var configuration: ElectorConfiguration
   private let report: @Sendable (Supervisor.Command) -> Void
   private let poller: Poller
   private let timer: Timer
@@ -25,7 +25,7 @@ final class GuardianLoop {
   private var authenticator: HeartbeatAuthenticator
   private var ward: Guardian.Ward?
   private var addresses: [InterfaceAddress] = []
-  private var sender: GroupSender?
+  private var sender: GuardianSender?
   private var beats = BeatWatch()
   private var nextWakeUp = Instant.distantFuture
 
@@ -53,7 +53,9 @@ final class GuardianLoop {
         switch Token(rawValue: poller.token(index)) {
         case .process: bury(hung: false)
         case .timer: lookAtBeat()
-        case .next: takeOver()
+        case .next:
+          takeOver()
+          reconfigure()
         case nil: break
         }
       }
@@ -73,6 +75,14 @@ final class GuardianLoop {
     scheduleWakeUp(Clock.monotonic)
   }
 
+  /// What the elector had before is cleaned up by itself or, if it dies in this moment, by the next elector.
+  private func reconfigure() {
+    guard let new = guardian.takeConfiguration() else { return }
+    configuration = new
+    authenticator = HeartbeatAuthenticator(clusterKeys: new.keys)
+    prepare()
+  }
+
   /// Finds interfaces and opens the socket; what is missing now is tried again when it is needed.
   private func prepare() {
     guard let links = try? netlink.links() else { return }
@@ -80,9 +90,7 @@ final class GuardianLoop {
       guard let link = links.first(where: { $0.name == vip.interface }) else { return [] }
       return vip.addresses.map { InterfaceAddress(interface: link.index, prefix: $0, isOurs: true) }
     }
-    let own = configuration.members.first { $0.name == configuration.node }
-    guard let own, let link = links.first(where: { $0.name == configuration.interface }) else { return }
-    sender = try? GroupSender(group: configuration.group, interface: link.index, source: own.address)
+    sender = GuardianSender(configuration, links: links) ?? sender
   }
 
   // MARK: Beat
@@ -148,8 +156,9 @@ final class GuardianLoop {
   private func resign(for page: ElectorPageMemory, hung: Bool, _ start: Instant, _ done: inout GuardianReport) {
     let boot = BootID(high: page[.bootHigh], low: page[.bootLow])
     guard page.isInUse, boot != BootID(high: 0, low: 0) else { return }
-    guard sender != nil else {
-      done.failures.append("cannot resign in the elector's name: the interface \(configuration.interface) is not there")
+    guard let sender else {
+      let interfaces = configuration.interfaces.joined(separator: ", ")
+      done.failures.append("cannot resign in the elector's name: the interface \(interfaces) is not there")
       return
     }
     // The elector may have died between taking a sequence and noting the next one.
@@ -158,11 +167,11 @@ final class GuardianLoop {
       clusterName: configuration.clusterName, node: configuration.node, boot: boot, sequence: sequence,
       reason: hung ? .hung : .died, now: Clock.monotonic, authenticator: &authenticator, into: buffer)
     let datagram = UnsafeRawBufferPointer(rebasing: buffer[..<length])
-    var code = sender!.send(datagram)
+    var code = sender.send(datagram)
     done.steps["resign"] = (Clock.monotonic - start).nanoseconds
     for pause in Self.copiesAfter {
       Threads.sleep(pause)
-      let again = sender!.send(datagram)
+      let again = sender.send(datagram)
       if code != 0 { code = again }
     }
     done.resigned = code == 0

@@ -79,12 +79,13 @@ package enum AgentProgram {
     if plan.user == Privileges.standInUser {
       configuration.warnings.append("there is no user afloat: elector and balancer run as \(plan.user)")
     }
-    let sockets = try await plan.balancer.asyncMap { try await openSockets($0, logger) }
     let events = EventLog(directory: directories.state, node: node.text, logger: logger)
     events.record("agent_started", subject: node.text, cause: "version \(Software.version)")
     for warning in configuration.warnings { logger.warning("\(warning)") }
 
-    let supervisor = try Supervisor(plan: plan, sockets: sockets, events: events, manager: manager, logger: logger)
+    let supervisor = try Supervisor(
+      plan: plan, sockets: try await plan.balancer.asyncMap { try await openSockets($0, logger) }, events: events,
+      manager: manager, logger: logger)
     let cluster = try makeClusterRequests(plan, configuration, controls: supervisor, directory: directories.state)
     let requests: any OperatorRequests =
       try cluster ?? LoneRequests(controls: supervisor, directory: directories.state)

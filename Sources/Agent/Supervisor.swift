@@ -15,13 +15,16 @@ package final class Supervisor: NodeControls, Service {
     case draining(Bool)
     case intentsDigest(UInt64)
     case move(APIMoveRequest, CheckedContinuation<APIMoveAnswer, any Error>)
+    case reload(SupervisorPlan, ListeningSockets?, CheckedContinuation<Void, any Error>)
     case electorGone(GuardianReport)
     case warning(String)
     case stop
   }
 
+  /// What it starts with.
   let plan: SupervisorPlan
-  let sockets: ListeningSockets?
+  /// Of the configuration in force. Held here alone, so that the sockets of a removed address close.
+  private let listening: Mutex<ListeningSockets?>
   let board = StateBoard()
   let events: EventLog
   let logger: Logger
@@ -39,7 +42,7 @@ package final class Supervisor: NodeControls, Service {
     plan: SupervisorPlan, sockets: ListeningSockets?, events: EventLog, manager: ServiceManager, logger: Logger
   ) throws {
     self.plan = plan
-    self.sockets = sockets
+    listening = Mutex(sockets)
     self.events = events
     self.manager = manager
     self.logger = logger
@@ -74,6 +77,11 @@ package final class Supervisor: NodeControls, Service {
     }
   }
 
+  package var sockets: ListeningSockets? {
+    get { listening.withLock { $0 } }
+    set { listening.withLock { $0 = newValue } }
+  }
+
   func post(_ command: Command) {
     mailbox.withLock { $0.append(command) }
     wakeUp.signal()
@@ -97,6 +105,12 @@ package final class Supervisor: NodeControls, Service {
   package func setIntentsDigest(_ digest: UInt64) { post(.intentsDigest(digest)) }
   package func record(_ kind: String, subject: String, cause: String) {
     events.record(kind, subject: subject, cause: cause)
+  }
+
+  /// Has the children take over another plan, whose new addresses are open already, and returns when they have. Throws
+  /// `Refusal`; then everything is as it was, unless it says otherwise.
+  package func reload(_ plan: SupervisorPlan, sockets: ListeningSockets?) async throws {
+    try await withCheckedThrowingContinuation { continuation in post(.reload(plan, sockets, continuation)) }
   }
 
   package func move(_ request: APIMoveRequest) async throws -> APIMoveAnswer {

@@ -13,11 +13,18 @@ struct Child: ~Copyable {
 
   enum SendResult { case sent, hung }
 
+  private struct Waiting {
+    var bytes: [UInt8]
+    var descriptors: [Int32]
+    /// Keeps the descriptors open until they have been sent.
+    var owner: (any AnyObject & Sendable)?
+  }
+
   let name: String
   let path: String
   private var process: ChildProcess?
   private var socket: ControlSocket?
-  private var waiting: [[UInt8]] = []
+  private var waiting: [Waiting] = []
   private var backOff = BackOff()
   private(set) var startedAt = Instant(nanoseconds: 0)
   /// Nil: running, or not to be started again.
@@ -98,18 +105,21 @@ struct Child: ~Copyable {
   }
 
   /// Sends now, or when the child has read what it has. A child that is not running is told nothing.
-  mutating func send(_ message: some Encodable) -> SendResult {
+  /// `descriptors` belong to `owner`, which is kept until they have gone.
+  mutating func send(
+    _ message: some Encodable, descriptors: [Int32] = [], owner: (any AnyObject & Sendable)? = nil
+  ) -> SendResult {
     guard socket != nil else { return .sent }
     guard let bytes = try? MessageCoding.encode(message) else { preconditionFailure("our messages can be encoded") }
-    waiting.append(bytes)
+    waiting.append(Waiting(bytes: bytes, descriptors: descriptors, owner: owner))
     return flush()
   }
 
   /// Sends what waits, as far as the child reads.
   mutating func flush() -> SendResult {
-    while let bytes = waiting.first {
+    while let first = waiting.first {
       // A socket whose other end is gone: the end of the process is noticed elsewhere.
-      guard let sent = try? socket?.send(bytes) else {
+      guard let sent = try? socket?.send(first.bytes, descriptors: first.descriptors) else {
         waiting = []
         return .sent
       }

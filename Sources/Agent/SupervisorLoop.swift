@@ -22,7 +22,7 @@ final class SupervisorLoop {
   let guardian: Guardian?
   let poller: Poller
   let timer: Timer
-  var plan: SupervisorPlan { supervisor.plan }
+  var plan: SupervisorPlan
   var events: EventLog { supervisor.events }
   var logger: Logger { supervisor.logger }
 
@@ -35,6 +35,8 @@ final class SupervisorLoop {
   var intentsDigest: UInt64 = 0
   var handovers = Handovers()
   var moves: [String: PendingMove] = [:]
+  var reload: PendingReload?
+  var lastRevision: UInt64 = 0
   private var saidReady = false
   private let readyAtLatest: Instant
   private var nextKeepAlive: Instant
@@ -42,6 +44,7 @@ final class SupervisorLoop {
   init(supervisor: Supervisor, guardian: Guardian?) throws {
     self.supervisor = supervisor
     self.guardian = guardian
+    plan = supervisor.plan
     poller = try Poller(capacity: 64)
     timer = try Timer()
     elector = Child(name: "elector", path: supervisor.plan.electorPath)
@@ -67,8 +70,14 @@ final class SupervisorLoop {
     }
     for move in moves.values { move.refuse("the agent is stopping") }
     moves = [:]
-    for case .move(let request, let reply) in supervisor.takeCommands() {
-      PendingMove(request: request, reply: reply).refuse("the agent is stopping", status: 503)
+    reload?.refuse("the agent is stopping", status: 503)
+    for command in supervisor.takeCommands() {
+      switch command {
+      case .move(let request, let reply):
+        PendingMove(request: request, reply: reply).refuse("the agent is stopping", status: 503)
+      case .reload(_, _, let reply): reply.resume(throwing: Refusal(503, "the agent is stopping"))
+      default: break
+      }
     }
   }
 
@@ -102,6 +111,7 @@ final class SupervisorLoop {
       intentsDigest = new
       tellElector(.intentsDigest(new))
     case .move(let request, let reply): startMove(PendingMove(request: request, reply: reply))
+    case .reload(let plan, let sockets, let reply): startReload(plan, sockets, reply)
     case .electorGone(let report): electorEnded(report)
     case .warning(let text): supervisor.board.update { if !$0.warnings.contains(text) { $0.warnings.append(text) } }
     case .stop: beginStop()
@@ -117,6 +127,7 @@ final class SupervisorLoop {
     next = min(next, elector.silentAt, balancer.silentAt)
     if !saidReady { next = min(next, readyAtLatest) }
     for move in moves.values { next = min(next, move.deadline) }
+    if let reload { next = min(next, reload.deadline) }
     switch phase {
     case .handingOver(let deadline, _), .draining(let deadline): next = min(next, deadline)
     case .running, .stopped: break
@@ -137,6 +148,7 @@ final class SupervisorLoop {
     if let restartAt = elector.restartAt, now >= restartAt { startElector() }
     for vip in handovers.expire(now) { resume(vip) }
     expireMoves(now)
+    expireReload(now)
     sayReadyIfSo(now)
     advanceStop(now)
   }
@@ -209,7 +221,11 @@ final class SupervisorLoop {
   }
 
   func tellElector(_ command: ElectorCommand) { settle(elector.send(command), ofElector: true) }
-  func tellBalancer(_ command: BalancerCommand) { settle(balancer.send(command), ofElector: false) }
+  func tellBalancer(
+    _ command: BalancerCommand, descriptors: [Int32] = [], owner: (any AnyObject & Sendable)? = nil
+  ) {
+    settle(balancer.send(command, descriptors: descriptors, owner: owner), ofElector: false)
+  }
 
   func publishProcesses() {
     var processes = [APIProcess(name: "agent", pid: getpid(), state: "running", restarts: 0)]

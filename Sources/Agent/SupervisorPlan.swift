@@ -36,31 +36,3 @@ package struct SupervisorPlan: Sendable {
     elector?.vips.first { $0.name == vip }?.addresses.map(\.address) ?? []
   }
 }
-
-/// The listening sockets of every listener, bind by bind, worker by worker: open as long as the agent lives, so that a new
-/// balancer goes on where a dead one stopped and clients wait in the backlog meanwhile.
-package final class ListeningSockets: Sendable {
-  let raws: [Int32]
-
-  /// Opens all of them; throws a `SystemError` for the first that is refused.
-  package init(for balancer: BalancerConfiguration) throws {
-    var raws: [Int32] = []
-    do {
-      for listener in balancer.listeners {
-        for endpoint in listener.bind {
-          // Not held back until the client has sent something (TCP_DEFER_ACCEPT), though it would save a wake-up per
-          // connection: a handover can only wait for connections that the balancer sees, and the requests of those that
-          // it did not see were lost (measured).
-          var list = try ListeningSocket.open(endpoint, .init(count: balancer.threads, awaitsData: false))
-          while let socket = list.takeFirst() { raws.append(socket.release()) }
-        }
-      }
-    } catch {
-      for raw in raws { _ = FileDescriptor(owning: raw) }
-      throw error
-    }
-    self.raws = raws
-  }
-
-  deinit { for raw in raws { _ = FileDescriptor(owning: raw) } }
-}

@@ -66,6 +66,8 @@ extension SupervisorLoop {
         ignoreNewConnections(to: addresses)
         tellBalancer(.newConnectionsIgnored(addresses: addresses))
       }
+    case .reconfigured(let revision): balancerTookOver(revision)
+    case .refused(let revision, let why): balancerRefused(revision, why)
     case .failed(let why):
       balancer.complaint = why
       logger.error("balancer: \(why)")
@@ -75,6 +77,8 @@ extension SupervisorLoop {
   func balancerEnded() {
     readBalancer()
     guard balancer.reap(now: Clock.monotonic, restart: phase == .running) else { return }
+    // The next one starts with the new configuration.
+    if let reload { finishReload(reload) }
     let reason = balancer.downBecause
     if phase == .running {
       events.record("process_ended", subject: "balancer", cause: reason, level: .error)

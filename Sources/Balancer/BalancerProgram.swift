@@ -33,11 +33,15 @@ package enum BalancerProgram {
       }
       var sockets: [Int32] = []
       while let descriptor = packet.descriptors.takeFirst() { sockets.append(descriptor.release()) }
-      let parts = try BalancerParts(
-        configuration, sockets: sockets, descriptorLimit: Int(clamping: descriptors), warnings: warnings)
+      var plane = try DataPlane(configuration)
+      var registry = ServerRegistry(seed: UInt64(bitPattern: Clock.unixNanoseconds))
+      let (seeds, warning) = try plane.start(
+        sockets: sockets, descriptorLimit: Int(clamping: descriptors), registry: &registry)
+      if let warning { warnings.append(warning) }
       let poller = try Poller(capacity: 64)
-      for seed in parts.seeds { try startWorker(seed) }
-      var housekeeper = Housekeeper(parts, control: control, poller: poller)
+      for seed in seeds { try startWorker(seed) }
+      var housekeeper = Housekeeper(
+        plane, registry: registry, warnings: warnings, control: control, poller: poller)
       try housekeeper.run()
       return 0
     } catch let error as SystemError where error.code == SystemError.connectionReset {
@@ -53,71 +57,12 @@ package enum BalancerProgram {
       if let core = seed.core { Threads.pin(to: core) }
       do throws(SystemError) {
         var worker = Worker(seed, poller: try Poller(capacity: 512))
-        try worker.open()
+        try worker.open(seed.first)
         worker.run()
       } catch {
         seed.reports.post(.failed(error.description), from: seed.index)
       }
       seed.reports.post(.ended, from: seed.index)
     }
-  }
-}
-
-/// What is made of a configuration before anything runs.
-struct BalancerParts {
-  /// Descriptors that are not connections.
-  private static let ownDescriptors = 512
-
-  let assembly: StatusAssembly
-  let registry: ServerRegistry
-  let reports: ReportBox
-  private(set) var mailboxes: [Mailbox] = []
-  private(set) var seeds: [WorkerSeed] = []
-  private(set) var warnings: [String]
-
-  /// `sockets`: one per worker for each bind of each listener, in the order of `BalancerCommand.start`.
-  init(_ configuration: BalancerConfiguration, sockets: [Int32], descriptorLimit: Int, warnings: [String]) throws {
-    let threads = max(1, configuration.threads)
-    let bindCount = configuration.listeners.reduce(0) { $0 + $1.bind.count }
-    guard sockets.count == bindCount * threads else {
-      throw BalancerFault("\(bindCount * threads) listening sockets were due, \(sockets.count) have come")
-    }
-    self.warnings = warnings
-    let snapshot = try Snapshot(configuration)
-    let shared = SharedState(serverCount: snapshot.servers.count, listenerCount: snapshot.listeners.count)
-    registry = ServerRegistry(
-      configuration, now: Clock.monotonic, seed: UInt64(bitPattern: Clock.unixNanoseconds))
-    reports = try ReportBox()
-
-    let wanted = configuration.listeners.reduce(0) { $0 + $1.limits.connections }
-    let possible = max(64, (descriptorLimit - Self.ownDescriptors) / (2 * threads))
-    if possible < wanted {
-      self.warnings.append(
-        "each thread has descriptors for \(possible) connections, fewer than the limits of the listeners allow")
-    }
-    let cores = Threads.allowedCores()
-    var counters: [WorkerCounters] = []
-    for worker in 0..<threads {
-      let mailbox = try Mailbox()
-      let own = WorkerCounters(serverCount: snapshot.servers.count, listenerCount: snapshot.listeners.count)
-      mailboxes.append(mailbox)
-      counters.append(own)
-      var places: [ListeningPlace] = []
-      for (index, listener) in configuration.listeners.enumerated() {
-        for bind in listener.bind.indices {
-          places.append(
-            ListeningPlace(
-              raw: sockets[places.count * threads + worker], listener: Int32(index),
-              startsWithProxyHeader: listener.proxyBinds.contains(bind)))
-        }
-      }
-      seeds.append(
-        WorkerSeed(
-          index: worker, core: cores.isEmpty ? nil : cores[worker % cores.count], snapshot: snapshot, shared: shared,
-          counters: own, mailbox: mailbox, reports: reports, sockets: places,
-          clientCapacity: min(max(wanted, 64), possible, 1 << 20),
-          availabilities: registry.servers.map(\.availability)))
-    }
-    assembly = StatusAssembly(configuration: configuration, shared: shared, counters: counters)
   }
 }

@@ -51,13 +51,14 @@ struct Exchange {
   /// Of a counted body: bytes still to come. Of a chunked one: content bytes so far.
   var bodyByteCount: Int64 = 0
   var chunkedBody = ChunkedBody()
+  // Servers and pools by their slots: places in a pool change with the configuration.
   /// Where it goes; -1: nowhere, it is answered here.
   var pool: Int32 = 0
   /// Of its listener's; -1: none.
   var route: Int32 = -1
-  /// Servers of the pool (by their place in it) that failed this request.
+  /// Servers that failed this request.
   var tried = TriedServers()
-  /// The server (by its place in the pool) of the client's affinity cookie; -1 without a cookie, -2 for a foreign one.
+  /// The server of the client's affinity cookie; -1 without a cookie, -2 for a foreign one.
   var cookieServer: Int32 = -1
 }
 
@@ -113,7 +114,7 @@ struct ServerConnection: SlabItem {
   var nextFree: Int32 = -1
   /// In the client slab; -1 while idle.
   var client: Int32 = -1
-  /// Index of the server in the snapshot.
+  /// Slot of the server.
   var server: Int32 = -1
   var phase = ServerPhase.connecting
   var isOpen = false

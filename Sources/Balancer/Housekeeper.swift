@@ -27,11 +27,11 @@ struct Housekeeper: ~Copyable {
 
   let control: ControlSocket
   let poller: Poller
-  let assembly: StatusAssembly
-  let mailboxes: [Mailbox]
-  let reports: ReportBox
+  var plane: DataPlane
   var registry: ServerRegistry
   var warnings: [String]
+  /// Asked for by the agent, and not taken over by all workers yet: the generation of each revision.
+  private var revisions: [(revision: UInt64, generation: UInt64)] = []
 
   private var backlog: [[UInt8]] = []
   private var quietening: [Quietening] = []
@@ -44,14 +44,15 @@ struct Housekeeper: ~Copyable {
   private var agentIsGone = false
   private var endedWorkers: Set<Int> = []
 
-  init(_ parts: BalancerParts, control: consuming ControlSocket, poller: consuming Poller) {
+  init(
+    _ plane: DataPlane, registry: ServerRegistry, warnings: [String], control: consuming ControlSocket,
+    poller: consuming Poller
+  ) {
     self.control = control
     self.poller = poller
-    assembly = parts.assembly
-    mailboxes = parts.mailboxes
-    reports = parts.reports
-    registry = parts.registry
-    warnings = parts.warnings
+    self.plane = plane
+    self.registry = registry
+    self.warnings = warnings
   }
 
   /// Runs until the workers have ended as they were told to; throws if one ends unasked, so that the agent starts anew.
@@ -60,15 +61,16 @@ struct Housekeeper: ~Copyable {
     try poller.add(
       control.descriptor.raw, .read, token: EventToken(.listener, index: Source.control.rawValue).rawValue)
     try poller.add(
-      reports.wakeUp.descriptor.raw, .read, token: EventToken(.wakeUp, index: Source.reports.rawValue).rawValue)
+      plane.reports.wakeUp.descriptor.raw, .read, token: EventToken(.wakeUp, index: Source.reports.rawValue).rawValue)
     report(.ready)
     while true {
       var now = Clock.monotonic
       note(registry.advance(now: now, poller: poller), now)
       answerLate(now)
+      plane.lookForUnused(now)
       if now >= nextStatus { sendStatus(now) }
       flush()
-      if isStopping && endedWorkers.count == mailboxes.count { return }
+      if isStopping && endedWorkers.count == plane.mailboxes.count { return }
       if !isStopping && !endedWorkers.isEmpty {
         throw BalancerFault("a worker could not start: \(warnings.last ?? "for no known reason")")
       }
@@ -88,7 +90,7 @@ struct Housekeeper: ~Copyable {
   }
 
   private var nextWake: Instant {
-    quietening.reduce(nextStatus) { min($0, $1.deadline + Self.grace) }
+    quietening.reduce(min(nextStatus, plane.nextLook)) { min($0, $1.deadline + Self.grace) }
   }
 
   // MARK: From the agent
@@ -96,8 +98,15 @@ struct Housekeeper: ~Copyable {
   private mutating func obey(_ now: Instant) {
     while !agentIsGone {
       do {
-        guard let packet = try control.receive() else { return }
-        handle(try MessageCoding.decode(BalancerCommand.self, from: packet.bytes), now)
+        guard var packet = try control.receive() else { return }
+        let command = try MessageCoding.decode(BalancerCommand.self, from: packet.bytes)
+        if case .reconfigure(let configuration, let revision, let opened) = command {
+          var sockets: [Int32] = []
+          while let descriptor = packet.descriptors.takeFirst() { sockets.append(descriptor.release()) }
+          reconfigure(configuration, revision, opened, sockets, now)
+        } else {
+          handle(command, now)
+        }
       } catch let error as SystemError {
         // Its end is closed: it has died, or wants us to end.
         if error.code != SystemError.connectionReset { Console.error("afloat-balancer: \(error)") }
@@ -112,12 +121,12 @@ struct Housekeeper: ~Copyable {
 
   private mutating func handle(_ command: BalancerCommand, _ now: Instant) {
     switch command {
-    case .start: report(.failed("already started"))
+    case .start, .reconfigure: report(.failed("already started"))
     case .orders(let orders): note(registry.apply(orders), now)
     case .quieten(let token, let addresses, let span):
       let deadline = now + span
       let gentleUntil = now + TimeSpan(nanoseconds: span.nanoseconds / 100 * Self.gentleShare)
-      quietening.append(Quietening(token: token, deadline: deadline, waitingFor: Set(mailboxes.indices)))
+      quietening.append(Quietening(token: token, deadline: deadline, waitingFor: Set(plane.mailboxes.indices)))
       post(.quieten(token: token, addresses: addresses, deadline: deadline, gentleUntil: gentleUntil))
     case .newConnectionsIgnored(let addresses):
       guard addresses == filterAskedFor else { return }
@@ -127,7 +136,22 @@ struct Housekeeper: ~Copyable {
       filterAskedFor = []
       filterInForce = []
       post(.resume(addresses))
-    case .shutdown: stop(now + assembly.configuration.drainTimeout)
+    case .shutdown: stop(now + plane.configuration.drainTimeout)
+    }
+  }
+
+  private mutating func reconfigure(
+    _ configuration: BalancerConfiguration, _ revision: UInt64, _ opened: [Endpoint], _ sockets: [Int32],
+    _ now: Instant
+  ) {
+    do throws(BalancerFault) {
+      let (generation, changes) = try plane.reconfigure(
+        configuration, opened: opened, sockets: sockets, registry: &registry, now: now)
+      revisions.append((revision, generation))
+      note(changes, now)
+      nextStatus = now
+    } catch {
+      report(.refused(revision: revision, why: error.description))
     }
   }
 
@@ -136,12 +160,12 @@ struct Housekeeper: ~Copyable {
     post(.stop(deadline: deadline))
   }
 
-  private func post(_ command: WorkerCommand) { for mailbox in mailboxes { mailbox.post(command) } }
+  private func post(_ command: WorkerCommand) { for mailbox in plane.mailboxes { mailbox.post(command) } }
 
   /// Tells the workers what a server may get, and the agent what changed.
   private mutating func note(_ changes: [ServerChange], _ now: Instant) {
     for change in changes {
-      let server = registry.servers[change.index]
+      guard let server = registry.servers[change.index] else { continue }
       post(.availability(server: change.index, server.availability, now: now))
       report(
         .serverChanged(
@@ -153,14 +177,24 @@ struct Housekeeper: ~Copyable {
   // MARK: From the workers
 
   private mutating func takeReports() {
-    for (worker, report) in reports.takeAll() {
+    for (worker, report) in plane.reports.takeAll() {
       switch report {
+      case .tookOver(let generation): tookOver(plane.tookOver(generation, worker: worker))
+      case .inUse(let use, let token): plane.noteUse(use, token: token, worker: worker)
       case .quietened(let token): quietened(token, by: worker)
       case .filterRefused(let addresses, let error): askForFilter(addresses, error)
       case .ended: endedWorkers.insert(worker)
       case .failed(let words):
         if !warnings.contains(words) && warnings.count < 32 { warnings.append(words) }
       }
+    }
+  }
+
+  /// All workers have this generation.
+  private mutating func tookOver(_ generation: UInt64) {
+    while let first = revisions.first, first.generation <= generation {
+      revisions.removeFirst()
+      report(.reconfigured(revision: first.revision))
     }
   }
 
@@ -198,7 +232,7 @@ struct Housekeeper: ~Copyable {
   private mutating func sendStatus(_ now: Instant) {
     nextStatus = now + Self.statusInterval
     // Old figures are worth nothing: none are sent while others wait.
-    if backlog.isEmpty { report(.status(assembly.status(registry, warnings: warnings))) }
+    if backlog.isEmpty { report(.status(StatusAssembly(plane).status(registry, warnings: warnings))) }
   }
 
   private mutating func report(_ report: BalancerReport) {

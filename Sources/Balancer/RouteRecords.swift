@@ -49,7 +49,7 @@ struct RouteRecord {
 /// Builds the records; what they point to lives in `memory`.
 struct RouteBuilder {
   let memory: RecordMemory
-  /// Places of the pools in the snapshot.
+  /// Slots of the pools.
   let pools: [String: Int32]
 
   func records(_ listener: ListenerConfiguration) throws(BalancerFault) -> UnsafeBufferPointer<RouteRecord> {

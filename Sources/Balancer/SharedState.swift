@@ -32,7 +32,8 @@ struct ListenerCounters: ~Copyable {
   let refused = Counter()
 }
 
-/// One worker's counters, in memory of its own.
+/// One worker's counters by slot, in memory of its own that has its full size from the start: pages are touched as slots
+/// come into use.
 struct WorkerCounters: @unchecked Sendable {
   // Unchecked: atomics only; the memory stays for good.
   let servers: UnsafeMutablePointer<ServerCounters>
@@ -40,14 +41,16 @@ struct WorkerCounters: @unchecked Sendable {
   /// Clients that are connected.
   let state: UnsafeMutablePointer<WorkerGauges>
 
-  init(serverCount: Int, listenerCount: Int) {
-    servers = .allocate(capacity: max(1, serverCount))
-    for index in 0..<serverCount { (servers + index).initialize(to: ServerCounters()) }
-    listeners = .allocate(capacity: max(1, listenerCount))
-    for index in 0..<listenerCount { (listeners + index).initialize(to: ListenerCounters()) }
+  init() {
+    servers = .allocate(capacity: SnapshotMaker.serverCapacity)
+    listeners = .allocate(capacity: SnapshotMaker.listenerCapacity)
     state = .allocate(capacity: 1)
     state.initialize(to: WorkerGauges())
   }
+
+  /// Before slots are first used, or used by another: nobody counts there now.
+  func zero(server: Int) { (servers + server).initialize(to: ServerCounters()) }
+  func zero(listener: Int) { (listeners + listener).initialize(to: ListenerCounters()) }
 }
 
 struct WorkerGauges: ~Copyable {
@@ -55,7 +58,7 @@ struct WorkerGauges: ~Copyable {
   let bufferedByteCount = Atomic<Int>(0)
 }
 
-/// Shared by all workers.
+/// Shared by all workers; by slot, as `WorkerCounters`.
 struct SharedState: @unchecked Sendable {
   // Unchecked: atomics only, and a table with a lock; the memory stays for good.
   let serverLoads: UnsafeMutablePointer<ServerLoad>
@@ -64,12 +67,13 @@ struct SharedState: @unchecked Sendable {
   let sources = SourceTable()
   let rates = RateTable(seed: (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max)))
 
-  init(serverCount: Int, listenerCount: Int) {
-    serverLoads = .allocate(capacity: max(1, serverCount))
-    for index in 0..<serverCount { (serverLoads + index).initialize(to: ServerLoad()) }
-    listenerConnections = .allocate(capacity: max(1, listenerCount))
-    for index in 0..<listenerCount { (listenerConnections + index).initialize(to: Atomic(0)) }
+  init() {
+    serverLoads = .allocate(capacity: SnapshotMaker.serverCapacity)
+    listenerConnections = .allocate(capacity: SnapshotMaker.listenerCapacity)
   }
+
+  func zero(server: Int) { (serverLoads + server).initialize(to: ServerLoad()) }
+  func zero(listener: Int) { (listenerConnections + listener).initialize(to: Atomic(0)) }
 }
 
 /// Open connections by source address, only used where a limit is configured.
@@ -101,7 +105,7 @@ final class SourceTable: Sendable {
 }
 
 enum WorkerCommand: Sendable {
-  /// `server` is an index of the snapshot.
+  /// `server` is a slot.
   case availability(server: Int, ServerAvailability, now: Instant)
   case quieten(token: UInt64, addresses: [IPAddress], deadline: Instant, gentleUntil: Instant)
   /// The agent has put the filter there that we may not.
@@ -109,9 +113,14 @@ enum WorkerCommand: Sendable {
   case resume([IPAddress])
   /// Accept no more, let connections finish until `deadline`, then end.
   case stop(deadline: Instant)
+  case swap(WorkerSwap)
+  /// Say which retired slots are still used.
+  case findUse(token: UInt64)
 }
 
 enum WorkerReport: Sendable {
+  case tookOver(generation: UInt64)
+  case inUse(SlotUse, token: UInt64)
   case quietened(token: UInt64)
   /// The kernel does not let us filter SYNs to these addresses.
   case filterRefused([IPAddress], SystemError)

@@ -5,17 +5,24 @@ internal import Health
 internal import Synchronization
 
 struct StatusAssembly {
-  let configuration: BalancerConfiguration
-  let shared: SharedState
-  let counters: [WorkerCounters]
+  private let configuration: BalancerConfiguration
+  private let layout: Layout
+  private let shared: SharedState
+  private let counters: [WorkerCounters]
+
+  init(_ plane: DataPlane) {
+    configuration = plane.configuration
+    layout = plane.layout
+    shared = plane.shared
+    counters = plane.counters
+  }
 
   func status(_ registry: ServerRegistry, warnings: [String]) -> BalancerStatus {
-    var index = 0
     var pools: [PoolStatus] = []
-    for pool in configuration.pools {
+    for (pool, slots) in zip(configuration.pools, layout.servers) {
       var servers: [ServerStatus] = []
-      for server in pool.servers {
-        let known = registry.servers[index]
+      for (server, index) in zip(pool.servers, slots) {
+        guard let known = registry.servers[index] else { continue }
         servers.append(
           ServerStatus(
             name: server.name, endpoint: server.endpoint, state: known.state, weight: server.weight,
@@ -23,12 +30,11 @@ struct StatusAssembly {
             requests: counters.reduce(0) { $0 + $1.servers[index].requests.current },
             failures: counters.reduce(0) { $0 + $1.servers[index].failures.current },
             lastCheck: known.health.lastCheck))
-        index += 1
       }
       pools.append(PoolStatus(name: pool.name, servers: servers))
     }
     var listeners: [ListenerStatus] = []
-    for (place, listener) in configuration.listeners.enumerated() {
+    for (listener, place) in zip(configuration.listeners, layout.listeners) {
       listeners.append(
         ListenerStatus(
           name: listener.name, connections: max(0, shared.listenerConnections[place].load(ordering: .relaxed)),

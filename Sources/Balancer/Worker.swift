@@ -3,7 +3,7 @@
 // changed by mutating methods: the compiled code neither counts references nor checks exclusivity.
 //
 // The methods are spread over files by what they deal with: WorkerClients, WorkerServers, WorkerRequests,
-// WorkerResponses, WorkerFailures, WorkerRoutes, WorkerTunnels, WorkerDeadlines, WorkerHandover.
+// WorkerResponses, WorkerFailures, WorkerRoutes, WorkerTunnels, WorkerDeadlines, WorkerHandover, WorkerSwap.
 
 internal import Balancing
 internal import HTTP1
@@ -16,23 +16,27 @@ internal import Synchronization
 struct WorkerSeed: Sendable {
   let index: Int
   let core: Int?
-  let snapshot: Snapshot
   let shared: SharedState
   let counters: WorkerCounters
   let mailbox: Mailbox
   let reports: ReportBox
-  /// Listening sockets with their listeners; owned by the worker.
-  let sockets: [ListeningPlace]
   let clientCapacity: Int
-  let availabilities: [ServerAvailability]
+  let first: WorkerSwap
+}
+
+/// What is listened for on an address.
+struct BindUse: Sendable {
+  /// Slot of the listener.
+  var listener: Int32
+  /// Connections start with a PROXY header.
+  var startsWithProxyHeader: Bool
 }
 
 /// A listening socket of this worker.
 struct ListeningPlace {
   /// -1 once it is closed.
   var raw: Int32
-  let listener: Int32
-  let startsWithProxyHeader: Bool
+  var use: BindUse
 }
 
 struct Worker: ~Copyable {
@@ -53,34 +57,36 @@ struct Worker: ~Copyable {
   static let largestBurst = 16
 
   let index: Int
-  let snapshot: Snapshot
+  var snapshot = Snapshot.nothing
   let shared: SharedState
   let counters: WorkerCounters
   let mailbox: Mailbox
   let reports: ReportBox
   let poller: Poller
-  var listening: UnsafeMutableBufferPointer<ListeningPlace>
+  var listening: [ListeningPlace] = []
 
   var clients: Slab<ClientConnection>
   var upstreams: Slab<ServerConnection>
   var timers: TimerWheel
   var buffers = BufferPool()
+  // By slot; as long as the snapshot's arrays, moved when those grow.
   /// Per pool.
-  let tables: UnsafeMutablePointer<ServerTable>
+  var tables: UnsafeMutablePointer<ServerTable>
   /// Retries that are left, in hundredths, per pool.
-  let retryCredit: UnsafeMutablePointer<Int32>
+  var retryCredit: UnsafeMutablePointer<Int32>
   /// Idle connections per server, most recently used first; -1 ends.
-  let idleHeads: UnsafeMutablePointer<Int32>
+  var idleHeads: UnsafeMutablePointer<Int32>
   /// `ForwardingText.byteCapacity` bytes per client.
   let forwardingTexts: UnsafeMutablePointer<UInt8>
 
   /// What is read lands here, after `headroom`; one for all connections.
-  let receiveArea: UnsafeMutablePointer<UInt8>
-  let receiveByteCount: Int
+  private(set) var receiveArea: UnsafeMutablePointer<UInt8>
+  private(set) var receiveByteCount = 0
   /// Heads and re-framed bodies are put together here.
-  let scratch: UnsafeMutablePointer<UInt8>
-  let scratchByteCount: Int
-  let headScratch: HeadScratch
+  private(set) var scratch: UnsafeMutablePointer<UInt8>
+  private(set) var scratchByteCount = 0
+  private(set) var headScratch: HeadScratch
+  private(set) var headScratchFieldCount = 0
   /// A path in the form in which routes match it, and a target that a route writes.
   let pathArea: UnsafeMutablePointer<UInt8>
   let targetArea: UnsafeMutablePointer<UInt8>
@@ -101,14 +107,11 @@ struct Worker: ~Copyable {
 
   init(_ seed: WorkerSeed, poller: consuming Poller) {
     index = seed.index
-    snapshot = seed.snapshot
     shared = seed.shared
     counters = seed.counters
     mailbox = seed.mailbox
     reports = seed.reports
     self.poller = poller
-    listening = .allocate(capacity: seed.sockets.count)
-    _ = listening.initialize(from: seed.sockets)
     start = Clock.monotonic
     now = start
     random = SeededRandom(seed: UInt64(bitPattern: Clock.unixNanoseconds) ^ UInt64(seed.index) << 56)
@@ -117,41 +120,42 @@ struct Worker: ~Copyable {
     upstreams = Slab(capacity: seed.clientCapacity * 2)
     timers = TimerWheel(capacity: seed.clientCapacity * 3)
     forwardingTexts = .allocate(capacity: seed.clientCapacity * ForwardingText.byteCapacity)
-    let largestHead = max(snapshot.largestHeadByteCount, Worker.serverHeadLimits.headByteCount)
-    let areaByteCount = largestHead + Int(Self.largestWindow)
-    receiveByteCount = areaByteCount
-    receiveArea = .allocate(capacity: Self.headroom + areaByteCount + 64)
-    receiveArea.initialize(repeating: 0, count: Self.headroom + areaByteCount + 64)
-    // A head with what is added to it, and a body that is re-framed beside it.
-    scratchByteCount = areaByteCount * 2 + 64 * 1024
-    scratch = .allocate(capacity: scratchByteCount)
-    scratch.initialize(repeating: 0, count: scratchByteCount)
     pathArea = .allocate(capacity: Self.pathByteCount)
     targetArea = .allocate(capacity: Self.targetByteCount)
-    headScratch = HeadScratch(fieldCount: max(snapshot.largestFieldCount, Worker.serverHeadLimits.fieldCount))
-
-    idleHeads = .allocate(capacity: max(1, snapshot.servers.count))
-    idleHeads.initialize(repeating: -1, count: max(1, snapshot.servers.count))
-    tables = .allocate(capacity: max(1, snapshot.pools.count))
-    retryCredit = .allocate(capacity: max(1, snapshot.pools.count))
-    for (place, pool) in snapshot.pools.enumerated() {
-      var table = ServerTable(plan: pool.plan, stickyGrace: pool.stickyGrace, worker: seed.index)
-      for server in 0..<Int(pool.serverCount) {
-        table.setAvailability(server, seed.availabilities[Int(pool.firstServer) + server], now: now)
-      }
-      (tables + place).initialize(to: table)
-      (retryCredit + place).initialize(to: Worker.initialRetryCredit)
-    }
+    // All of these get their size with the first snapshot.
+    receiveArea = .allocate(capacity: 1)
+    scratch = .allocate(capacity: 1)
+    headScratch = HeadScratch(fieldCount: 1)
+    idleHeads = .allocate(capacity: 1)
+    tables = .allocate(capacity: 1)
+    retryCredit = .allocate(capacity: 1)
     deferred.reserveCapacity(64)
   }
 
-  /// Begins to accept.
-  mutating func open() throws(SystemError) {
+  /// Takes over the first configuration and begins to accept.
+  mutating func open(_ first: WorkerSwap) throws(SystemError) {
     try poller.add(mailbox.wakeUp.descriptor.raw, .read, token: EventToken(.wakeUp, index: 0).rawValue)
-    for place in 0..<listening.count {
-      StreamSocket.sendWithoutDelay(listening[place].raw)
-      try poller.add(listening[place].raw, .read, token: EventToken(.listener, index: Int32(place)).rawValue)
-    }
+    try takeOver(first)
+  }
+
+  /// Nothing is in these areas between two events.
+  mutating func makeAreas(_ largestHeadByteCount: Int) {
+    receiveArea.deallocate()
+    scratch.deallocate()
+    receiveByteCount = largestHeadByteCount + Int(Self.largestWindow)
+    let areaByteCount = Self.headroom + receiveByteCount + 64
+    receiveArea = .allocate(capacity: areaByteCount)
+    receiveArea.initialize(repeating: 0, count: areaByteCount)
+    // A head with what is added to it, and a body that is re-framed beside it.
+    scratchByteCount = receiveByteCount * 2 + 64 * 1024
+    scratch = .allocate(capacity: scratchByteCount)
+    scratch.initialize(repeating: 0, count: scratchByteCount)
+  }
+
+  mutating func makeHeadScratch(_ fieldCount: Int) {
+    headScratch.deallocate()
+    headScratch = HeadScratch(fieldCount: fieldCount)
+    headScratchFieldCount = fieldCount
   }
 
   /// Runs until a stop is complete.
@@ -234,6 +238,11 @@ struct Worker: ~Copyable {
       case .filtered(let addresses): noteFilter(addresses)
       case .resume(let addresses): endHandover(addresses)
       case .stop(let deadline): beginStop(deadline)
+      case .swap(let swap):
+        do throws(SystemError) { try takeOver(swap) } catch {
+          reports.post(.failed("cannot listen: \(error)"), from: index)
+        }
+      case .findUse(let token): reports.post(.inUse(retiredInUse(), token: token), from: index)
       }
     }
   }

@@ -39,13 +39,13 @@ extension Worker {
   }
 
   private mutating func admit(_ raw: Int32, _ peer: SocketAddress, _ place: ListeningPlace) {
-    let listener = place.listener
+    let listener = place.use.listener
     let record = snapshot.listeners[Int(listener)]
     counters.listeners[Int(listener)].accepted.increase()
     let open = shared.listenerConnections[Int(listener)].wrappingAdd(1, ordering: .relaxed).newValue
     let address = peer.address
     // Behind a proxy everybody comes from one address until its header has been read.
-    let limit = place.startsWithProxyHeader ? 0 : record.maximumConnectionsPerSource
+    let limit = place.use.startsWithProxyHeader ? 0 : record.maximumConnectionsPerSource
     var refusal: StaticString?
     if open > record.maximumConnections {
       refusal = "this listener has reached its limit of connections"
@@ -67,12 +67,12 @@ extension Worker {
     client.pointee.stream.mayRead = true
     client.pointee.idleSince = tick
     if !handover.addresses.isEmpty { noteLeaving(client) }
-    if place.startsWithProxyHeader {
+    if place.use.startsWithProxyHeader {
       client.pointee.phase = .proxyHeader
     } else {
       noteTrust(client)
     }
-    if !record.isHTTP && !place.startsWithProxyHeader {
+    if !record.isHTTP && !place.use.startsWithProxyHeader {
       openTunnel(index, client)
       return
     }

@@ -98,13 +98,7 @@ extension Worker {
   /// Takes what waits in the queues, closes the listening sockets, and lets what is connected finish.
   mutating func beginStop(_ deadline: Instant) {
     stopDeadline = min(deadline, stopDeadline ?? .distantFuture)
-    for place in 0..<listening.count where listening[place].raw >= 0 {
-      _ = acceptClients(place, atMost: Self.largestQueue)
-      // The agent has the socket too, so closing ours alone would not end its events.
-      poller.remove(listening[place].raw)
-      StreamSocket.close(listening[place].raw)
-      listening[place].raw = -1
-    }
+    for place in 0..<listening.count { stopListening(place) }
     for index in 0..<Int32(clients.highWater) {
       let client = clients[index]
       if client.pointee.isOpen && isIdle(client) { closeClient(index, client, abortively: false) }

@@ -100,14 +100,13 @@ extension Worker {
 
   /// Whether affinity ties the client to this server.
   private func belongs(_ client: Client, to server: Int32, _ pool: Int) -> Bool {
-    snapshot.pools[pool].hashesSource
-      || client.pointee.exchange.cookieServer == server &- snapshot.pools[pool].firstServer
+    snapshot.pools[pool].hashesSource || client.pointee.exchange.cookieServer == server
   }
 
   /// Another server, without those that failed this request. False, with nothing sent, if there is none. What is sent
   /// for the second time goes over a new connection, because there is no third.
   private mutating func tryElsewhere(_ place: Int32, _ client: Client, _ server: Int32, _ pool: Int) -> Bool {
-    let isNoted = client.pointee.exchange.tried.insert(Int(server &- snapshot.pools[pool].firstServer))
+    let isNoted = client.pointee.exchange.tried.insert(Int(server))
     if !isNoted || client.pointee.exchange.request.isEmpty { return false }
     let (next, cause) = chooseServer(client)
     if next < 0 || !payForRetry(pool) { return false }

@@ -124,7 +124,7 @@ extension Worker {
   /// Puts the filter for all addresses that leave on every listening socket, then takes what is in the queues already.
   /// False if the agent had to be asked: the filter is in force once it has answered.
   @discardableResult
-  private mutating func filter() -> Bool {
+  mutating func filter() -> Bool {
     var isInForce = true
     for place in 0..<listening.count where listening[place].raw >= 0 {
       do throws(SystemError) {

@@ -203,7 +203,7 @@ extension Worker {
     {
       let server = tables[pool].server(ofTag: tag)
       if server >= 0 {
-        client.pointee.exchange.cookieServer = Int32(truncatingIfNeeded: server)
+        client.pointee.exchange.cookieServer = snapshot.pools[pool].servers[server]
         return
       }
       client.pointee.exchange.cookieServer = -2

@@ -117,8 +117,10 @@ extension Worker {
     additions.via = snapshot.via
     let server = Int(upstream.pointee.server)
     if client.pointee.exchange.setsCookie { additions.cookie = snapshot.servers[server].setCookie }
-    let servedBy = snapshot.listeners[Int(client.pointee.listener)].servedBy
-    if servedBy.count > 0 { additions.servedBy = servedBy[server] }
+    let servedBy = Int(snapshot.listeners[Int(client.pointee.listener)].servedBy)
+    if servedBy >= 0 && servedBy < snapshot.servers[server].servedBy.count {
+      additions.servedBy = snapshot.servers[server].servedBy[servedBy]
+    }
     if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
     if !head.flags.contains(.hasDate) {
       additions.date = date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000)
@@ -184,16 +186,18 @@ extension Worker {
 
   /// Whether a client's connection has to end with this answer whatever it asked for.
   @inline(__always)
-  func mustClose(_ client: Client) -> Bool { client.pointee.isLeaving || stopDeadline != nil }
+  func mustClose(_ client: Client) -> Bool {
+    client.pointee.isLeaving || stopDeadline != nil || snapshot.listeners[Int(client.pointee.listener)].isRetired
+  }
 
   /// A draining server's clients that are kept by their connection are let go gently.
   @inline(__always)
   private func serverWantsClose(_ upstream: Upstream) -> Bool {
-    let server = Int(upstream.pointee.server)
-    let pool = snapshot.pools.baseAddress! + Int(snapshot.servers[server].pool)
-    if !pool.pointee.hashesSource { return false }
-    let place = Int(snapshot.servers[server].pool)
-    return tables[place].availability(server &- Int(pool.pointee.firstServer)) != .up
+    let server = snapshot.servers.baseAddress! + Int(upstream.pointee.server)
+    let pool = Int(server.pointee.pool)
+    // A server that has been removed keeps nobody: the next request goes elsewhere.
+    if !snapshot.pools[pool].hashesSource || server.pointee.place < 0 { return false }
+    return tables[pool].availability(Int(server.pointee.place)) != .up
   }
 
   // MARK: Bodies
@@ -349,9 +353,9 @@ extension Worker {
   /// Connections to servers that take no new clients are not kept for later.
   @inline(__always)
   private func isPooled(_ upstream: Upstream) -> Bool {
-    let server = Int(upstream.pointee.server)
-    let pool = Int(snapshot.servers[server].pool)
-    let availability = tables[pool].availability(server &- Int(snapshot.pools[pool].firstServer))
+    let server = snapshot.servers.baseAddress! + Int(upstream.pointee.server)
+    if server.pointee.isRetired { return false }
+    let availability = tables[Int(server.pointee.pool)].availability(Int(server.pointee.place))
     return availability.isUp || availability.isDraining
   }
 

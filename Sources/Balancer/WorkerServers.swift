@@ -14,27 +14,39 @@ extension Worker {
 
   // MARK: Choosing
 
-  /// A server for the client's request or connection, by its index in the snapshot; -1 and the reason if there is none.
+  /// A server for the client's request or connection, by its slot; -1 and the reason if there is none.
   mutating func chooseServer(_ client: Client) -> (server: Int32, cause: ChoiceCause) {
-    let place = Int(client.pointee.exchange.pool)
-    let pool = snapshot.pools.baseAddress! + place
-    let first = pool.pointee.firstServer
+    let slot = Int(client.pointee.exchange.pool)
+    let pool = snapshot.pools.baseAddress! + slot
+    var tried = client.pointee.exchange.tried
+    if tried.count > 0 { tried = tried.renumbered { place(of: Int32(truncatingIfNeeded: $0), in: slot) } }
     // A client that is kept by its source stays with a draining server as long as its connection lives.
     if pool.pointee.hashesSource, client.pointee.lastServer >= 0 {
-      let last = Int(client.pointee.lastServer &- first)
-      if last >= 0, last < Int(pool.pointee.serverCount), tables[place].availability(last).isDraining,
-        !client.pointee.exchange.tried.contains(last)
-      {
+      let last = place(of: client.pointee.lastServer, in: slot)
+      if last >= 0, tables[slot].availability(last).isDraining, !tried.contains(last) {
         return (client.pointee.lastServer, .algorithm)
       }
     }
     let key = pool.pointee.hashesSource ? Rendezvous.key(of: client.pointee.address) : 0
-    let loads = shared.serverLoads + Int(first)
-    let choice = tables[place].choose(
-      cookieServer: Int(client.pointee.exchange.cookieServer), clientKey: key,
-      hashesSource: pool.pointee.hashesSource, tried: client.pointee.exchange.tried, now: now,
-      load: { loads[$0].connections.load(ordering: .relaxed) })
-    return (choice.server < 0 ? -1 : choice.server &+ first, choice.cause)
+    let loads = shared.serverLoads
+    let slots = pool.pointee.servers.baseAddress
+    var cookiePlace = Int(client.pointee.exchange.cookieServer)
+    // A server that has been removed meanwhile is as good as unknown.
+    if cookiePlace >= 0 {
+      cookiePlace = place(of: client.pointee.exchange.cookieServer, in: slot)
+      if cookiePlace < 0 { cookiePlace = -2 }
+    }
+    let choice = tables[slot].choose(
+      cookieServer: cookiePlace, clientKey: key, hashesSource: pool.pointee.hashesSource, tried: tried, now: now,
+      load: { loads[Int(slots![$0])].connections.load(ordering: .relaxed) })
+    return (choice.server < 0 ? -1 : pool.pointee.servers[Int(choice.server)], choice.cause)
+  }
+
+  /// The place of the server in slot `server` in the plan of `pool`; -1 if it is not there any more.
+  @inline(__always)
+  func place(of server: Int32, in pool: Int) -> Int {
+    let record = snapshot.servers.baseAddress! + Int(server)
+    return Int(record.pointee.pool) == pool ? Int(record.pointee.place) : -1
   }
 
   // MARK: Opening
@@ -204,8 +216,9 @@ extension Worker {
 
   /// What the checks or an operator say of a server. Connections that are busy go on; waiting ones keep no stale server.
   mutating func setAvailability(_ server: Int, _ availability: ServerAvailability, _ since: Instant) {
-    let pool = Int(snapshot.servers[server].pool)
-    tables[pool].setAvailability(server - Int(snapshot.pools[pool].firstServer), availability, now: since)
+    let record = snapshot.servers[server]
+    if record.place < 0 { return }
+    tables[Int(record.pool)].setAvailability(Int(record.place), availability, now: since)
     if availability != .up { closeIdleServers(Int32(server)) }
   }
 

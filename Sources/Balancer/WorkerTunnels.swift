@@ -60,7 +60,7 @@ extension Worker {
     counters.servers[Int(server)].failures.increase()
     let pool = Int(snapshot.servers[Int(server)].pool)
     client.pointee.exchange.connectFailureCount &+= 1
-    let isNoted = client.pointee.exchange.tried.insert(Int(server &- snapshot.pools[pool].firstServer))
+    let isNoted = client.pointee.exchange.tried.insert(Int(server))
     if isNoted && Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts {
       connectTunnel(index, client)
     } else {

@@ -89,6 +89,9 @@ package struct PoolPlan: @unchecked Sendable {
     }
   }
 
+  /// Whether it is the very same plan, not one with the same content.
+  package func isSame(as other: PoolPlan) -> Bool { identities == other.identities }
+
   package func deallocate() {
     identities.deallocate()
     weights.deallocate()
@@ -97,6 +100,9 @@ package struct PoolPlan: @unchecked Sendable {
     rows?.deallocate()
     tags.deallocate()
   }
+
+  /// The tag for a client of `server`; needs a key.
+  package func issuedTag(_ server: Int) -> UInt64 { tags.issued(server) }
 
   private static func makeRows(
     _ identities: UnsafePointer<UInt64>, _ weights: UnsafePointer<Int32>, _ count: Int,

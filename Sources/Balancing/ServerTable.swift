@@ -31,6 +31,16 @@ package struct TriedServers: Sendable {
     return true
   }
 
+  /// The same servers by other numbers; those that have none (negative) are left out.
+  package func renumbered(_ number: (Int) -> Int) -> TriedServers {
+    var result = TriedServers()
+    for index in 0..<Int(count) {
+      let server = number(Int(indexes[index]))
+      if server >= 0 { _ = result.insert(server) }
+    }
+    return result
+  }
+
   @inline(__always)
   package func contains(_ server: Int) -> Bool {
     var index = 0
@@ -123,6 +133,25 @@ package struct ServerTable {
     slots[server].availability = availability
     slots[server].since = now
     if availability != .up { slots[server].credit = 0 }
+    rebuild()
+  }
+
+  /// Takes over what `old`, a table of the pool's earlier plan, knows of its servers. `oldPlace`: where a server was in it,
+  /// −1 for a new one, which starts as `newcomer` says.
+  package mutating func adopt(
+    _ old: ServerTable?, now: Instant, oldPlace: (Int) -> Int, newcomer: (Int) -> ServerAvailability
+  ) {
+    for server in 0..<plan.serverCount {
+      let place = oldPlace(server)
+      if let old, place >= 0 {
+        precondition(place < old.plan.serverCount)
+        slots[server] = old.slots[place]
+      } else {
+        slots[server].availability = newcomer(server)
+        slots[server].since = now
+      }
+    }
+    if let old { cursor = old.cursor }
     rebuild()
   }
 

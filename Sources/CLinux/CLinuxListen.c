@@ -50,20 +50,3 @@ int afloat_send_to_path(const char *path, const void *bytes, size_t count) {
   errno = error;
   return sent == (ssize_t)count ? 0 : -1;
 }
-
-int afloat_multicast_sender_open(uint32_t interface, uint32_t source) {
-  int s = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
-  if (s < 0) return -1;
-  const int ttl = 1, loop = 0, tos = 0xC0, priority = 6;
-  const struct ip_mreqn through = {.imr_address.s_addr = htonl(source), .imr_ifindex = (int)interface};
-  if (setsockopt(s, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof ttl) == 0 &&
-      setsockopt(s, IPPROTO_IP, IP_MULTICAST_LOOP, &loop, sizeof loop) == 0 &&
-      setsockopt(s, IPPROTO_IP, IP_TOS, &tos, sizeof tos) == 0 &&
-      setsockopt(s, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority) == 0 &&
-      setsockopt(s, IPPROTO_IP, IP_MULTICAST_IF, &through, sizeof through) == 0)
-    return s;
-  int code = errno;
-  close(s);
-  errno = code;
-  return -1;
-}

@@ -6,13 +6,11 @@ package import Primitives
 package struct ClusterConfiguration: Sendable {
   package struct Member: Sendable {
     package var name: NodeName
-    package var address: IPAddress
     /// False for witnesses and observers.
     package var mayHold: Bool
 
-    package init(name: NodeName, address: IPAddress, mayHold: Bool = true) {
+    package init(name: NodeName, mayHold: Bool = true) {
       self.name = name
-      self.address = address
       self.mayHold = mayHold
     }
   }
@@ -40,12 +38,23 @@ package struct ClusterConfiguration: Sendable {
     }
   }
 
+  /// How heartbeats travel.
+  package enum Transport: Sendable {
+    /// To the group, and to each member that is not heard both ways by it.
+    case multicast
+    /// To each member.
+    case unicast
+  }
+
   package var clusterName: String
   /// This node; one of `members`.
   package var node: NodeName
   package var heartbeat: TimeSpan
   package var deadAfter: Int
   package var aloneAfter: TimeSpan
+  package var transport: Transport
+  /// Interfaces of the heartbeats: 1 to `Arrival.pathLimit`.
+  package var pathCount: Int
   /// At most `MemberIndex.limit`.
   package var members: [Member]
   /// At most `VIPIndex.limit`.
@@ -56,13 +65,16 @@ package struct ClusterConfiguration: Sendable {
 
   package init(
     clusterName: String, node: NodeName, heartbeat: TimeSpan, deadAfter: Int = 3, aloneAfter: TimeSpan = .seconds(5),
-    members: [Member], vips: [VIP], digest: UInt64 = 0, softwareVersion: String = ""
+    transport: Transport = .multicast, pathCount: Int = 1, members: [Member], vips: [VIP], digest: UInt64 = 0,
+    softwareVersion: String = ""
   ) {
     self.clusterName = clusterName
     self.node = node
     self.heartbeat = heartbeat
     self.deadAfter = deadAfter
     self.aloneAfter = aloneAfter
+    self.transport = transport
+    self.pathCount = pathCount
     self.members = members
     self.vips = vips
     self.digest = digest

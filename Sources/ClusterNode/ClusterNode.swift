@@ -26,15 +26,15 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
     self.authenticator = authenticator
   }
 
-  /// One datagram. `receivedAt` is when the kernel got it, on the clock of `now`, clamped by the shell to be not after `now`.
+  /// One datagram, which came over `arrival`. `receivedAt` is when the kernel got it, on the clock of `now`, clamped by the shell to be not after `now`.
   package mutating func receive(
-    _ datagram: UnsafeRawBufferPointer, from address: IPAddress, receivedAt: Instant, now: Instant,
+    _ datagram: UnsafeRawBufferPointer, over arrival: Arrival = Arrival(), receivedAt: Instant, now: Instant,
     effects: inout EffectBuffer
   ) {
     switch Datagram.open(datagram, clusterID: core.clusterID, authenticator: &authenticator) {
     case .failure(let reason): dropped.count(reason)
     case .success(let opened):
-      if let reason = core.receive(opened, receivedAt: receivedAt, now: now, effects: &effects) {
+      if let reason = core.receive(opened, over: arrival, receivedAt: receivedAt, now: now, effects: &effects) {
         dropped.count(reason)
       }
     }
@@ -63,13 +63,17 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
     core.reconfigure(configuration, now: now, effects: &effects)
   }
 
-  /// Carries out `Effect.send`: writes the next datagram, signed, and takes its sequence. Returns its length.
+  /// Carries out `Effect.send`: writes the next datagram, signed, and takes its sequence. Returns its length;
+  /// `destinations` says where it goes.
   /// Precondition: `buffer` has at least `DatagramLayout.maximumByteCount` bytes.
   package mutating func encodeDatagram(into buffer: UnsafeMutableRawBufferPointer, now: Instant) -> Int {
     var writer = DatagramWriter(buffer: buffer)
     core.encode(into: &writer, keyID: authenticator.signingKeyID, now: now)
     return writer.finish(authenticator: &authenticator)
   }
+
+  /// Where the datagram that was encoded last goes.
+  package var destinations: Destinations { core.destinations }
 
   package func snapshot(into status: inout StatusSnapshot, now: Instant) { core.snapshot(into: &status, now: now) }
 

@@ -17,11 +17,13 @@ extension NodeCore {
 
   mutating func configure(_ new: ClusterConfiguration, now: Instant, effects: inout EffectBuffer) {
     precondition(
-      new.members.count <= MemberIndex.limit && new.vips.count <= VIPIndex.limit, "the configuration is too large")
+      new.members.count <= MemberIndex.limit && new.vips.count <= VIPIndex.limit
+        && (1...Arrival.pathLimit).contains(new.pathCount), "the configuration is too large")
     configuration = new
     clusterID = StableHash.hash(new.clusterName)
     members.interval = new.heartbeat
     members.detection = new.detectionTime
+    members.pathCount = new.pathCount
     configureMembers(new)
     configureVIPs(new, now: now, effects: &effects)
     let version = Array(new.softwareVersion.utf8.prefix(Datagram.softwareVersionLimit))

@@ -48,7 +48,7 @@ package enum MoveRefusal: Hashable, Sendable {
 }
 
 package enum Effect: Hashable, Sendable {
-  /// `ClusterNode.encodeDatagram` into a buffer, send it to the group.
+  /// `ClusterNode.encodeDatagram` into a buffer, send it to `ClusterNode.destinations`.
   case send
   /// Add the VIP's addresses, then report `addressResult`. Announcements follow as effects of their own.
   case acquire(VIPIndex, cause: TransitionCause)

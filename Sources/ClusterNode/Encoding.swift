@@ -8,6 +8,7 @@ import Wire
 
 extension NodeCore {
   mutating func encode(into writer: inout DatagramWriter, keyID: UInt32, now: Instant) {
+    destinations = addressed(now: now)
     var flags: HeartbeatFlags = []
     if draining { flags.insert(.draining) }
     if listening { flags.insert(.starting) }
@@ -59,7 +60,8 @@ extension NodeCore {
           _ = writer.append(
             PeerReport(
               peer: peer.nameHash, bootFold: peer.boot.fold, lastSequence: peer.window.highest,
-              ageMicroseconds: Self.microseconds(now - heardAt), loss: peer.window.loss ?? 0))
+              ageMicroseconds: Self.microseconds(now - heardAt), loss: peer.window.loss ?? 0,
+              multicastPaths: members.multicastPaths(from: MemberIndex(slot), now: now)))
         }
         if peer.pendingBoot != .none, now - peer.pendingAt <= MemberTable.echoFreshness {
           _ = writer.append(

@@ -3,7 +3,8 @@
 // look-ups by name allocate.
 //
 // The other files of this type: Configuring (slots), Receiving (datagrams), Timing (deadlines, stalls), Stepping (the
-// phases of a VIP), Commanding (the shell's word), Encoding (the next datagram), Showing (status).
+// phases of a VIP), Commanding (the shell's word), Encoding (the next datagram), Addressing (whom it goes to), Showing
+// (status).
 
 import Election
 import Membership
@@ -52,6 +53,11 @@ struct NodeCore {
   var notices = [PendingNotice](repeating: PendingNotice(), count: PendingNotice.limit)
   var noticeSerial: UInt32 = 0
   var lastSerialSeen = [UInt32](repeating: 0, count: MemberIndex.limit)
+
+  /// Where the last datagram goes.
+  var destinations = Destinations()
+  /// When a datagram was last sent because a member had ceased to hear our multicasts.
+  var answeredDeafAt = Instant(nanoseconds: .min)
 
   // Rotating slices.
   var nextPeerToTell: Int

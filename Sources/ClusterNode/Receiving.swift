@@ -9,7 +9,7 @@ import Wire
 extension NodeCore {
   /// The reason, if the datagram was dropped.
   mutating func receive(
-    _ datagram: Datagram, receivedAt stamped: Instant, now: Instant, effects: inout EffectBuffer
+    _ datagram: Datagram, over arrival: Arrival, receivedAt stamped: Instant, now: Instant, effects: inout EffectBuffer
   ) -> DropReason? {
     guard !hasExited else { return nil }
     let receivedAt = min(stamped, now)
@@ -31,13 +31,15 @@ extension NodeCore {
     }
 
     let heard = members.hear(
-      hearing(datagram), from: sender, receivedAt: receivedAt, now: now,
+      hearing(datagram), from: sender, over: arrival, receivedAt: receivedAt, now: now,
       believeAnyBoot: faults.contains(.unconfirmedBootBelieved))
     switch heard {
     case .replayed: return .replayed
+    case .duplicate: return nil
     case .unconfirmed: return .unconfirmedBoot
-    case .accepted(let newest, let newBoot, let revived):
+    case .accepted(let newest, let newBoot, let revived, let deafened):
       if newBoot { rebooted(sender, now: now) }
+      if deafened { answerDeafened(now: now) }
       if revived { becameAlive(sender, now: now, effects: &effects) }
       // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time.
       if newest, now - receivedAt <= members[sender].detection {
@@ -51,11 +53,13 @@ extension NodeCore {
   private func hearing(_ datagram: Datagram) -> Hearing {
     let header = datagram.header
     let ownHash = members[selfIndex].nameHash
-    var echo: (sequence: UInt64, age: TimeSpan, loss: UInt8)?
+    var echo: Echo?
     for position in 0..<datagram.peers.count {
       let report = datagram.peers[position]
       guard report.peer == ownHash, report.bootFold == boot.fold else { continue }
-      echo = (report.lastSequence, .microseconds(Int64(report.ageMicroseconds)), report.loss)
+      echo = Echo(
+        sequence: report.lastSequence, age: .microseconds(Int64(report.ageMicroseconds)), loss: report.loss,
+        multicastPaths: report.multicastPaths)
       break
     }
     return Hearing(

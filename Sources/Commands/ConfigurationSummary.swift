@@ -10,10 +10,15 @@ package enum ConfigurationSummary {
     if let cluster = configuration.cluster {
       let members = cluster.members.map { $0.role == .voter ? $0.name.text : "\($0.name) (\($0.role.rawValue))" }
       let dead = TimeSpan.nanoseconds(cluster.heartbeat.nanoseconds * Int64(cluster.deadAfter))
-      lines.append("cluster \(cluster.name): \(members.joined(separator: ", ")) on \(cluster.interface)")
+      let interfaces = cluster.interfaces.joined(separator: ", ")
+      lines.append("cluster \(cluster.name): \(members.joined(separator: ", ")) on \(interfaces)")
+      let way =
+        switch cluster.transport {
+        case .multicast: "group \(cluster.group)"
+        case .unicast: "unicast to port \(cluster.group.port)"
+        }
       lines.append(
-        "  heartbeat \(Quantities.text(cluster.heartbeat)), dead after \(Quantities.text(dead)) of silence, group \(cluster.group)"
-      )
+        "  heartbeat \(Quantities.text(cluster.heartbeat)), dead after \(Quantities.text(dead)) of silence, \(way)")
     } else {
       lines.append("no cluster: a lone balancer")
     }

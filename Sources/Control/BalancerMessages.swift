@@ -194,6 +194,10 @@ package enum BalancerCommand: Codable, Sendable {
   /// The first message. The listening sockets come with it (SCM_RIGHTS), listener by listener, bind by bind, worker by
   /// worker; already bound and listening, non-blocking, SO_REUSEPORT.
   case start(BalancerConfiguration)
+  /// Another configuration, with as many threads, to be taken over without a connection being lost. With it come the
+  /// sockets of `opened`, the addresses that are new, bind by bind, worker by worker. Answered by `reconfigured`, after
+  /// which the sockets of addresses that are in it no more can be closed, or by `refused`.
+  case reconfigure(BalancerConfiguration, revision: UInt64, opened: [Endpoint])
   /// The whole list of orders that differ from `ready`; replaces the one before.
   case orders([ServerOrder])
   /// These addresses are about to leave the node: close gently what is connected to them (first `Connection: close`, then
@@ -281,6 +285,10 @@ package enum BalancerReport: Codable, Sendable {
   /// On every change of a server's state, and at least every 250 ms.
   case status(BalancerStatus)
   case serverChanged(pool: String, server: String, state: ServerState, cause: String)
+  /// Every worker has taken over the configuration of that revision.
+  case reconfigured(revision: UInt64)
+  /// Nothing has changed.
+  case refused(revision: UInt64, why: String)
   case quietened(token: UInt64)
   /// Asks for SYNs to these addresses, and to no others, to be dropped on all listening sockets, because some kernels let
   /// only the privileged attach a socket filter. Comes before the `quietened` that counts on it. The balancer removes the

@@ -8,14 +8,26 @@ package import Primitives
 package struct MemberConfiguration: Codable, Hashable, Sendable {
   package enum Role: String, Codable, Sendable { case voter, witness, observer }
   package var name: NodeName
-  package var address: IPAddress
+  /// One for each of the cluster's interfaces, in their order.
+  package var addresses: [IPAddress]
   package var role: Role
 
-  package init(name: NodeName, address: IPAddress, role: Role) {
+  package init(name: NodeName, addresses: [IPAddress], role: Role) {
     self.name = name
-    self.address = address
+    self.addresses = addresses
     self.role = role
   }
+
+  /// The one that other things than heartbeats use.
+  package var address: IPAddress { addresses[0] }
+}
+
+/// How heartbeats travel.
+package enum Transport: String, Codable, Sendable {
+  /// To the group, and to each member that is not heard both ways by it.
+  case multicast
+  /// To each member.
+  case unicast
 }
 
 /// When a VIP goes back to a node that ranks higher than its holder.
@@ -58,7 +70,10 @@ package struct VIPConfiguration: Codable, Hashable, Sendable {
 package struct ElectorConfiguration: Codable, Equatable, Sendable {
   package var clusterName: String
   package var node: NodeName
-  package var interface: String
+  /// Of the heartbeats, one or several.
+  package var interfaces: [String]
+  package var transport: Transport
+  /// The port is that of unicast heartbeats too, and of the channel between agents.
   package var group: Endpoint
   /// 1 or 2 keys of 32 bytes; the first signs, all are accepted.
   package var keys: [[UInt8]]
@@ -71,12 +86,14 @@ package struct ElectorConfiguration: Codable, Equatable, Sendable {
   package var digest: UInt64
 
   package init(
-    clusterName: String, node: NodeName, interface: String, group: Endpoint, keys: [[UInt8]], heartbeat: TimeSpan,
-    deadAfter: Int, aloneAfter: TimeSpan, members: [MemberConfiguration], vips: [VIPConfiguration], digest: UInt64
+    clusterName: String, node: NodeName, interfaces: [String], transport: Transport = .multicast, group: Endpoint,
+    keys: [[UInt8]], heartbeat: TimeSpan, deadAfter: Int, aloneAfter: TimeSpan, members: [MemberConfiguration],
+    vips: [VIPConfiguration], digest: UInt64
   ) {
     self.clusterName = clusterName
     self.node = node
-    self.interface = interface
+    self.interfaces = interfaces
+    self.transport = transport
     self.group = group
     self.keys = keys
     self.heartbeat = heartbeat

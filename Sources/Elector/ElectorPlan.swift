@@ -18,15 +18,15 @@ struct ElectorPlan: Sendable {
   let configuration: ElectorConfiguration
   let cluster: ClusterConfiguration
   let authenticator: HeartbeatAuthenticator
-  /// This node's address, from which heartbeats are sent.
-  let address: IPAddress
+  /// This node's addresses, by path: from these heartbeats are sent.
+  let addresses: [IPAddress]
 
   init(_ configuration: ElectorConfiguration) throws(PlanFault) {
     self.configuration = configuration
     guard let own = configuration.members.first(where: { $0.name == configuration.node }) else {
       throw PlanFault("this node, \(configuration.node), is not among the members")
     }
-    address = own.address
+    addresses = own.addresses
     guard configuration.members.count <= MemberIndex.limit else {
       throw PlanFault("\(configuration.members.count) members are more than the \(MemberIndex.limit) that are possible")
     }
@@ -39,17 +39,20 @@ struct ElectorPlan: Sendable {
     guard configuration.heartbeat > .zero, configuration.deadAfter > 0 else {
       throw PlanFault("heartbeat and dead_after must be positive")
     }
-    let addresses =
-      [own.address, configuration.group.address] + configuration.vips.flatMap { $0.addresses.map(\.address) }
-    for address in addresses where address.family != .v4 {
+    guard (1...Arrival.pathLimit).contains(configuration.interfaces.count) else {
+      throw PlanFault("heartbeats use 1 to \(Arrival.pathLimit) interfaces, not \(configuration.interfaces.count)")
+    }
+    let all = own.addresses + [configuration.group.address] + configuration.vips.flatMap { $0.addresses.map(\.address) }
+    for address in all where address.family != .v4 {
       throw PlanFault("\(address): IPv6 is not supported yet")
     }
     authenticator = HeartbeatAuthenticator(clusterKeys: configuration.keys)
     cluster = ClusterConfiguration(
       clusterName: configuration.clusterName, node: configuration.node, heartbeat: configuration.heartbeat,
       deadAfter: configuration.deadAfter, aloneAfter: configuration.aloneAfter,
+      transport: configuration.transport == .unicast ? .unicast : .multicast, pathCount: configuration.interfaces.count,
       members: configuration.members.map {
-        .init(name: $0.name, address: $0.address, mayHold: $0.role == .voter)
+        .init(name: $0.name, mayHold: $0.role == .voter)
       },
       vips: configuration.vips.map {
         .init(
@@ -64,10 +67,10 @@ struct ElectorPlan: Sendable {
     var kept: [String] = []
     if next.node != configuration.node { throw PlanFault("the node's own name cannot change while it runs") }
     if next.clusterName != configuration.clusterName { kept.append("cluster name") }
-    if next.interface != configuration.interface { kept.append("interface") }
+    if next.interfaces != configuration.interfaces { kept.append("interface") }
     if next.group != configuration.group { kept.append("group") }
     applied.clusterName = configuration.clusterName
-    applied.interface = configuration.interface
+    applied.interfaces = configuration.interfaces
     applied.group = configuration.group
     return (try ElectorPlan(applied), kept)
   }

@@ -67,12 +67,14 @@ package enum ElectorProgram {
     let present = try netlink.addresses()
     let leftovers = interfaces.leftovers(among: present, of: configuration)
     for address in leftovers { try netlink.remove(address) }
-    if !present.contains(where: { $0.prefix.address == plan.address }) {
-      reporter.addStartWarning("this machine does not have the address \(plan.address) of \(configuration.node)")
+    for address in plan.addresses where !present.contains(where: { $0.prefix.address == address }) {
+      reporter.addStartWarning("this machine does not have the address \(address) of \(configuration.node)")
     }
-    let shared = try ElectorShared(socket: try MulticastSocket(group: configuration.group))
-    if let link = interfaces[configuration.interface] {
-      try shared.socket.join(interface: link.index, source: plan.address)
+    let shared = try ElectorShared(
+      paths: try configuration.interfaces.map { try HeartbeatPath(interface: $0, group: configuration.group) })
+    for (path, address) in zip(shared.paths, plan.addresses) {
+      guard let link = interfaces[path.interface] else { continue }
+      try path.socket.join(interface: link.index, source: address, joins: configuration.transport == .multicast)
     }
     var random = SecureRandom()
     let node = ClusterNode(
@@ -83,7 +85,7 @@ package enum ElectorProgram {
       shared: shared, netlink: netlink, watcher: watcher, packets: packets, reporter: reporter, plan: plan,
       names: NameTable(of: node, configuration: configuration), interfaces: interfaces,
       otherAddresses: present.filter { address in !leftovers.contains(address) && !address.isOurs })
-    var loop = try HeartbeatLoop(node: node, shared: shared, page: page)
+    var loop = try HeartbeatLoop(node: node, shared: shared, page: page, plan: plan)
     try reporter.stopWaiting()
     reporter.report(.ready(bootHigh: boot.high, bootLow: boot.low))
     if !leftovers.isEmpty {

@@ -60,7 +60,7 @@ final class Hands: @unchecked Sendable {
     self.names = names
     self.interfaces = interfaces
     self.otherAddresses = otherAddresses
-    hasCarrier = interfaces[plan.configuration.interface]?.hasCarrier ?? false
+    hasCarrier = plan.configuration.interfaces.contains { interfaces[$0]?.hasCarrier ?? false }
     poller = try Poller(capacity: 8)
     try poller.add(shared.handsWakeUp.descriptor.raw, .read, token: Token.orders.rawValue)
     try poller.add(reporter.rawDescriptor, .read, token: Token.agent.rawValue)
@@ -173,7 +173,9 @@ final class Hands: @unchecked Sendable {
     do throws(PlanFault) {
       let (next, kept) = try plan.reloaded(to: configuration)
       if let missing = interfaces.missing(for: next.configuration) { throw missing }
+      let moved = next.addresses != plan.addresses || next.configuration.transport != plan.configuration.transport
       plan = next
+      if moved { for path in shared.paths { if let link = interfaces[path.interface] { join(link) } } }
       reporter.restartNeeded = kept
       tellNode(.reconfigure(next))
     } catch {
@@ -211,11 +213,12 @@ final class Hands: @unchecked Sendable {
     tellVIPCarriers()
   }
 
-  /// A VIP on another interface than the cluster's is not reached while that one has no carrier.
+  /// A VIP on another interface than the cluster's only one is not reached while its own has no carrier.
   private func tellVIPCarriers() {
     for slot in names.vips.indices {
       guard let vip = names.vips[slot] else { continue }
-      let up = vip.interface == plan.configuration.interface || interfaces[vip.interface]?.hasCarrier ?? false
+      let up =
+        plan.configuration.interfaces == [vip.interface] || interfaces[vip.interface]?.hasCarrier ?? false
       guard vipCarriers[slot] != up else { continue }
       vipCarriers[slot] = up
       tellNode(.command(.vipCarrier(VIPIndex(slot), up: up)))
@@ -223,33 +226,43 @@ final class Hands: @unchecked Sendable {
   }
 
   private func linkVanished(_ link: NetworkLink) {
+    let before = interfaces[link.name]
     interfaces.remove(link.index)
-    if link.name == plan.configuration.interface { carrierChanged(to: false, link: nil) }
+    if plan.configuration.interfaces.contains(link.name) { carrierChanged(link.name, from: before, to: nil) }
   }
 
   private func linkChanged(_ link: NetworkLink) {
     let before = interfaces[link.name]
     interfaces.update(link)
     if before?.index != link.index { restoreAddresses(on: link) }
-    guard link.name == plan.configuration.interface else { return }
+    guard plan.configuration.interfaces.contains(link.name) else { return }
     if before?.index != link.index || (link.hasCarrier && before?.hasCarrier != true) { join(link) }
-    carrierChanged(to: link.hasCarrier, link: link)
+    carrierChanged(link.name, from: before, to: link)
   }
 
-  private func carrierChanged(to up: Bool, link: NetworkLink?) {
-    guard up != hasCarrier else { return }
-    hasCarrier = up
-    tellNode(.command(.carrier(up: up)))
+  /// News of one of the heartbeats' interfaces. The node has carrier as long as one of them has.
+  private func carrierChanged(_ name: String, from before: NetworkLink?, to link: NetworkLink?) {
+    let any = plan.configuration.interfaces.contains { interfaces[$0]?.hasCarrier ?? false }
+    if any != hasCarrier {
+      hasCarrier = any
+      tellNode(.command(.carrier(up: any)))
+    }
+    let up = link?.hasCarrier ?? false
+    guard up != before?.hasCarrier ?? false else { return }
     reporter.event(
-      .warning, subject: plan.configuration.interface,
+      .warning, subject: name,
       cause: up ? "carrier is back" : link == nil ? "the interface is gone" : "carrier lost")
   }
 
   /// Memberships of an interface that went away are gone with it.
   func join(_ link: NetworkLink) {
-    do throws(SystemError) { try shared.socket.join(interface: link.index, source: plan.address) } catch {
-      reporter.warn("\(error)")
+    guard let path = shared.paths.firstIndex(where: { $0.interface == link.name }), path < plan.addresses.count else {
+      return
     }
+    do throws(SystemError) {
+      try shared.paths[path].socket.join(
+        interface: link.index, source: plan.addresses[path], joins: plan.configuration.transport == .multicast)
+    } catch { reporter.warn("\(error)") }
   }
 
   private func listAgain() {
@@ -260,7 +273,7 @@ final class Hands: @unchecked Sendable {
       let present = try netlink.addresses()
       otherAddresses = present.filter { !$0.isOurs }
       // The own address, and with it the membership, may have gone and come.
-      if let link = interfaces[plan.configuration.interface] { join(link) }
+      for path in shared.paths { if let link = interfaces[path.interface] { join(link) } }
       for slot in held.indices {
         for address in held[slot] ?? [] where !present.contains(where: { Self.same($0, address) }) {
           addressVanished(address)

@@ -117,8 +117,8 @@ extension Hands {
     otherAddresses.append(address)
     // This node's own address is back: heartbeats leave from it again. A lease that is renewed tells of it as well, and
     // changes nothing; joining again would leave the group for a moment.
-    if isNew, address.prefix.address == plan.address, let link = interfaces[plan.configuration.interface],
-      link.index == address.interface
+    if isNew, plan.addresses.contains(address.prefix.address),
+      let link = interfaces.links.first(where: { $0.index == address.interface })
     {
       join(link)
     }

@@ -30,6 +30,7 @@ struct HeartbeatLoop: ~Copyable {
   private let timer: Timer
   private var batch = DatagramBatch()
   private var effects = EffectBuffer()
+  private var addresses: PeerAddresses
   private let buffer: UnsafeMutableRawBufferPointer
   private var times: ReceiveTimes
   private var armedAt = Instant.distantFuture
@@ -45,13 +46,15 @@ struct HeartbeatLoop: ~Copyable {
   private var ended = false
 
   init(
-    node: consuming ClusterNode<HeartbeatAuthenticator>, shared: ElectorShared, page: consuming SharedMemory
+    node: consuming ClusterNode<HeartbeatAuthenticator>, shared: ElectorShared, page: consuming SharedMemory,
+    plan: ElectorPlan
   ) throws(SystemError) {
     let poller = try Poller(capacity: 8)
     let timer = try Timer()
     try poller.add(timer.descriptor.raw, .read, token: Token.timer.rawValue)
-    try poller.add(shared.socket.descriptor.raw, .read, token: Token.socket.rawValue)
+    for path in shared.paths { try poller.add(path.socket.descriptor.raw, .read, token: Token.socket.rawValue) }
     try poller.add(shared.nodeWakeUp.descriptor.raw, .read, token: Token.orders.rawValue)
+    addresses = PeerAddresses(of: node, plan: plan)
     self.node = node
     self.shared = shared
     self.page = page
@@ -95,7 +98,7 @@ struct HeartbeatLoop: ~Copyable {
   /// node sees one wake-up, however much had gathered.
   private mutating func wakeUp() {
     let now = Clock.monotonic
-    let heardAll = drainSocket(now: now, unixNow: Clock.unixNanoseconds)
+    let heardAll = drainSockets(now: now, unixNow: Clock.unixNanoseconds)
     while let order = shared.toNode.pop() { take(order, now: now) }
     node.advance(now: now, heardAll: heardAll, effects: &effects)
     carryOut(now: now)
@@ -111,21 +114,26 @@ struct HeartbeatLoop: ~Copyable {
   }
 
   /// Everything that has arrived is known before any timer is judged. False if more waits than is taken at once.
-  private mutating func drainSocket(now: Instant, unixNow: Int64) -> Bool {
+  private mutating func drainSockets(now: Instant, unixNow: Int64) -> Bool {
+    var heardAll = true
+    for path in shared.paths.indices where !drain(path, now: now, unixNow: unixNow) { heardAll = false }
+    if heardAll { times.drained(at: now) } else { counters.floods &+= 1 }
+    return heardAll
+  }
+
+  private mutating func drain(_ path: Int, now: Instant, unixNow: Int64) -> Bool {
     for _ in 0..<Self.maximumBatches {
-      let count = batch.receive(from: shared.socket)
+      let count = batch.receive(from: shared.paths[path].socket)
       for index in 0..<count {
         let datagram = batch[index]
         let receivedAt = times.instant(stamp: datagram.stampUnixNanoseconds, unixNow: unixNow, now: now)
-        node.receive(datagram.bytes, from: datagram.source, receivedAt: receivedAt, now: now, effects: &effects)
+        node.receive(
+          datagram.bytes, over: Arrival(path: path, isMulticast: datagram.isMulticast), receivedAt: receivedAt,
+          now: now, effects: &effects)
         if !effects.isEmpty { carryOut(now: now) }
       }
-      if count < DatagramBatch.capacity {
-        times.drained(at: now)
-        return true
-      }
+      if count < DatagramBatch.capacity { return true }
     }
-    counters.floods &+= 1
     return false
   }
 
@@ -134,6 +142,7 @@ struct HeartbeatLoop: ~Copyable {
     case .command(let command): node.handle(command, now: now, effects: &effects)
     case .reconfigure(let plan):
       node.reconfigure(plan.cluster, authenticator: plan.authenticator, now: now, effects: &effects)
+      addresses = PeerAddresses(of: node, plan: plan)
       // Slots that fall away are released under their old names first.
       carryOut(now: now)
       if !shared.toHands.push(.names(NameTable(of: node, configuration: plan.configuration))) {
@@ -168,11 +177,24 @@ struct HeartbeatLoop: ~Copyable {
     let count = node.encodeDatagram(into: buffer, now: now)
     // A guardian that resigns for us from here on must use a later sequence.
     store(node.nextSequence, .nextSequence)
-    let code = shared.socket.send(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
-    if code != 0 {
-      counters.refusedSends &+= 1
-      counters.lastSendError = code
+    let datagram = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count])
+    let destinations = node.destinations
+    for path in shared.paths.indices {
+      if destinations.group { note(shared.paths[path].socket.send(datagram)) }
+      var left = destinations.members[path]
+      while left != 0 {
+        let slot = left.trailingZeroBitCount
+        left &= left - 1
+        guard let to = addresses.member(slot, path: path), let from = addresses.own(path: path) else { continue }
+        note(shared.paths[path].socket.send(datagram, to: to, from: from))
+      }
     }
+  }
+
+  private mutating func note(_ code: Int32) {
+    guard code != 0 else { return }
+    counters.refusedSends &+= 1
+    counters.lastSendError = code
   }
 
   private mutating func pass(_ effect: Effect, now: Instant) {

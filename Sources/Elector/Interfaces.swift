@@ -29,7 +29,7 @@ struct Interfaces {
 
   /// The first interface that the configuration names and the host lacks, as a complaint; nil if all are there.
   func missing(for configuration: ElectorConfiguration) -> PlanFault? {
-    for name in [configuration.interface] + configuration.vips.map(\.interface) where self[name] == nil {
+    for name in configuration.interfaces + configuration.vips.map(\.interface) where self[name] == nil {
       let known = links.sorted { $0.index < $1.index }.map(\.name).joined(separator: ", ")
       return PlanFault("interface \(name) does not exist; this machine has \(known)")
     }
@@ -51,7 +51,7 @@ struct Interfaces {
 
   /// VIP addresses that an earlier elector left behind: those that carry our mark, and the VIPs' own on their interfaces.
   func leftovers(among present: [InterfaceAddress], of configuration: ElectorConfiguration) -> [InterfaceAddress] {
-    let members = Set(configuration.members.map(\.address))
+    let members = Set(configuration.members.flatMap(\.addresses))
     return present.filter { address in
       guard !members.contains(address.prefix.address) else { return false }
       return address.isOurs

@@ -101,15 +101,16 @@ final class ElectorShared: Sendable {
   static let handsRingCapacity = 8192
   static let nodeRingCapacity = 1024
 
-  let socket: MulticastSocket
+  /// By number of the path.
+  let paths: [HeartbeatPath]
   let toHands = SingleProducerRing<HandsOrder>(capacity: handsRingCapacity)
   let toNode = SingleProducerRing<NodeOrder>(capacity: nodeRingCapacity)
   let handsWakeUp: WakeUp
   let nodeWakeUp: WakeUp
   let status = StatusExchange()
 
-  init(socket: consuming MulticastSocket) throws(SystemError) {
-    self.socket = socket
+  init(paths: [HeartbeatPath]) throws(SystemError) {
+    self.paths = paths
     handsWakeUp = try WakeUp()
     nodeWakeUp = try WakeUp()
   }

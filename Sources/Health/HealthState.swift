@@ -50,7 +50,7 @@ package struct HealthChange: Equatable, Sendable {
 
 /// The health of one server. Slow start and ejection by live traffic will join here.
 package struct HealthState: Sendable {
-  package let settings: HealthSettings
+  package private(set) var settings: HealthSettings
   package private(set) var verdict = HealthVerdict.unknown
   package private(set) var since: Instant
   /// When the next check starts.
@@ -77,6 +77,13 @@ package struct HealthState: Sendable {
     verdict = .up
     lastCheck = "not checked"
     random = SeededRandom(seed: 0)
+  }
+
+  /// Other settings: the verdict stays until checks by them contradict it, the next of which is due at once.
+  package mutating func adopt(_ settings: HealthSettings, now: Instant) {
+    self.settings = settings
+    streak = 0
+    nextCheck = now
   }
 
   /// A check has started: no other is due until it ends, or until `timeout` at the latest.

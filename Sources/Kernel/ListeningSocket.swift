@@ -12,11 +12,14 @@ package enum ListeningSocket {
     package var backlog: Int32
     /// Show a connection only once its first bytes are there: only where the client speaks first.
     package var awaitsData: Bool
+    /// Sockets of this process share the port already: whether a stranger does is not looked at.
+    package var besideOurs: Bool
     /// Sockets of this port take IPv6 only; always so, an IPv4 socket has its own.
-    package init(count: Int, backlog: Int32 = 4096, awaitsData: Bool) {
+    package init(count: Int, backlog: Int32 = 4096, awaitsData: Bool, besideOurs: Bool = false) {
       self.count = count
       self.backlog = backlog
       self.awaitsData = awaitsData
+      self.besideOurs = besideOurs
     }
   }
 
@@ -24,7 +27,7 @@ package enum ListeningSocket {
   /// Throws EADDRINUSE if anybody else listens there, even one who would share the port (SO_REUSEPORT).
   package static func open(_ endpoint: Endpoint, _ options: Options) throws(SystemError) -> FileDescriptorList {
     // A socket that does not offer to share finds every listener; the ones that share would join a stranger's group.
-    do {
+    if !options.besideOurs {
       let probe = try bound(endpoint, sharing: false)
       let raw = probe.raw
       try checkedCall("listen on \(endpoint)") { listen(raw, 1) }

@@ -6,9 +6,7 @@ package import Primitives
 package struct Hearing: Sendable {
   package var boot: BootID
   package var sequence: UInt64
-  /// Our own sequence that the sender says it heard last under our present boot, how long before sending, and its view
-  /// of our loss; nil if it does not report us.
-  package var echo: (sequence: UInt64, age: TimeSpan, loss: UInt8)?
+  package var echo: Echo?
   package var interval: TimeSpan
   /// Zero is read as ours.
   package var detection: TimeSpan
@@ -18,7 +16,7 @@ package struct Hearing: Sendable {
   package var intentsDigest: UInt64
 
   package init(
-    boot: BootID, sequence: UInt64, echo: (sequence: UInt64, age: TimeSpan, loss: UInt8)?, interval: TimeSpan,
+    boot: BootID, sequence: UInt64, echo: Echo?, interval: TimeSpan,
     detection: TimeSpan, starting: Bool, draining: Bool, configurationDigest: UInt64, intentsDigest: UInt64
   ) {
     self.boot = boot
@@ -33,17 +31,40 @@ package struct Hearing: Sendable {
   }
 }
 
+/// What a sender reports of us.
+package struct Echo: Hashable, Sendable {
+  /// The last of our sequences that it heard under our present boot.
+  package var sequence: UInt64
+  /// How long before sending it was heard.
+  package var age: TimeSpan
+  /// Our loss as it sees it, in 1/255.
+  package var loss: UInt8
+  /// Bit per path: it lately heard our multicasts there.
+  package var multicastPaths: UInt8
+
+  package init(sequence: UInt64, age: TimeSpan = .zero, loss: UInt8 = 0, multicastPaths: UInt8 = 0) {
+    self.sequence = sequence
+    self.age = age
+    self.loss = loss
+    self.multicastPaths = multicastPaths
+  }
+}
+
 package enum Heard: Hashable, Sendable {
   case replayed
+  /// The first copy by its route of what came by another before.
+  case duplicate
   case unconfirmed
   /// `newest`: nothing newer of this boot was heard before, so its claims count. `revived`: it was not alive before.
-  case accepted(newest: Bool, newBoot: Bool, revived: Bool)
+  /// `deafened`: our multicasts no longer reach it over some path, as it says for the first time.
+  case accepted(newest: Bool, newBoot: Bool, revived: Bool, deafened: Bool = false)
 }
 
 extension MemberTable {
   /// - Parameter believeAnyBoot: a planted fault of the simulator; false everywhere else.
   package mutating func hear(
-    _ hearing: Hearing, from member: MemberIndex, receivedAt: Instant, now: Instant, believeAnyBoot: Bool = false
+    _ hearing: Hearing, from member: MemberIndex, over arrival: Arrival = Arrival(), receivedAt: Instant, now: Instant,
+    believeAnyBoot: Bool = false
   ) -> Heard {
     let slot = member.value
     var newBoot = false
@@ -56,9 +77,13 @@ extension MemberTable {
       newBoot = true
     }
     let verdict = withPeer(slot) { $0.window.accept(hearing.sequence) }
-    if verdict == .replayed { return .replayed }
+    let isFirstByRoute = noteArrival(of: hearing.sequence, from: slot, over: arrival, at: receivedAt)
+    if verdict == .replayed { return isFirstByRoute ? .duplicate : .replayed }
     noteEcho(hearing, slot: slot, receivedAt: receivedAt)
     guard verdict == .newest else { return .accepted(newest: false, newBoot: newBoot, revived: false) }
+    let heardBefore = peers[slot].hearsOurMulticasts
+    if let echo = hearing.echo { peers[slot].hearsOurMulticasts = echo.multicastPaths }
+    let deafened = heardBefore & ~peers[slot].hearsOurMulticasts != 0
     let ownDetection = detection
     let revived = withPeer(slot) { peer in
       peer.heardAt = receivedAt
@@ -77,7 +102,7 @@ extension MemberTable {
       if revived { peer.life = .alive }
       return revived
     }
-    return .accepted(newest: true, newBoot: newBoot, revived: revived)
+    return .accepted(newest: true, newBoot: newBoot, revived: revived, deafened: deafened)
   }
 
   /// A peer that is heard both ways reports what it heard of `member`. True if that brings the member back to life.
@@ -147,6 +172,7 @@ extension MemberTable {
 
   private mutating func begin(_ boot: BootID, slot: Int) {
     let floor = sends.next
+    forgetRoutes(of: slot)
     withPeer(slot) { peer in
       peer.noteEnd(of: peer.boot)
       peer.boot = boot
@@ -159,6 +185,7 @@ extension MemberTable {
       peer.life = peer.life == .unheard ? .unheard : .dead
       peer.roundTrip = nil
       peer.lossOut = nil
+      peer.hearsOurMulticasts = 0
       if peer.pendingBoot == boot { peer.pendingBoot = .none }
     }
   }

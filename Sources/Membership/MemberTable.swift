@@ -12,11 +12,15 @@ package struct MemberTable: Sendable {
   package static let echoFreshness = TimeSpan.seconds(2)
 
   package internal(set) var peers: [Peer]
+  /// `Arrival.routeLimit` for each slot. Beside the peers, because those are copied.
+  var routes = [Route](repeating: Route(), count: MemberIndex.limit * Arrival.routeLimit)
   package internal(set) var sends = SendRing()
   package let ownBoot: BootID
   package var selfIndex: MemberIndex
   package var interval: TimeSpan
   package var detection: TimeSpan
+  /// Interfaces in use, 1 to `Arrival.pathLimit`.
+  package var pathCount = 1
 
   package init(ownBoot: BootID, selfIndex: MemberIndex, interval: TimeSpan, detection: TimeSpan) {
     self.ownBoot = ownBoot
@@ -32,6 +36,7 @@ package struct MemberTable: Sendable {
   package mutating func configure(_ member: MemberIndex, nameHash: UInt64) {
     peers[member.value] = Peer()
     peers[member.value].nameHash = nameHash
+    forgetRoutes(of: member.value)
   }
   package mutating func setNameRank(_ member: MemberIndex, _ rank: Int) { peers[member.value].nameRank = rank }
   package mutating func remove(_ member: MemberIndex) { peers[member.value] = Peer() }

@@ -6,9 +6,11 @@ package import Primitives
 package struct Configuration: Equatable, Sendable {
   package struct Cluster: Equatable, Sendable {
     package var name: String
-    package var interface: String
+    /// Of the heartbeats; the first is the VIPs' where they name none.
+    package var interfaces: [String]
     /// Paths as written, relative to the configuration file's folder; the first key signs, all are accepted. One or two.
     package var keyFiles: [KeyFile]
+    package var transport: Transport
     package var group: Endpoint
     package var heartbeat: TimeSpan
     package var deadAfter: Int
@@ -90,7 +92,8 @@ package struct Configuration: Equatable, Sendable {
   package func elector(node: NodeName, keys: [[UInt8]]) -> ElectorConfiguration? {
     guard let cluster else { return nil }
     return ElectorConfiguration(
-      clusterName: cluster.name, node: node, interface: cluster.interface, group: cluster.group, keys: keys,
+      clusterName: cluster.name, node: node, interfaces: cluster.interfaces, transport: cluster.transport,
+      group: cluster.group, keys: keys,
       heartbeat: cluster.heartbeat, deadAfter: cluster.deadAfter, aloneAfter: cluster.aloneAfter,
       members: cluster.members, vips: vips, digest: digest)
   }

@@ -22,7 +22,7 @@ extension Reader {
     let keys = required(fields, "key", "make one with `afloat keygen > cluster.key` and write key: file:cluster.key") {
       keyFiles($0)
     }
-    _ = choice(fields["transport"], ["multicast": true], notYet: ["unicast"])
+    let transport = choice(fields["transport"], ["multicast": Transport.multicast, "unicast": .unicast]) ?? .multicast
     let group = self.group(fields["group"]) ?? Endpoint(address: IPAddress(v4: 0xefff_464c), port: 7076)
     let heartbeat =
       duration(fields["heartbeat"], .milliseconds(1) ... .seconds(10), example: "10ms") ?? .milliseconds(10)
@@ -32,8 +32,8 @@ extension Reader {
     let members = required(fields, "members", "NAME: ADDRESS for each node") { self.members($0, &references) }
     guard let name, let interface, let keys, let members else { return nil }
     return Configuration.Cluster(
-      name: name, interface: interface, keyFiles: keys, group: group, heartbeat: heartbeat, deadAfter: deadAfter,
-      aloneAfter: aloneAfter, maximumDraining: maximumDraining, members: members)
+      name: name, interfaces: [interface], keyFiles: keys, transport: transport, group: group, heartbeat: heartbeat,
+      deadAfter: deadAfter, aloneAfter: aloneAfter, maximumDraining: maximumDraining, members: members)
   }
 
   /// A key that must be there.
@@ -132,7 +132,7 @@ extension Reader {
         add(entry.position, "\(entry.path): \(address) is the address of \(other) too", "every member has its own")
       }
       names[address] = text
-      members.append(MemberConfiguration(name: name, address: address, role: role))
+      members.append(MemberConfiguration(name: name, addresses: [address], role: role))
     }
     if !members.isEmpty, members.count == entries.count, members.allSatisfy({ $0.role != .voter }) {
       add(field.keyPosition, "\(field.path) has no voter", "give one of them role: voter, or no role")

@@ -26,7 +26,8 @@ extension Reader {
       let announce = duration(fields["announce"], .seconds(1) ... .seconds(3600), example: "60s") ?? .seconds(60)
       guard let addresses, let cluster else { return nil }
       return VIPConfiguration(
-        name: name, addresses: addresses, interface: interface ?? cluster.interface, prefer: prefer, failback: failback,
+        name: name, addresses: addresses, interface: interface ?? cluster.interfaces[0], prefer: prefer,
+        failback: failback,
         requiresBalancer: requires.balancer, requiresBalancerStrictly: requires.strictly, announce: announce)
     }
   }

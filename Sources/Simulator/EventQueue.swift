@@ -6,7 +6,7 @@ import Primitives
 
 enum SimulatedEvent {
   /// A datagram reaches a host's socket.
-  case arrive(host: Int, bytes: [UInt8])
+  case arrive(host: Int, bytes: [UInt8], isMulticast: Bool)
   /// A node's timer; stale unless `generation` is the host's.
   case wake(host: Int, generation: UInt64)
   /// The hands of a host finished the oldest piece of work. Stale unless `epoch` is the host's.

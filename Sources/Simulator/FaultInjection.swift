@@ -10,13 +10,11 @@ extension Simulation {
 
   mutating func injectFault() {
     let host = pick()
-    switch random.next() % 16 {
+    switch random.next() % 17 {
     case 0, 1:
       let other = pick()
       guard other != host else { return }
-      totals.cuts += 1
-      note("cut n\(host + 1) -> n\(other + 1)")
-      network.set(host, other, up: false, at: now)
+      cut(host, other)
     case 2:
       // A pair that does not see each other, while others see both.
       let other = pick()
@@ -48,6 +46,7 @@ extension Simulation {
       hosts[host].balancerReady.toggle()
       note("balancer of n\(host + 1) ready: \(hosts[host].balancerReady)")
       command(host, .balancer(ready: hosts[host].balancerReady))
+    case 15: dropMulticasts(of: random.chance(1, in: 2) ? host : nil)
     default:
       if random.chance(1, in: 5) {
         note("n\(host + 1) shuts down")
@@ -59,6 +58,19 @@ extension Simulation {
     }
   }
 
+  /// One way, of everything or of one kind of datagrams only.
+  private mutating func cut(_ host: Int, _ other: Int) {
+    let kind: SimulatedNetwork.Kind? = [nil, .multicast, .unicast][Int(random.next() % 3)]
+    note("cut n\(host + 1) -> n\(other + 1)\(kind.map { ", \($0) only" } ?? "")")
+    if let kind {
+      totals.kindCuts += 1
+      network.set(kind, host, other, up: false, at: now)
+    } else {
+      totals.cuts += 1
+      network.set(host, other, up: false, at: now)
+    }
+  }
+
   private mutating func partition() {
     totals.partitions += 1
     let side = random.next()
@@ -67,6 +79,15 @@ extension Simulation {
       for to in 0..<count where from != to {
         network.set(from, to, up: side >> UInt64(from) & 1 == side >> UInt64(to) & 1, at: now)
       }
+    }
+  }
+
+  /// A switch that snoops and has no querier: nothing of a host's multicasts gets through, or nobody's.
+  private mutating func dropMulticasts(of host: Int?) {
+    totals.kindCuts += 1
+    note("no multicasts \(host.map { "of n\($0 + 1)" } ?? "at all")")
+    for from in 0..<count where host == nil || from == host {
+      for to in 0..<count where to != from { network.set(.multicast, from, to, up: false, at: now) }
     }
   }
 

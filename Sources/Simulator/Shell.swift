@@ -47,21 +47,33 @@ extension Simulation {
     let length = bytes.withUnsafeMutableBytes { hosts[host].node!.encodeDatagram(into: $0, now: local) }
     bytes.removeLast(bytes.count - length)
     if random.chance(1, in: 50) { record(host, bytes) }
-    multicast(from: host, bytes)
+    let destinations = hosts[host].node!.destinations
+    if destinations.group { multicast(from: host, bytes) }
+    guard destinations.members[0] != 0 else { return }
+    for other in 0..<count where other != host {
+      let slot = hosts[host].node!.memberIndex(configurations[other].node)!.value
+      guard destinations.members[0] >> UInt64(slot) & 1 == 1 else { continue }
+      totals.unicasts += 1
+      transmit(.unicast, from: host, to: other, bytes)
+    }
   }
-
-  func peerAddressed(_ from: Int, _ to: Int) -> Bool { from != to && network.isUp(from, to) }
 
   mutating func multicast(from host: Int, _ bytes: [UInt8]) {
     totals.datagrams += 1
-    for other in 0..<count where peerAddressed(host, other) && hosts[host].hasCarrier && hosts[other].hasCarrier {
-      if random.chance(network.loss, in: 1000) {
-        totals.lost += 1
-        continue
-      }
-      let copies = random.chance(network.duplication, in: 1000) ? 2 : 1
-      if copies == 2 { totals.duplicated += 1 }
-      for _ in 0..<copies { queue.push(at: now + delay(), .arrive(host: other, bytes: bytes)) }
+    for other in 0..<count where other != host { transmit(.multicast, from: host, to: other, bytes) }
+  }
+
+  /// One datagram on its way from one host to another: it may be lost, come twice, or late.
+  private mutating func transmit(_ kind: SimulatedNetwork.Kind, from host: Int, to other: Int, _ bytes: [UInt8]) {
+    guard network.carries(kind, host, other), hosts[host].hasCarrier, hosts[other].hasCarrier else { return }
+    if random.chance(network.loss, in: 1000) {
+      totals.lost += 1
+      return
+    }
+    let copies = random.chance(network.duplication, in: 1000) ? 2 : 1
+    if copies == 2 { totals.duplicated += 1 }
+    for _ in 0..<copies {
+      queue.push(at: now + delay(), .arrive(host: other, bytes: bytes, isMulticast: kind == .multicast))
     }
   }
 
@@ -82,7 +94,8 @@ extension Simulation {
     guard recording.epoch < hosts[recording.host].epoch else { return }
     totals.replayed += 1
     let target = Int(random.next() % UInt64(count))
-    queue.push(at: now + 1_000, .arrive(host: target, bytes: recording.bytes))
+    queue.push(
+      at: now + 1_000, .arrive(host: target, bytes: recording.bytes, isMulticast: random.chance(1, in: 2)))
   }
 
   // MARK: Hands
@@ -153,6 +166,7 @@ extension Simulation {
     note("n\(host + 1)'s guardian resigns")
     record(host, bytes)
     multicast(from: host, bytes)
+    for other in 0..<count where other != host { transmit(.unicast, from: host, to: other, bytes) }
     queue.push(at: now + 5_000_000 + Int64(random.next() % 300_000_000), .restart(host: host, epoch: epoch))
   }
 
@@ -181,7 +195,9 @@ extension Simulation {
     hosts[host].runningSince = now
     let waiting = hosts[host].inbox
     hosts[host].inbox = []
-    for (bytes, at) in waiting where hosts[host].node != nil { receive(host, bytes, at: at) }
+    for (bytes, isMulticast, at) in waiting where hosts[host].node != nil {
+      receive(host, bytes, isMulticast: isMulticast, at: at)
+    }
     if hosts[host].node != nil { advance(host) }
   }
 }

@@ -18,7 +18,7 @@ struct SimulatedHost {
   var runningSince: Int64 = 0
   /// Frozen with everything on it; datagrams wait in its socket.
   var isPaused = false
-  var inbox: [(bytes: [UInt8], at: Int64)] = []
+  var inbox: [(bytes: [UInt8], isMulticast: Bool, at: Int64)] = []
   var hands: [Work] = []
   /// VIPs whose addresses answer on this host, one bit each.
   var addresses: UInt64 = 0
@@ -46,9 +46,12 @@ struct SimulatedHost {
 
 /// Who hears whom.
 struct SimulatedNetwork {
+  enum Kind: CaseIterable { case multicast, unicast }
+
   let count: Int
-  /// One way: `cut[from * count + to]`, and when that link last changed.
-  private var cut: [Bool]
+  /// One way: `cut[from * count + to]` for both kinds, and when that link last changed in either.
+  private var multicastCut: [Bool]
+  private var unicastCut: [Bool]
   private var changedAt: [Int64]
   /// In 1/1000 of the datagrams.
   var loss: UInt64 = 0
@@ -60,11 +63,20 @@ struct SimulatedNetwork {
   init(count: Int, delay: ClosedRange<Int64>) {
     self.count = count
     self.delay = delay
-    cut = Array(repeating: false, count: count * count)
+    multicastCut = Array(repeating: false, count: count * count)
+    unicastCut = multicastCut
     changedAt = Array(repeating: 0, count: count * count)
   }
 
-  func isUp(_ from: Int, _ to: Int) -> Bool { !cut[from * count + to] }
+  func carries(_ kind: Kind, _ from: Int, _ to: Int) -> Bool {
+    switch kind {
+    case .multicast: !multicastCut[from * count + to]
+    case .unicast: !unicastCut[from * count + to]
+    }
+  }
+
+  /// Carries everything.
+  func isUp(_ from: Int, _ to: Int) -> Bool { carries(.multicast, from, to) && carries(.unicast, from, to) }
 
   /// The link has been up, without a change, since `time`.
   func isUp(_ from: Int, _ to: Int, since time: Int64) -> Bool {
@@ -72,8 +84,15 @@ struct SimulatedNetwork {
   }
 
   mutating func set(_ from: Int, _ to: Int, up: Bool, at time: Int64) {
-    guard cut[from * count + to] == up else { return }
-    cut[from * count + to] = !up
+    for kind in Kind.allCases { set(kind, from, to, up: up, at: time) }
+  }
+
+  mutating func set(_ kind: Kind, _ from: Int, _ to: Int, up: Bool, at time: Int64) {
+    guard carries(kind, from, to) != up else { return }
+    switch kind {
+    case .multicast: multicastCut[from * count + to] = !up
+    case .unicast: unicastCut[from * count + to] = !up
+    }
     changedAt[from * count + to] = time
   }
 

@@ -74,6 +74,7 @@ package struct Simulation {
     let names = (0..<count).map { NodeName("n\($0 + 1)")! }
     let mixed = random.chance(1, in: 2)
     let spread = random.chance(1, in: 3)
+    let unicast = random.chance(1, in: 4)
     var orders = (0..<vipCount).map { _ in names.shuffled(using: &random) }
     for node in 0..<count {
       if mixed { orders = orders.map { _ in names.shuffled(using: &random) } }
@@ -85,7 +86,9 @@ package struct Simulation {
       configurations.append(
         ClusterConfiguration(
           clusterName: "sim", node: names[node], heartbeat: heartbeat, aloneAfter: Self.aloneAfter,
-          members: names.enumerated().map { .init(name: $1, address: IPAddress(v4: 0xc000_0200 + UInt32($0))) },
+          // One may be told so before the others.
+          transport: unicast || random.chance(1, in: 20) ? .unicast : .multicast,
+          members: names.map { .init(name: $0) },
           vips: vips))
     }
   }
@@ -105,12 +108,12 @@ package struct Simulation {
 
   private mutating func handle(_ event: SimulatedEvent) {
     switch event {
-    case .arrive(let host, let bytes):
+    case .arrive(let host, let bytes, let isMulticast):
       guard hosts[host].node != nil else { return }
       if hosts[host].isPaused {
-        if hosts[host].inbox.count < 512 { hosts[host].inbox.append((bytes, now)) }
+        if hosts[host].inbox.count < 512 { hosts[host].inbox.append((bytes, isMulticast, now)) }
       } else {
-        receive(host, bytes, at: now)
+        receive(host, bytes, isMulticast: isMulticast, at: now)
         // As the shell: what a wake-up found is followed by what is due, by the same reading of the clock.
         advance(host)
       }
@@ -166,11 +169,12 @@ package struct Simulation {
     advance(host)
   }
 
-  mutating func receive(_ host: Int, _ bytes: [UInt8], at time: Int64) {
+  mutating func receive(_ host: Int, _ bytes: [UInt8], isMulticast: Bool, at time: Int64) {
     let stamp = hosts[host].clock(time)
     let local = hosts[host].clock(now)
     bytes.withUnsafeBytes {
-      hosts[host].node!.receive($0, from: .anyV4, receivedAt: stamp, now: local, effects: &effects)
+      hosts[host].node!.receive(
+        $0, over: Arrival(isMulticast: isMulticast), receivedAt: stamp, now: local, effects: &effects)
     }
     carryOut(host)
   }

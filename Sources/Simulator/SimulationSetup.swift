@@ -24,6 +24,8 @@ package struct SimulationSetup: Sendable {
 package struct SimulationTotals: Hashable, Sendable {
   package var seeds = 0
   package var datagrams = 0
+  /// Datagrams addressed to single members, besides.
+  package var unicasts = 0
   package var lost = 0
   package var duplicated = 0
   package var replayed = 0
@@ -35,6 +37,8 @@ package struct SimulationTotals: Hashable, Sendable {
   package var hostCrashes = 0
   package var pauses = 0
   package var cuts = 0
+  /// Cuts of multicasts or of unicasts only.
+  package var kindCuts = 0
   package var partitions = 0
   package var carrierLosses = 0
   package var drains = 0
@@ -47,6 +51,7 @@ package struct SimulationTotals: Hashable, Sendable {
   package mutating func add(_ other: SimulationTotals) {
     seeds += other.seeds
     datagrams += other.datagrams
+    unicasts += other.unicasts
     lost += other.lost
     duplicated += other.duplicated
     replayed += other.replayed
@@ -58,6 +63,7 @@ package struct SimulationTotals: Hashable, Sendable {
     hostCrashes += other.hostCrashes
     pauses += other.pauses
     cuts += other.cuts
+    kindCuts += other.kindCuts
     partitions += other.partitions
     carrierLosses += other.carrierLosses
     drains += other.drains
@@ -69,10 +75,10 @@ package struct SimulationTotals: Hashable, Sendable {
   package var lines: [String] {
     [
       "seeds            \(seeds), \(simulatedNanoseconds / 1_000_000_000) s of cluster time",
-      "datagrams        \(datagrams) sent, \(lost) lost, \(duplicated) duplicated, \(replayed) replayed by an attacker",
+      "datagrams        \(datagrams) sent, \(unicasts) to single members, \(lost) lost, \(duplicated) duplicated, \(replayed) replayed by an attacker",
       "takeovers        \(takeovers), of them after a resign \(resigns); planned handovers \(plannedHandovers); yields \(yields)",
       "faults           \(electorCrashes) elector crashes, \(hostCrashes) host crashes, \(pauses) pauses, \(cuts) one-way cuts, "
-        + "\(partitions) partitions, \(carrierLosses) cables, \(drains) drains, "
+        + "\(kindCuts) of multicasts or unicasts only, \(partitions) partitions, \(carrierLosses) cables, \(drains) drains, "
         + "\(lostAnswers) lost answers",
       "announcements    \(announcements)",
     ]

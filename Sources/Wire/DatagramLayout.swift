@@ -119,7 +119,8 @@ package struct HeartbeatHeader: Equatable, Sendable {
 /// What the sender last heard of a peer. The peer's own sequence under its random boot id is the nonce that comes back:
 /// only somebody who heard that very datagram can name it in a signed one.
 ///
-///     0 peer (64) | 8 boot fold (64) | 16 last sequence (64) | 24 age, us (32) | 28 loss, 1/255 (8) | 29 zero (24)
+///     0 peer (64) | 8 boot fold (64) | 16 last sequence (64) | 24 age, us (32) | 28 loss, 1/255 (8) |
+///     29 multicast paths (8) | 30 zero (16)
 package struct PeerReport: Equatable, Sendable {
   package static let byteCount = 32
   package var peer: UInt64
@@ -129,13 +130,19 @@ package struct PeerReport: Equatable, Sendable {
   package var ageMicroseconds: UInt32
   /// Share of the peer's last 256 heartbeats that the sender missed, in 1/255.
   package var loss: UInt8
+  /// Bit i: the sender lately heard the peer's multicasts over its i-th interface. Zero from senders that do not tell.
+  package var multicastPaths: UInt8
 
-  package init(peer: UInt64, bootFold: UInt64, lastSequence: UInt64, ageMicroseconds: UInt32, loss: UInt8) {
+  package init(
+    peer: UInt64, bootFold: UInt64, lastSequence: UInt64, ageMicroseconds: UInt32, loss: UInt8,
+    multicastPaths: UInt8 = 0
+  ) {
     self.peer = peer
     self.bootFold = bootFold
     self.lastSequence = lastSequence
     self.ageMicroseconds = ageMicroseconds
     self.loss = loss
+    self.multicastPaths = multicastPaths
   }
 }
 

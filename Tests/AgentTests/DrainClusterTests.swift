@@ -92,10 +92,10 @@ private final class Cluster {
   private func make(_ index: Int) throws -> ClusterRequests {
     let members = names.enumerated().map { offset, name in
       MemberConfiguration(
-        name: name, address: IPAddress(v4: 127 << 24 | 79 << 16 | third << 8 | UInt32(offset + 1)), role: .voter)
+        name: name, addresses: [IPAddress(v4: 127 << 24 | 79 << 16 | third << 8 | UInt32(offset + 1))], role: .voter)
     }
     let elector = ElectorConfiguration(
-      clusterName: "zone-a", node: names[index], interface: "lo",
+      clusterName: "zone-a", node: names[index], interfaces: ["lo"],
       group: Endpoint(address: IPAddress("239.255.70.76")!, port: port), keys: [[UInt8](repeating: 9, count: 32)],
       heartbeat: .milliseconds(10), deadAfter: 3, aloneAfter: .seconds(5), members: members, vips: [], digest: 0)
     let pool = PoolConfiguration(

@@ -25,31 +25,53 @@ struct RegistryTests {
       ])
   }
 
+  private func registry(_ configuration: BalancerConfiguration, at now: Instant) -> ServerRegistry {
+    var registry = ServerRegistry(seed: 1)
+    #expect(registry.configure(configuration, Layout(servers: [[0, 1]]), now: now).isEmpty)
+    return registry
+  }
+
   @Test func `a server without checks is up, one whose checks have not ended is not`() {
     let now = Instant(nanoseconds: 0)
-    let unchecked = ServerRegistry(configuration(), now: now, seed: 1)
-    #expect(unchecked.servers.map(\.availability) == [.up, .up])
-    let checked = ServerRegistry(configuration(check: .tcp(send: [], expect: [])), now: now, seed: 1)
-    #expect(checked.servers.map(\.availability) == [.down, .down])
-    #expect(checked.servers.map(\.state) == [.starting, .starting])
+    #expect(registry(configuration(), at: now).availabilities == [.up, .up])
+    let checked = registry(configuration(check: .tcp(send: [], expect: [])), at: now)
+    #expect(checked.availabilities == [.down, .down])
+    #expect(checked.servers.map(\.?.state) == [.starting, .starting])
   }
 
   @Test func `the list of orders replaces the one before`() {
-    var registry = ServerRegistry(configuration(), now: Instant(nanoseconds: 0), seed: 1)
+    var registry = registry(configuration(), at: Instant(nanoseconds: 0))
     let first = registry.apply([ServerOrder(pool: "app", server: "a", administration: .drain)])
     #expect(first.map(\.index) == [0])
-    #expect(registry.servers.map(\.availability) == [.draining, .up])
+    #expect(registry.availabilities == [.draining, .up])
     let second = registry.apply([ServerOrder(pool: "app", server: "b", administration: .maint)])
     #expect(second.map(\.index) == [0, 1])
-    #expect(registry.servers.map(\.availability) == [.up, .maintenance])
+    #expect(registry.availabilities == [.up, .maintenance])
     #expect(registry.apply([ServerOrder(pool: "app", server: "b", administration: .maint)]).isEmpty)
   }
 
-  @Test func `a snapshot refuses what the agent should have found`() {
-    #expect(throws: BalancerFault.self) { try Snapshot(configuration(pool: "missing")) }
-    let cookie = Affinity.cookie(name: "C", maxAge: nil, secure: false, sameSite: nil)
-    #expect(throws: BalancerFault.self) { try Snapshot(configuration(affinity: cookie, keys: [])) }
-    #expect(throws: Never.self) { try Snapshot(configuration(affinity: cookie)) }
+  @Test func `a new configuration keeps what is known of a server, and what operators asked for`() throws {
+    let start = Instant(nanoseconds: 0)
+    var registry = registry(configuration(), at: start)
+    _ = registry.apply([
+      ServerOrder(pool: "app", server: "b", administration: .drain),
+      ServerOrder(pool: "app", server: "c", administration: .maint),
+    ])
+    var next = configuration(check: .tcp(send: [], expect: []))
+    next.pools[0].servers.append(
+      ServerConfiguration(name: "c", endpoint: Endpoint(address: IPAddress("192.0.2.2")!, port: 80)))
+    next.pools[0].servers.removeFirst()
+    // b stays in slot 1, c is new and takes slot 2; a is gone.
+    let changes = registry.configure(next, Layout(servers: [[1, 2]]), now: start)
+    #expect(changes.isEmpty)
+    #expect(registry.availabilities == [.down, .draining, .maintenance])
+    #expect(registry.servers[0] == nil)
+    // Checked now, though it was not: its verdict stays until a check says otherwise, and that is due at once.
+    #expect(registry.servers[1]?.health.verdict == .up)
+    #expect(registry.servers[1]?.health.nextCheck == start)
+    let back = registry.configure(configuration(), Layout(servers: [[0, 1]]), now: start)
+    #expect(back.isEmpty)
+    #expect(registry.availabilities == [.up, .draining, .down])
   }
 
   @Test(arguments: [("hello world", "o w", true), ("hello", "hellos", false), ("", "", true), ("aab", "ab", true)])

@@ -229,4 +229,26 @@ func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_
       line(3600, true, "Lax")
         == "Set-Cookie: AFLOAT=00000000000000ab; Path=/; HttpOnly; Max-Age=3600; Secure; SameSite=Lax\r\n")
   }
+
+  @Test("a table of a later plan takes over what the earlier one knew of the servers that stay")
+  func adopting() {
+    let old = Pool([100, 100, 100], names: ["a", "b", "c"])
+    old.table.setAvailability(1, .draining, now: at(5))
+    let new = Pool([100, 100, 100], names: ["c", "b", "d"], up: false)
+    new.table.adopt(old.table, now: at(9), oldPlace: { [2, 1, -1][$0] }, newcomer: { _ in .maintenance })
+    #expect((0..<3).map { new.table.availability($0) } == [.up, .draining, .maintenance])
+    // The grace runs from when the drain began.
+    #expect(new.choose(cookie: 1, now: at(34)).server == 1)
+    #expect(new.choose(cookie: 1, now: at(36)).server == 0)
+    #expect((0..<5).map { _ in new.server() } == [0, 0, 0, 0, 0])
+  }
+
+  @Test("servers tried are found by other numbers")
+  func renumbering() {
+    var tried = TriedServers()
+    for slot in [40, 7, 12] { _ = tried.insert(slot) }
+    let places = tried.renumbered { [40: 0, 7: -1, 12: 2][$0] ?? -1 }
+    #expect(places.count == 2)
+    #expect(places.contains(0) && places.contains(2) && !places.contains(7))
+  }
 }

@@ -30,7 +30,13 @@ struct Bench {
   var now = Instant(nanoseconds: 1_000_000_000_000)
   /// All effects since the last `clear`, with who made them.
   var made: [(node: Int, effect: Effect, at: Instant)] = []
+  /// From a node to another, by whatever way; by multicast only; by unicast only; by one path only (its number comes last).
   var cut: Set<[Int]> = []
+  var multicastCut: Set<[Int]> = []
+  var unicastCut: Set<[Int]> = []
+  var pathCut: Set<[Int]> = []
+  /// Datagrams that were sent to single members.
+  var unicasts = 0
   var confirmsAddresses = true
   /// The last datagram of each node.
   var sent: [[UInt8]]
@@ -39,16 +45,13 @@ struct Bench {
 
   init(
     count: Int, heartbeat: TimeSpan = .milliseconds(10), failback: FailbackRule = .never, vips: Int = 1,
-    prefer: Bool = true,
-    strict: Bool = false
+    prefer: Bool = true, strict: Bool = false, transport: ClusterConfiguration.Transport = .multicast, paths: Int = 1
   ) {
     let names = (0..<count).map { NodeName("n\($0 + 1)")! }
     configurations = names.map { name in
       ClusterConfiguration(
-        clusterName: "bench", node: name, heartbeat: heartbeat,
-        members: names.enumerated().map {
-          .init(name: $1, address: IPAddress(v4: 0xc000_0200 + UInt32($0)))
-        },
+        clusterName: "bench", node: name, heartbeat: heartbeat, transport: transport, pathCount: paths,
+        members: names.map { .init(name: $0) },
         vips: (0..<vips).map {
           .init(
             name: $0 == 0 ? "web" : "web\($0)", prefer: prefer ? names : nil, failback: failback,
@@ -74,10 +77,33 @@ struct Bench {
   }
 
   /// Delivers raw bytes to a node.
-  mutating func deliver(_ bytes: [UInt8], to index: Int) {
+  mutating func deliver(_ bytes: [UInt8], to index: Int, over arrival: Arrival = Arrival()) {
     guard nodes[index] != nil else { return }
-    bytes.withUnsafeBytes { nodes[index]!.receive($0, from: .anyV4, receivedAt: now, now: now, effects: &effects) }
+    bytes.withUnsafeBytes {
+      nodes[index]!.receive($0, over: arrival, receivedAt: now, now: now, effects: &effects)
+    }
     carryOut(index)
+  }
+
+  private mutating func send(_ index: Int) {
+    var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
+    let length = bytes.withUnsafeMutableBytes { nodes[index]!.encodeDatagram(into: $0, now: now) }
+    sent[index] = Array(bytes[..<length])
+    let destinations = nodes[index]!.destinations
+    let datagram = sent[index]
+    for other in nodes.indices where other != index {
+      let slot = nodes[index]!.memberIndex(configurations[other].node)!.value
+      for path in 0..<configurations[index].pathCount where !pathCut.contains([index, other, path]) {
+        if destinations.group, cut.union(multicastCut).isDisjoint(with: [[index, other]]) {
+          deliver(datagram, to: other, over: Arrival(path: path))
+        }
+        guard destinations.members[path] >> UInt64(slot) & 1 == 1 else { continue }
+        unicasts += 1
+        if cut.union(unicastCut).isDisjoint(with: [[index, other]]) {
+          deliver(datagram, to: other, over: Arrival(path: path, isMulticast: false))
+        }
+      }
+    }
   }
 
   /// Wakes every node at its own deadlines until `span` has passed.
@@ -101,13 +127,7 @@ struct Bench {
     for effect in batch where nodes[index] != nil {
       made.append((index, effect, now))
       switch effect {
-      case .send:
-        var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
-        let length = bytes.withUnsafeMutableBytes { nodes[index]!.encodeDatagram(into: $0, now: now) }
-        sent[index] = Array(bytes[..<length])
-        for other in nodes.indices where other != index && !cut.contains([index, other]) {
-          deliver(sent[index], to: other)
-        }
+      case .send: send(index)
       case .acquire(let vip, _) where confirmsAddresses: command(index, .addressResult(vip, ok: true))
       case .release(let vip, _) where confirmsAddresses: command(index, .addressRemoved(vip))
       case .exit: nodes[index] = nil

@@ -7,9 +7,9 @@ import Testing
 @Suite("Messages between processes")
 struct MessageCodingTests {
   static let configuration = ElectorConfiguration(
-    clusterName: "zone-a", node: NodeName("n1")!, interface: "eth0", group: Endpoint("239.255.70.76:7076")!,
+    clusterName: "zone-a", node: NodeName("n1")!, interfaces: ["eth0"], group: Endpoint("239.255.70.76:7076")!,
     keys: [[UInt8](repeating: 7, count: 32)], heartbeat: .milliseconds(10), deadAfter: 3, aloneAfter: .seconds(5),
-    members: [MemberConfiguration(name: NodeName("n1")!, address: IPAddress("192.0.2.11")!, role: .voter)],
+    members: [MemberConfiguration(name: NodeName("n1")!, addresses: [IPAddress("192.0.2.11")!], role: .voter)],
     vips: [
       VIPConfiguration(
         name: "web", addresses: [AddressPrefix("192.0.2.100/24")!], interface: "eth0", prefer: nil,

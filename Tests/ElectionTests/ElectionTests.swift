@@ -44,7 +44,7 @@ private struct Scene {
     let boot = BootID(high: 5, low: UInt64(member.value + 1))
     _ = members.hear(
       Hearing(
-        boot: boot, sequence: members[member].window.highest + 1, echo: echoing ? (sent, .zero, 0) : nil,
+        boot: boot, sequence: members[member].window.highest + 1, echo: echoing ? Echo(sequence: sent) : nil,
         interval: interval,
         detection: detection, starting: false, draining: false, configurationDigest: 0, intentsDigest: 0),
       from: member, receivedAt: now, now: now)

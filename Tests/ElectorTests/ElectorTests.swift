@@ -14,11 +14,11 @@ private func name(_ text: String) -> NodeName { NodeName(text)! }
 
 private func settings() -> ElectorConfiguration {
   ElectorConfiguration(
-    clusterName: "zone-a", node: name("n1"), interface: "eth0", group: Endpoint("239.255.70.76:7076")!,
+    clusterName: "zone-a", node: name("n1"), interfaces: ["eth0"], group: Endpoint("239.255.70.76:7076")!,
     keys: [[UInt8](repeating: 7, count: 32)], heartbeat: .milliseconds(10), deadAfter: 3, aloneAfter: .seconds(5),
     members: [
-      MemberConfiguration(name: name("n1"), address: IPAddress("192.0.2.11")!, role: .voter),
-      MemberConfiguration(name: name("n2"), address: IPAddress("192.0.2.12")!, role: .witness),
+      MemberConfiguration(name: name("n1"), addresses: [IPAddress("192.0.2.11")!], role: .voter),
+      MemberConfiguration(name: name("n2"), addresses: [IPAddress("192.0.2.12")!], role: .witness),
     ],
     vips: [
       VIPConfiguration(
@@ -49,7 +49,7 @@ private func address(_ index: UInt32, _ prefix: String, isOurs: Bool = false) ->
   @Test("a configuration is translated: witnesses never hold, failback keeps its wait, the own address is found")
   func translation() throws {
     let plan = try ElectorPlan(settings())
-    #expect(plan.address == IPAddress("192.0.2.11"))
+    #expect(plan.addresses == [IPAddress("192.0.2.11")])
     #expect(plan.cluster.members.map(\.mayHold) == [true, false])
     #expect(plan.cluster.vips[0].failback == .after(.seconds(30)))
     #expect(plan.cluster.vips[0].requiresBalancer)

@@ -23,7 +23,7 @@ private func table() -> MemberTable {
 
 private func hearing(_ boot: BootID, _ sequence: UInt64, echo: UInt64?) -> Hearing {
   Hearing(
-    boot: boot, sequence: sequence, echo: echo.map { ($0, .zero, 0) }, interval: interval, detection: detection,
+    boot: boot, sequence: sequence, echo: echo.map { Echo(sequence: $0) }, interval: interval, detection: detection,
     starting: false, draining: false, configurationDigest: 0, intentsDigest: 0)
 }
 
@@ -244,7 +244,7 @@ struct EvidenceTests {
     var table = table()
     let sent = table.takeSequence(at: start)
     var hearing = hearing(boot, 1, echo: nil)
-    hearing.echo = (sent, .milliseconds(3), 51)
+    hearing.echo = Echo(sequence: sent, age: .milliseconds(3), loss: 51)
     let now = start + .microseconds(3_400)
     _ = table.hear(hearing, from: peer, receivedAt: now, now: now)
     #expect(table[peer].roundTrip == .microseconds(400))

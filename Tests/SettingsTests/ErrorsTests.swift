@@ -12,7 +12,7 @@ import Testing
         key: secret
         heartbeat: 10
         dead_after: "3"
-        transport: unicast
+        transport: unicst
         profile: lan
         group: 192.0.2.1:7076
         members:
@@ -41,7 +41,7 @@ import Testing
       4:8: cluster.key must be file:PATH, not the key itself or another kind of source (for instance file:cluster.key, relative to this file)
       5:14: cluster.heartbeat must be a duration, not "10" (write a whole number with its unit: 10ms; units are ms, s, m, h)
       6:15: cluster.dead_after must be a whole number, not "3" (from 2 to 100, without quotes)
-      7:14: cluster.transport: "unicast" is not supported yet (use multicast)
+      7:14: cluster.transport cannot be "unicst" (did you mean "unicast"?)
       8:3: "profile" is not supported yet (remove it)
       9:10: cluster.group: 192.0.2.1 is not a multicast address (from 224.0.0.0 to 239.255.255.255)
       12:9: cluster.members.n2: 192.0.2.11 is the address of n1 too (every member has its own)

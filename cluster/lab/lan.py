@@ -180,8 +180,10 @@ class Lan:
         for host in self.hosts:
             _ip(["link set lo up", f"addr add {host.address}/24 dev eth0", "link set eth0 up"], host.namespace)
         self._nft(
-            "table bridge lab {\n set cut { type ifname . ifname; }\n"
-            " chain pass {\n type filter hook forward priority 0;\n iifname . oifname @cut drop\n }\n}")
+            "table bridge lab {\n set cut { type ifname . ifname; }\n set multicast { type ifname . ifname; }\n"
+            " chain pass {\n type filter hook forward priority 0;\n iifname . oifname @cut drop\n"
+            " iifname . oifname @multicast ip daddr 224.0.0.0/4 drop\n"
+            " iifname . oifname @multicast ip6 daddr ff00::/8 meta l4proto udp drop\n }\n}")
         return self
 
     def down(self):
@@ -249,9 +251,15 @@ class Lan:
         ]
         self._nft(f"add element bridge lab cut {{ {', '.join(pairs)} }}")
 
+    def drop_multicasts(self, sources=None, targets=None):
+        """UDP multicasts from `sources` no longer reach `targets` (all hosts where not said); everything else passes."""
+        pairs = ", ".join(
+            f'"{a.name}" . "{b.name}"' for a in sources or self.hosts for b in targets or self.hosts if a is not b)
+        self._nft(f"add element bridge lab multicast {{ {pairs} }}")
+
     def heal(self):
-        """Undoes every cut and partition."""
-        self._nft("flush set bridge lab cut")
+        """Undoes every cut and partition, and lets multicasts pass again."""
+        self._nft("flush set bridge lab cut; flush set bridge lab multicast")
 
 
 def remove(namespaces):

@@ -225,15 +225,51 @@ class Balancer:
             stderr=self._errors,
         )  # fmt: skip
         theirs.close()
-        configuration = {
+        self._configuration = {
             "node": node, "threads": threads, "cookieKeys": [bytes(range(16))], "drainTimeout": span(drain_timeout),
             "listeners": listeners, "pools": pools,
         }  # fmt: skip
-        self._send({"start": {"_0": configuration}}, [item.fileno() for item in sockets])
+        self.revision = 0
+        self._send({"start": {"_0": self._configuration}}, [item.fileno() for item in sockets])
         self.sockets = sockets  # they stay open in the agent too
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self.wait(lambda: any("ready" in report for report in self.reports), "ready")
+
+    def reconfigure(self, listeners, pools, wait=True):
+        """Another configuration, as the agent hands it over; the answer if `wait`. Ports that are 0 are opened."""
+        opened, sockets = [], []
+        for item in listeners:
+            for bind in item["bind"]:
+                if bind["port"] == 0:
+                    for _ in range(self._configuration["threads"]):
+                        sockets.append(self._listen(bind, defer=False))
+                        bind["port"] = sockets[-1].getsockname()[1]
+                    opened.append(bind)
+                self.ports[item["name"]] = bind["port"]
+        self.revision += 1
+        configuration = dict(self._configuration, listeners=listeners, pools=pools)
+        message = {"_0": configuration, "revision": Unsigned(self.revision), "opened": opened}
+        self._send({"reconfigure": message}, [item.fileno() for item in sockets])
+        self.sockets += sockets
+        if not wait:
+            return None
+        self.wait(lambda: self._answer() is not None, f"answer to revision {self.revision}")
+        answer = self._answer()
+        if "reconfigured" in answer:
+            kept = {(bind["address"], bind["port"]) for item in listeners for bind in item["bind"]}
+            gone = [item for item in self.sockets if item.getsockname()[:2] not in kept]
+            self.sockets = [item for item in self.sockets if item not in gone]
+            for item in gone:
+                item.close()
+        return answer
+
+    def _answer(self):
+        for report in reversed(self.reports):
+            for kind in ("reconfigured", "refused"):
+                if kind in report and report[kind]["revision"] == self.revision:
+                    return report
+        return None
 
     @staticmethod
     def _listen(bind, defer):

@@ -77,10 +77,10 @@ def configuration(lan, node, heartbeat=20, dead_after=3, vips=None, key=b"k" * 3
     """What `.configure` carries for one host of a lab. `vips`: name → addresses, or → keys of the VIP."""
     vips = {"web": ["192.0.2.100/24"]} if vips is None else vips
     value = {
-        "clusterName": cluster, "node": node, "interface": "eth0",
+        "clusterName": cluster, "node": node, "interfaces": ["eth0"], "transport": "multicast",
         "group": {"address": "239.255.70.76", "port": 7076}, "keys": [list(key)], "heartbeat": span(heartbeat),
         "deadAfter": dead_after, "aloneAfter": span(500), "digest": 42,
-        "members": [{"name": host.name, "address": host.address, "role": "voter"} for host in lan.nodes],
+        "members": [{"name": host.name, "addresses": [host.address], "role": "voter"} for host in lan.nodes],
         "vips": [],
     }
     for name, addresses in vips.items():

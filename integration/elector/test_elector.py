@@ -249,7 +249,7 @@ def test_a_reload_changes_vips_in_place(stage, electors):
 
 
 @pytest.mark.parametrize("change, why", [
-    ({"interface": "eth9"}, "interface eth9 does not exist; this machine has lo, eth0"),
+    ({"interfaces": ["eth9"]}, "interface eth9 does not exist; this machine has lo, eth0"),
     ({"node": "n7"}, "this node, n7, is not among the members"),
     ({"keys": [[1, 2, 3]]}, "one or two keys of 32 bytes are needed"),
 ])

@@ -18,6 +18,3 @@ socklen_t afloat_fill_address(afloat_socket_address *address, int family, const 
 int afloat_lock_file(int descriptor);
 // A Unix datagram of `count` bytes to `path` (a leading '@' means the abstract namespace); -1 with errno on failure.
 int afloat_send_to_path(const char *path, const void *bytes, size_t count);
-// A UDP socket that only sends to multicast groups, through `interface` as `source` (host order), TTL 1, network control.
-// -1 with errno on failure.
-int afloat_multicast_sender_open(uint32_t interface, uint32_t source);

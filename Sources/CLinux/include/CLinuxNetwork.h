@@ -1,34 +1,8 @@
-// Heartbeat datagrams, packet sockets, addresses and links: what the elector needs of the network.
+// Packet sockets, addresses and links: what the elector needs of the network besides heartbeats.
 #pragma once
 #include <netinet/in.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-// Opens a non-blocking UDP socket for one IPv4 multicast group, bound to `group`:`port` (host order), with kernel receive
-// stamps, TTL 1, and no copies of our own datagrams unless `loop`. -1 with errno and the failed step in *step.
-int afloat_multicast_open(uint32_t group, uint16_t port, int receive_buffer, int loop, const char **step);
-// Joins (again) on one interface and sends from `source` through it. Takes the kernel's rtnl lock: may block.
-int afloat_multicast_join(int socket, uint32_t group, uint32_t interface, uint32_t source);
-// Sends one datagram to group:port; 0 or errno.
-int afloat_multicast_send(int socket, const void *bytes, size_t count, uint32_t group, uint16_t port);
-
-#define AFLOAT_BATCH_COUNT 64
-#define AFLOAT_BATCH_BYTES 1536
-
-struct afloat_datagram {
-  const void *bytes;
-  uint32_t count;      // longer than AFLOAT_BATCH_BYTES: `truncated`
-  uint32_t source;     // host order
-  int64_t stamp;       // CLOCK_REALTIME, ns; 0: none
-  uint8_t truncated;
-};
-struct afloat_batch;
-// Room for AFLOAT_BATCH_COUNT datagrams, made once. NULL without memory.
-struct afloat_batch *afloat_batch_create(void);
-void afloat_batch_destroy(struct afloat_batch *batch);
-// Receives what is there without blocking. How many (0: nothing left), or -1 with errno.
-int afloat_batch_receive(struct afloat_batch *batch, int socket);
-struct afloat_datagram afloat_batch_datagram(const struct afloat_batch *batch, int index);
 
 // A packet socket that only sends; -1 with errno.
 int afloat_packet_open(void);

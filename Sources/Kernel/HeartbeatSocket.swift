@@ -1,51 +1,70 @@
-// Heartbeats on the wire: one UDP socket for one IPv4 group on one interface, and a batch that receives without allocating.
-// The kernel stamps each datagram when it arrives, so a late wake-up does not make a peer look late.
+// Heartbeats on the wire: one UDP socket for one interface, both for the cluster's group and for what is addressed to this
+// node, and a batch that receives without allocating. The kernel stamps each datagram when it arrives, so a late wake-up
+// does not make a peer look late.
 
 internal import CLinux
 internal import Glibc
 package import Primitives
 
-/// A non-blocking socket of one multicast group. TTL 1, own datagrams are not heard.
-package struct MulticastSocket: ~Copyable, Sendable {
+/// A non-blocking socket of one interface. Multicasts have a hop limit of 1, and own ones are not heard.
+package struct HeartbeatSocket: ~Copyable, Sendable {
   package let descriptor: FileDescriptor
-  private let group: UInt32
-  private let port: UInt16
+  private let group: SocketAddress
 
   /// - Parameters:
-  ///   - group: an IPv4 multicast address and its port.
+  ///   - group: a multicast address of either family, and the port of all heartbeats.
+  ///   - receives: false for who only speaks: nothing piles up in such a socket.
   ///   - loopback: hear other sockets of this host too (for tests on one host).
-  package init(group: Endpoint, receiveBufferByteCount: Int32 = 1 << 20, loopback: Bool = false) throws(SystemError) {
-    guard let value = group.address.v4Value, group.address.isMulticast else {
-      throw SystemError("listen to the group \(group)", code: EINVAL)
-    }
+  package init(
+    group: Endpoint, receives: Bool = true, receiveBufferByteCount: Int32 = 1 << 20, loopback: Bool = false
+  ) throws(SystemError) {
+    guard group.address.isMulticast else { throw SystemError("listen to the group \(group)", code: EINVAL) }
+    var address = SocketAddress(group)
     var step: UnsafePointer<CChar>?
-    let raw = afloat_multicast_open(value, group.port, receiveBufferByteCount, loopback ? 1 : 0, &step)
+    let raw = afloat_heartbeat_open(
+      &address.storage, receiveBufferByteCount, receives ? 1 : 0, loopback ? 1 : 0, &step)
     guard raw >= 0 else { throw .last("\(step.map { String(cString: $0) } ?? "listen") (\(group))") }
     descriptor = FileDescriptor(owning: raw)
-    self.group = value
-    port = group.port
+    self.group = address
   }
 
-  /// Joins the group on an interface, again if need be, and sends through it from `source` from now on.
+  /// Ties the socket to an interface, again if need be: from now on it sends and receives there only, multicasts from
+  /// `source` (which IPv6 chooses itself). `joins`: joins the group as well.
   /// Takes the kernel's rtnl lock: may block for as long as other programs change the network. Safe beside `send` and
   /// `receive` on another thread.
-  package borrowing func join(interface index: UInt32, source: IPAddress) throws(SystemError) {
-    let (raw, group) = (descriptor.raw, group)
-    try checkedCall("join the group \(IPAddress(v4: group)) on interface \(index) as \(source)") {
-      afloat_multicast_join(raw, group, index, source.v4Value ?? 0)
+  package borrowing func join(interface index: UInt32, source: IPAddress, joins: Bool = true) throws(SystemError) {
+    var from = SocketAddress(Endpoint(address: source, port: 0))
+    guard from.isV4 == group.isV4 else { throw SystemError("send to the group as \(source)", code: EAFNOSUPPORT) }
+    var to = group
+    let raw = descriptor.raw
+    let what = joins ? "join the group \(group.address) on" : "send through"
+    try checkedCall("\(what) interface \(index) as \(source)") {
+      joins
+        ? afloat_heartbeat_join(raw, &to.storage, index, &from.storage)
+        : afloat_heartbeat_join(raw, nil, index, &from.storage)
     }
   }
 
-  /// Sends one datagram to the group; 0, or the errno of the refusal. Never blocks.
+  /// Sends one datagram to the group; 0, or the errno of the refusal. Never blocks, allocates nothing.
   package borrowing func send(_ bytes: UnsafeRawBufferPointer) -> Int32 {
-    afloat_multicast_send(descriptor.raw, bytes.baseAddress, bytes.count, group, port)
+    var to = group
+    return afloat_heartbeat_send(descriptor.raw, bytes.baseAddress, bytes.count, &to.storage, nil)
+  }
+
+  /// The same to one address, from one of this host's.
+  package borrowing func send(
+    _ bytes: UnsafeRawBufferPointer, to address: SocketAddress, from source: SocketAddress
+  ) -> Int32 {
+    var (to, from) = (address, source)
+    return afloat_heartbeat_send(descriptor.raw, bytes.baseAddress, bytes.count, &to.storage, &from.storage)
   }
 }
 
 /// One datagram of a batch; valid until the batch receives again.
 package struct ReceivedDatagram {
   package let bytes: UnsafeRawBufferPointer
-  package let source: IPAddress
+  /// Sent to a group, not to an address of this host.
+  package let isMulticast: Bool
   /// When the kernel got it, CLOCK_REALTIME in nanoseconds; nil if it did not say.
   package let stampUnixNanoseconds: Int64?
 }
@@ -64,7 +83,7 @@ package struct DatagramBatch: ~Copyable {
   deinit { afloat_batch_destroy(batch) }
 
   /// Takes what waits, at most `capacity`; 0 when nothing is left (or the socket has an error, which clears it).
-  package mutating func receive(from socket: borrowing MulticastSocket) -> Int {
+  package mutating func receive(from socket: borrowing HeartbeatSocket) -> Int {
     max(0, Int(afloat_batch_receive(batch, socket.descriptor.raw)))
   }
 
@@ -74,7 +93,7 @@ package struct DatagramBatch: ~Copyable {
     let datagram = afloat_batch_datagram(batch, Int32(index))
     return ReceivedDatagram(
       bytes: UnsafeRawBufferPointer(start: datagram.bytes, count: Int(datagram.count)),
-      source: IPAddress(v4: datagram.source), stampUnixNanoseconds: datagram.stamp == 0 ? nil : datagram.stamp)
+      isMulticast: datagram.multicast != 0, stampUnixNanoseconds: datagram.stamp == 0 ? nil : datagram.stamp)
   }
 }
 

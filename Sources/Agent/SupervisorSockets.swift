@@ -1,0 +1,56 @@
+// The listening sockets: opened here, used by the balancer. They are open as long as the configuration names their address,
+// so that a new balancer goes on where a dead one stopped, and clients wait in the backlog meanwhile.
+
+package import Control
+internal import Kernel
+internal import Primitives
+
+/// The sockets of one address, one per worker; closed when the last configuration that uses it is dropped.
+final class ListeningGroup: Sendable {
+  let endpoint: Endpoint
+  let raws: [Int32]
+
+  /// `besideOurs`: sockets of our own may overlap with it, so the port being taken says nothing about strangers.
+  init(_ endpoint: Endpoint, count: Int, besideOurs: Bool) throws(SystemError) {
+    self.endpoint = endpoint
+    // Not held back until the client has sent something (TCP_DEFER_ACCEPT), though it would save a wake-up per connection:
+    // a handover can only wait for connections that the balancer sees, and the requests of those that it did not see were
+    // lost (measured).
+    var list = try ListeningSocket.open(endpoint, .init(count: count, awaitsData: false, besideOurs: besideOurs))
+    var raws: [Int32] = []
+    while let socket = list.takeFirst() { raws.append(socket.release()) }
+    self.raws = raws
+  }
+
+  deinit { for raw in raws { _ = FileDescriptor(owning: raw) } }
+}
+
+/// All of a configuration: listener by listener, bind by bind.
+package final class ListeningSockets: Sendable {
+  let groups: [ListeningGroup]
+  /// Those that the configuration before did not have.
+  let opened: [ListeningGroup]
+
+  /// Bind by bind, worker by worker.
+  var raws: [Int32] { groups.flatMap(\.raws) }
+
+  /// Opens what `before` does not have; throws a `SystemError` for the first that is refused.
+  package init(for balancer: BalancerConfiguration, before: ListeningSockets? = nil) throws {
+    let known = Dictionary((before?.groups ?? []).map { ($0.endpoint, $0) }, uniquingKeysWith: { first, _ in first })
+    let ports = Set(known.keys.map(\.port))
+    var groups: [ListeningGroup] = []
+    var opened: [ListeningGroup] = []
+    for endpoint in balancer.listeners.flatMap(\.bind) {
+      if let group = known[endpoint] {
+        groups.append(group)
+        continue
+      }
+      let group = try ListeningGroup(
+        endpoint, count: balancer.threads, besideOurs: ports.contains(endpoint.port))
+      groups.append(group)
+      opened.append(group)
+    }
+    self.groups = groups
+    self.opened = opened
+  }
+}

@@ -1,0 +1,133 @@
+// The parts of a snapshot that are made from one pool or one listener of the configuration. A part that did not change is
+// taken over by the next snapshot as it is: a large pool's hash takes time to compute, and its memory need not be there
+// twice.
+
+internal import Balancing
+internal import Control
+internal import HTTP1
+internal import Kernel
+internal import Primitives
+
+/// Everything that a pool's records depend on.
+struct PoolSource: Equatable {
+  let pool: PoolConfiguration
+  let slot: Int
+  let serverSlots: [Int]
+  let node: String
+  let cookieKeys: [[UInt8]]
+  /// Headers that name node and server, of all listeners.
+  let servedByHeaders: [String]
+}
+
+final class PoolPart {
+  let source: PoolSource
+  let record: PoolRecord
+  /// By place.
+  let servers: [ServerRecord]
+  private let memory = RecordMemory()
+
+  /// Throws a sentence about a contradiction that the agent should have found.
+  init(_ source: PoolSource) throws(BalancerFault) {
+    self.source = source
+    let pool = source.pool
+    let keys = source.cookieKeys.compactMap(CookieKey.init)
+    var cookieName: CookieName?
+    if case .cookie(let name, _, _, _) = pool.affinity {
+      guard !name.isEmpty else { throw BalancerFault("the affinity cookie of pool \(pool.name) has no name") }
+      guard !keys.isEmpty else { throw BalancerFault("pool \(pool.name) uses cookies, but there is no cookie key") }
+      cookieName = CookieName(memory.text(name))
+    }
+    let hashes = pool.affinity == .source || pool.balance == .hashSource
+    let plan = PoolPlan(
+      pool: pool.name,
+      servers: pool.servers.map {
+        PlannedServer(
+          name: $0.name, weight: min(max($0.weight, 0), 1_000), maximumConnections: max(0, $0.maximumConnections ?? 0))
+      }, algorithm: pool.balance.algorithm, usesHash: hashes, cookieKeys: cookieName == nil ? [] : keys)
+    record = PoolRecord(
+      plan: plan, stickyGrace: pool.stickyGrace, servers: memory.keep(source.serverSlots.map { Int32($0) }),
+      hashesSource: hashes, cookieName: cookieName, connect: Snapshot.ticks(pool.timeouts.connect),
+      response: Snapshot.ticks(pool.timeouts.response), idle: Snapshot.ticks(pool.timeouts.idle),
+      retryAttempts: min(max(pool.retry.attempts, 0), TriedServers.capacity - 1),
+      retryBudgetPercent: Int32(clamping: pool.retry.budgetPercent),
+      noneUp: memory.text("no server of pool \(pool.name) is up"),
+      noneLeft: memory.text("every server of pool \(pool.name) that is up has been tried"),
+      allFull: memory.text("every server of pool \(pool.name) has reached max_connections"))
+    var servers: [ServerRecord] = []
+    for place in pool.servers.indices {
+      servers.append(Self.server(place, source, tag: cookieName == nil ? nil : plan.issuedTag(place), memory))
+    }
+    self.servers = servers
+  }
+
+  deinit { record.plan.deallocate() }
+
+  private static func server(_ place: Int, _ source: PoolSource, tag: UInt64?, _ memory: RecordMemory) -> ServerRecord {
+    let server = source.pool.servers[place]
+    var setCookie = Text.empty
+    if let tag, case .cookie(let name, let maxAge, let secure, let sameSite) = source.pool.affinity {
+      let seconds = maxAge.map { $0.nanoseconds / 1_000_000_000 }
+      setCookie = memory.keep(
+        AffinityCookie.line(name: name, tag: tag, maxAgeSeconds: seconds, secure: secure, sameSite: sameSite))
+    }
+    return ServerRecord(
+      address: SocketAddress(server.endpoint), pool: Int32(source.slot), place: Int32(place), setCookie: setCookie,
+      host: memory.text(server.endpoint.description),
+      servedBy: memory.keep(
+        source.servedByHeaders.map { memory.text("\($0): \(source.node)/\(server.name)\r\n") }))
+  }
+}
+
+/// Everything that a listener's record depends on.
+struct ListenerSource: Equatable {
+  let listener: ListenerConfiguration
+  /// Slots of the pools that it and its routes name.
+  let pools: [String: Int32]
+  /// Place of its header in `PoolSource.servedByHeaders`; -1 without.
+  let servedBy: Int
+}
+
+final class ListenerPart {
+  let source: ListenerSource
+  let record: ListenerRecord
+  private let memory = RecordMemory()
+
+  /// Throws a sentence about a contradiction that the agent should have found.
+  init(_ source: ListenerSource) throws(BalancerFault) {
+    self.source = source
+    let listener = source.listener
+    var options = RequestOptions()
+    switch listener.forwardedStyle {
+    case .xForwarded: options.insert(.addsXForwarded)
+    case .forwarded: options.insert(.addsForwarded)
+    case .both: options.formUnion([.addsXForwarded, .addsForwarded])
+    case .none: break
+    }
+    let limits = listener.limits
+    guard let pool = listener.pool.isEmpty ? -1 : source.pools[listener.pool] else {
+      throw BalancerFault("listener \(listener.name) names the pool \(listener.pool), which does not exist")
+    }
+    record = ListenerRecord(
+      isHTTP: listener.mode == .http, pool: pool,
+      routes: try RouteBuilder(memory: memory, pools: source.pools).records(listener), requestOptions: options,
+      headLimits: HeadLimits(
+        headByteCount: min(max(limits.headByteCount, 512), Snapshot.largestConfigurableHead),
+        fieldCount: min(max(limits.headerCount, 1), 10_000)),
+      requestHead: Snapshot.ticks(listener.timeouts.requestHead), idle: Snapshot.ticks(listener.timeouts.idle),
+      clientBody: Snapshot.ticks(listener.timeouts.clientBody), tunnel: Snapshot.ticks(listener.timeouts.tunnel),
+      maximumConnections: max(1, limits.connections), maximumBodyByteCount: limits.bodyByteCount ?? Int64.max,
+      maximumConnectionsPerSource: limits.connectionsPerSource ?? 0, trusted: memory.keep(listener.forwardedTrust),
+      servedBy: Int32(source.servedBy))
+  }
+}
+
+extension BalanceAlgorithm {
+  fileprivate var algorithm: BalancingAlgorithm {
+    switch self {
+    case .roundRobin: .roundRobin
+    case .leastConnections: .leastConnections
+    case .randomTwo: .randomTwo
+    case .hashSource: .hash
+    }
+  }
+}
