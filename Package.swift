@@ -68,7 +68,9 @@ let package = Package(
     room("Control", ["Primitives"]),
     room(
       "Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
-    room("Balancer", ["Primitives", "HTTP1", "ProxyProtocol", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"]),
+    room(
+      "Balancer",
+      ["Primitives", "HTTP1", "ProxyProtocol", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"]),
     room(
       "Agent",
       [

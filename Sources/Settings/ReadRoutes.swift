@@ -249,8 +249,11 @@ extension Reader {
   private func rateKey(_ field: Field) -> String? {
     let words = (field.text ?? "").split(separator: " ").map(String.init)
     if words == ["source"] { return "" }
-    if words.count == 2, words[0] == "header", HTTPWords.isToken(words[1]), words[1].utf8.count <= 64 { return words[1] }
-    add(field.position, "\(field.path) cannot be \(field.value.kind)", "source, or header and its name: header X-Api-Key")
+    if words.count == 2, words[0] == "header", HTTPWords.isToken(words[1]), words[1].utf8.count <= 64 {
+      return words[1]
+    }
+    add(
+      field.position, "\(field.path) cannot be \(field.value.kind)", "source, or header and its name: header X-Api-Key")
     return nil
   }
 

@@ -25,7 +25,8 @@ private let signature: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51
   private func header(_ source: String?, _ destination: String?, _ byteCount: Int) -> ProxyHeaderResult {
     .complete(
       ProxyHeader(
-        source: source.flatMap { Endpoint($0) }, destination: destination.flatMap { Endpoint($0) }, byteCount: byteCount))
+        source: source.flatMap { Endpoint($0) }, destination: destination.flatMap { Endpoint($0) }, byteCount: byteCount
+      ))
   }
 
   @Test(
@@ -45,14 +46,21 @@ private let signature: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51
     "lines that are wrong",
     arguments: [
       ("GET / HTTP/1.1\r\n", ProxyHeaderFault.notAHeader), ("proxy TCP4 192.0.2.7 192.0.2.1 1 2\r\n", .notAHeader),
-      ("PROXY TCP4 192.0.2.7 192.0.2.1 1 2\n", .malformedLine), ("PROXY TCP4 192.0.2.7 192.0.2.1 1\r\n", .malformedLine),
-      ("PROXY TCP4 192.0.2.7 192.0.2.1 1 2 3\r\n", .malformedLine), ("PROXY TCP4  192.0.2.7 192.0.2.1 1 2\r\n", .malformedLine),
-      ("PROXY TCP4 192.0.2.7 192.0.2.1 1 2 \r\n", .malformedLine), ("PROXY TCP4 192.0.2.256 192.0.2.1 1 2\r\n", .malformedLine),
-      ("PROXY TCP4 2001:db8::1 192.0.2.1 1 2\r\n", .malformedLine), ("PROXY TCP6 192.0.2.7 192.0.2.1 1 2\r\n", .malformedLine),
-      ("PROXY TCP4 192.0.2.7 192.0.2.1 01 2\r\n", .malformedLine), ("PROXY TCP4 192.0.2.7 192.0.2.1 65536 2\r\n", .malformedLine),
-      ("PROXY TCP4 192.0.2.7 192.0.2.1 -1 2\r\n", .malformedLine), ("PROXY UDP4 192.0.2.7 192.0.2.1 1 2\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.7 192.0.2.1 1 2\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.7 192.0.2.1 1\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.7 192.0.2.1 1 2 3\r\n", .malformedLine),
+      ("PROXY TCP4  192.0.2.7 192.0.2.1 1 2\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.7 192.0.2.1 1 2 \r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.256 192.0.2.1 1 2\r\n", .malformedLine),
+      ("PROXY TCP4 2001:db8::1 192.0.2.1 1 2\r\n", .malformedLine),
+      ("PROXY TCP6 192.0.2.7 192.0.2.1 1 2\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.7 192.0.2.1 01 2\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.7 192.0.2.1 65536 2\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.7 192.0.2.1 -1 2\r\n", .malformedLine),
+      ("PROXY UDP4 192.0.2.7 192.0.2.1 1 2\r\n", .malformedLine),
       ("PROXY \r\n", .malformedLine), ("PROXY TCP4 192.0.2.7 192.0.2.1 1 2\rX", .malformedLine),
-      ("PROXY UNKNOWN " + String(repeating: "x", count: 100) + "\r\n", .tooLong), ("PROXY UNKNOWN \0\r\n", .malformedLine),
+      ("PROXY UNKNOWN " + String(repeating: "x", count: 100) + "\r\n", .tooLong),
+      ("PROXY UNKNOWN \0\r\n", .malformedLine),
     ])
   func wrongLines(_ line: String, _ fault: ProxyHeaderFault) { #expect(verdict(Array(line.utf8)) == .fault(fault)) }
 
@@ -101,6 +109,8 @@ private let signature: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51
     bytes[16] ^= 1
     #expect(verdict(bytes) == .fault(.wrongChecksum))
     // The check value of CRC32c (RFC 3720's polynomial).
-    #expect(Array("123456789".utf8).withUnsafeBufferPointer { ProxyHeader.checksum($0.baseAddress!, 9, zeroes: 99) } == 0xe306_9283)
+    #expect(
+      Array("123456789".utf8).withUnsafeBufferPointer { ProxyHeader.checksum($0.baseAddress!, 9, zeroes: 99) }
+        == 0xe306_9283)
   }
 }

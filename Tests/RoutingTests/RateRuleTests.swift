@@ -30,7 +30,9 @@ import Testing
     }
   }
 
-  @Test("the same requests are taken and refused, with the same waits", arguments: 0..<50) func sameAsCounting(_ seed: Int) {
+  @Test("the same requests are taken and refused, with the same waits", arguments: 0..<50) func sameAsCounting(
+    _ seed: Int
+  ) {
     var random = SeededRandom(seed: UInt64(seed))
     let burst = Int(random.next() % 20) + 1
     let rule = RateRule(

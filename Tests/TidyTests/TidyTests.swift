@@ -69,7 +69,9 @@ enum Repository {
     "Cryptography": ["COpenSSL", "Primitives", "Wire"],
     "Control": ["Primitives"],
     "Elector": ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"],
-    "Balancer": ["Primitives", "HTTP1", "ProxyProtocol", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"],
+    "Balancer": [
+      "Primitives", "HTTP1", "ProxyProtocol", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control",
+    ],
     "Agent": ["Primitives", "Wire", "Intents", "Settings", "Kernel", "Cryptography", "Control", "COpenSSL"],
     "Commands": ["Primitives", "Control", "Settings", "Kernel"],
     "afloat": ["Agent", "Commands"],
