@@ -86,9 +86,15 @@ package enum AgentProgram {
     events.record("agent_started", subject: node.text, cause: "version \(Software.version)")
     for warning in configuration.warnings { logger.warning("\(warning)") }
 
+    let gate = try plan.elector.map { elector in
+      let gate = try GateWarden()
+      gate.guardVIPs(of: elector)
+      return gate
+    }
+    for warning in gate?.view.warnings ?? [] { logger.warning("\(warning)") }
     let supervisor = try Supervisor(
       plan: plan, sockets: try await plan.balancer.asyncMap { try await openSockets($0, logger) }, events: events,
-      manager: manager, logger: logger)
+      manager: manager, logger: logger, gate: gate)
     let cluster = try makeClusterRequests(plan, configuration, controls: supervisor, directory: directories.state)
     let requests: any OperatorRequests =
       try cluster ?? LoneRequests(controls: supervisor, directory: directories.state)

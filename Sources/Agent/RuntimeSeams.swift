@@ -43,6 +43,8 @@ package struct NodeView: Sendable {
   package var requirements: [String: [APIRequirement]] = [:]
   /// From the agent itself and from the guardian.
   package var warnings: [String] = []
+  /// Nil for a lone balancer.
+  package var gate: GateView?
 
   package init() {}
 }
