@@ -87,6 +87,7 @@ struct SharedState: @unchecked Sendable {
   /// A server has failed a live request since the main thread last looked.
   let hasNewFailures: UnsafeMutablePointer<Atomic<Bool>>
   let sources = SourceTable()
+  let rates = RateTable(seed: (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max)))
 
   init(threads: Int) {
     self.threads = threads
