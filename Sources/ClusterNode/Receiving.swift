@@ -134,6 +134,7 @@ extension NodeCore {
         case .holder: .holder
         }
       let held = candidacies[vip, sender].position == .holder
+      candidacies.note(vip, of: sender, passesUnknown: report.passesUnknown)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
       else { continue }

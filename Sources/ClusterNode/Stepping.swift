@@ -156,7 +156,7 @@ extension NodeCore {
       return
     }
     // Nobody has to wait for what is in flight where it can end here while the successor serves.
-    if vips[vip.value].keepsConnections, !leaving {
+    if vips[vip.value].keepsConnections, candidacies[vip, to].passesUnknown, !leaving {
       var handover = handover
       handover.keepsConnections = true
       startRemoval(vip, handover, now: now, effects: &effects)

@@ -146,9 +146,9 @@ package struct PeerReport: Equatable, Sendable {
   }
 }
 
-/// What the sender is to a VIP.
+/// What the sender is to a VIP. Flag 1: eligible; flag 2: it could pass on what belongs to a previous holder's connections.
 ///
-///     0 VIP (64) | 8 priority (16) | 10 role (8) | 11 eligible (8) | 12 term (32), 0 without quorum
+///     0 VIP (64) | 8 priority (16) | 10 role (8) | 11 flags (8) | 12 term (32), 0 without quorum
 package struct VIPReport: Equatable, Sendable {
   package enum Role: UInt8, Sendable { case idle = 0, candidate = 1, holder = 2 }
   package static let byteCount = 16
@@ -156,13 +156,17 @@ package struct VIPReport: Equatable, Sendable {
   package var priority: UInt16
   package var role: Role
   package var eligible: Bool
+  package var passesUnknown: Bool
   package var term: UInt32
 
-  package init(vip: UInt64, priority: UInt16, role: Role, eligible: Bool, term: UInt32 = 0) {
+  package init(
+    vip: UInt64, priority: UInt16, role: Role, eligible: Bool, passesUnknown: Bool = false, term: UInt32 = 0
+  ) {
     self.vip = vip
     self.priority = priority
     self.role = role
     self.eligible = eligible
+    self.passesUnknown = passesUnknown
     self.term = term
   }
 }

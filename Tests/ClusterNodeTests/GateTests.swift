@@ -60,6 +60,19 @@ struct GateStories {
     #expect(!bench.made.contains { if case .passUnknown = $0.effect { true } else { false } })
   }
 
+  @Test("a successor that cannot pass on what it does not know is waited for")
+  func plainSuccessor() {
+    var bench = Bench(count: 2, gated: true, keepsConnections: true)
+    var plain = bench.configurations[1]
+    plain.vips[0].keepsConnections = false
+    var ignored = EffectBuffer()
+    bench.nodes[1]!.reconfigure(plain, authenticator: PlainAuthenticator(), now: bench.now, effects: &ignored)
+    bench.run(.milliseconds(200))
+    bench.clear()
+    bench.command(0, .move(web, to: bench.index(1)))
+    #expect(bench.made.map(\.effect) == [.handoverStarting(web, to: bench.index(1), deadline: .milliseconds(500))])
+  }
+
   @Test("a drained node parts with its connections gently, one that leaves waits for its balancer")
   func gently() {
     var bench = Bench(count: 2, gated: true, keepsConnections: true)

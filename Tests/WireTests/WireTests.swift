@@ -44,7 +44,9 @@ func sampleDatagram() -> [UInt8] {
     expectTrue(writer.append(PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7)))
     writer.end()
     expectTrue(writer.begin(.vips, roomFor: VIPReport.byteCount))
-    expectTrue(writer.append(VIPReport(vip: 0xa1, priority: 0xfffe, role: .holder, eligible: true, term: 9)))
+    expectTrue(
+      writer.append(VIPReport(vip: 0xa1, priority: 0xfffe, role: .holder, eligible: true, passesUnknown: true, term: 9))
+    )
     expectTrue(writer.append(VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false)))
     writer.end()
     let version = Array("1.2".utf8).withUnsafeBytes { writer.part(.softwareVersion, $0) }
@@ -106,7 +108,7 @@ struct DatagramTests {
       0x00, 0x00, 0x00, 0xfa, 0x07, 0x00, 0x00, 0x00,  // age 250 us, loss 7/255
       0x00, 0x02, 0x00, 0x20,  // 152 part: VIPs, 32 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa1,  // VIP
-      0xff, 0xfe, 0x02, 0x01, 0x00, 0x00, 0x00, 0x09,  // priority 65,534, holder, eligible, term 9
+      0xff, 0xfe, 0x02, 0x03, 0x00, 0x00, 0x00, 0x09,  // priority 65,534, holder, eligible, passes unknown, term 9
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa2,  // VIP
       0x00, 0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,  // priority 5, idle, not eligible
       0x00, 0x05, 0x00, 0x03, 0x31, 0x2e, 0x32,  // 188 part: software version "1.2"
