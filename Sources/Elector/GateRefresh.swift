@@ -87,7 +87,7 @@ struct GateRefresh {
   }
 
   /// A node whose hands stop altogether keeps connections no longer than this.
-  static let keptAtOnce = TimeSpan.seconds(4)
+  static let keptAtOnce = TimeSpan.seconds(8)
   /// How long clients may take to hear of the new holder.
   private static let straysDropped = TimeSpan.seconds(1)
 

@@ -35,6 +35,7 @@ final class Hands: @unchecked Sendable {
   var connections = [VIPConnections](repeating: VIPConnections(), count: VIPIndex.limit)
   /// When the lifetimes of what is held begin anew.
   var prolongAt = Instant(nanoseconds: 0)
+  var prolongTurn = 0
   /// Addresses that are not held any more and would not go.
   var owed = OwedRemovals()
   /// Addresses that others remove.

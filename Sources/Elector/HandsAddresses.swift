@@ -11,9 +11,12 @@ import Primitives
 import Wire
 
 extension Hands {
-  /// Long enough for a host that stalls for a second or two, and for a kernel whose rtnl lock is busy.
-  static let addressLifetime = TimeSpan.seconds(5)
-  static let prolongEvery = TimeSpan.seconds(1)
+  /// Long enough for a host that stalls for seconds, and for a kernel whose rtnl lock is busy.
+  static let addressLifetime = TimeSpan.seconds(8)
+  /// Each address is prolonged once in so many turns: every three seconds. Not all of them at once, since an order must not
+  /// wait for hundreds of calls.
+  static let prolongTurns = 12
+  static let prolongEvery = TimeSpan.milliseconds(250)
 
   static func same(_ left: InterfaceAddress, _ right: InterfaceAddress) -> Bool {
     left.interface == right.interface && left.prefix == right.prefix
@@ -52,17 +55,20 @@ extension Hands {
     }
   }
 
-  /// Begins the lifetimes of everything that is held anew, if it is time.
+  /// Begins the lifetimes of what is held and due anew.
   func prolongAddresses(now: Instant) {
     guard now >= prolongAt, prolongWait(now: now) != nil else { return }
     // What another program removed is noticed as such, and not put back in silence.
     readNetwork()
-    for address in held.lazy.compactMap({ $0 }).joined() where !putBacks.isPausing(address) {
-      do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
-        reporter.warn("\(error)")
+    prolongTurn = (prolongTurn + 1) % Self.prolongTurns
+    for slot in stride(from: prolongTurn, to: VIPIndex.limit, by: Self.prolongTurns) {
+      for address in held[slot] ?? [] where !putBacks.isPausing(address) {
+        do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
+          reporter.warn("\(error)")
+        }
       }
+      prolongKept(VIPIndex(slot), now: now)
     }
-    prolongKept(now: now)
     prolongAt = now + Self.prolongEvery
   }
 

@@ -58,33 +58,27 @@ extension Hands {
     held[vip.value] = nil
     connections[vip.value].passedTo = nil
     connections[vip.value].kept = VIPConnections.Kept(addresses: addresses, since: Clock.monotonic)
-    prolongAt = min(prolongAt, Clock.monotonic + Self.prolongEvery)
     reporter.report(
       .connectionsStay(vip: names.vip(vip), deadline: ElectionLimits.connectionsKept, gently: gently))
     return true
   }
 
   /// While there are connections, the addresses and their exception from the gate live on, a few seconds at a time.
-  func prolongKept(now: Instant) {
-    for slot in connections.indices {
-      guard let kept = connections[slot].kept else { continue }
-      let addresses = Set(kept.addresses.map(\.prefix.address))
-      // What cannot be counted counts as one.
-      let count = (try? ConnectionTable.openCount(addresses: addresses, ports: nil)) ?? 1
-      connections[slot].kept?.looksWithout = count == 0 ? kept.looksWithout + 1 : 0
-      guard kept.looksWithout < Self.looksWithout, now < kept.since + ElectionLimits.connectionsKept,
-        let gate = gateSlot(VIPIndex(slot))
-      else {
-        endKeeping(VIPIndex(slot))
-        continue
+  func prolongKept(_ vip: VIPIndex, now: Instant) {
+    guard let kept = connections[vip.value].kept else { return }
+    let addresses = Set(kept.addresses.map(\.prefix.address))
+    // What cannot be counted counts as one.
+    let count = (try? ConnectionTable.openCount(addresses: addresses, ports: nil)) ?? 1
+    connections[vip.value].kept?.looksWithout = count == 0 ? kept.looksWithout + 1 : 0
+    guard kept.looksWithout < Self.looksWithout, now < kept.since + ElectionLimits.connectionsKept,
+      let gate = gateSlot(vip)
+    else { return endKeeping(vip) }
+    for address in kept.addresses {
+      do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
+        reporter.warn("\(error)")
       }
-      for address in kept.addresses {
-        do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
-          reporter.warn("\(error)")
-        }
-      }
-      deadlines?.prolongConnections(gate, until: Clock.boot + GateRefresh.keptAtOnce)
     }
+    deadlines?.prolongConnections(gate, until: Clock.boot + GateRefresh.keptAtOnce)
   }
 
   func endKeeping(_ vip: VIPIndex) {
