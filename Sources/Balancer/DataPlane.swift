@@ -14,7 +14,7 @@ struct DataPlane {
   /// Between two looks for slots that are not used any more.
   private static let sweepInterval = TimeSpan.seconds(1)
 
-  let shared = SharedState()
+  let shared: SharedState
   let counters: [WorkerCounters]
   let mailboxes: [Mailbox]
   let reports: ReportBox
@@ -29,6 +29,7 @@ struct DataPlane {
   private var takenOver: [UInt64]
   private var preparedServerCount = 0
   private var preparedListenerCount = 0
+  private var preparedPoolCount = 0
   private var sweep: (token: UInt64, waitingFor: Set<Int>, candidates: SlotUse, used: SlotUse)?
   private var nextSweep = Instant(nanoseconds: 0)
   private var sweepToken: UInt64 = 0
@@ -38,6 +39,7 @@ struct DataPlane {
   init(_ configuration: BalancerConfiguration) throws {
     self.configuration = configuration
     let threads = max(1, configuration.threads)
+    shared = SharedState(threads: threads)
     counters = (0..<threads).map { _ in WorkerCounters() }
     mailboxes = try (0..<threads).map { _ in try Mailbox() }
     reports = try ReportBox()
@@ -60,7 +62,7 @@ struct DataPlane {
       WorkerSeed(
         index: worker, core: cores.isEmpty ? nil : cores[worker % cores.count], shared: shared,
         counters: counters[worker], mailbox: mailboxes[worker], reports: reports,
-        clientCapacity: min(max(wanted, 64), possible, 1 << 20), first: swaps[worker])
+        clientCapacity: min(max(wanted, 64), possible, 1 << 20), peers: mailboxes, first: swaps[worker])
     }
     return (
       seeds,
@@ -121,6 +123,8 @@ struct DataPlane {
     for slot in preparedListenerCount..<max(preparedListenerCount, maker.listenerSlots.holders.count) {
       zero(listener: slot)
     }
+    for slot in preparedPoolCount..<max(preparedPoolCount, maker.poolSlots.holders.count) { shared.zero(pool: slot) }
+    preparedPoolCount = max(preparedPoolCount, maker.poolSlots.holders.count)
     preparedServerCount = max(preparedServerCount, maker.serverSlots.holders.count)
     preparedListenerCount = max(preparedListenerCount, maker.listenerSlots.holders.count)
   }
@@ -139,15 +143,15 @@ struct DataPlane {
 
   private enum PlaceChange {
     /// `bind`: its place among the addresses that were opened.
-    case open(place: Int, bind: Int, listener: Int)
-    case assign(place: Int, listener: Int)
+    case open(place: Int, bind: Int, BindUse)
+    case assign(place: Int, BindUse)
     case close(place: Int)
 
     func change(worker: Int, threads: Int, sockets: [Int32]) -> WorkerSwap.BindChange {
       switch self {
-      case .open(let place, let bind, let listener):
-        .open(place: place, raw: sockets[bind * threads + worker], listener: Int32(listener))
-      case .assign(let place, let listener): .assign(place: place, listener: Int32(listener))
+      case .open(let place, let bind, let use):
+        .open(place: place, raw: sockets[bind * threads + worker], use)
+      case .assign(let place, let use): .assign(place: place, use)
       case .close(let place): .close(place: place)
       }
     }
@@ -155,15 +159,18 @@ struct DataPlane {
 
   /// Places keep their numbers; new addresses take free ones first.
   private mutating func changeBinds(_ opened: [Endpoint]) -> [PlaceChange] {
-    var listeners: [Endpoint: Int] = [:]
+    var uses: [Endpoint: BindUse] = [:]
     for (listener, slot) in zip(configuration.listeners, layout.listeners) {
-      for endpoint in listener.bind { listeners[endpoint] = slot }
+      for (bind, endpoint) in listener.bind.enumerated() {
+        uses[endpoint] = BindUse(
+          listener: Int32(slot), startsWithProxyHeader: listener.proxyBinds.contains(bind))
+      }
     }
     var changes: [PlaceChange] = []
     for (place, endpoint) in binds.enumerated() {
       guard let endpoint else { continue }
-      if let listener = listeners[endpoint] {
-        changes.append(.assign(place: place, listener: listener))
+      if let use = uses[endpoint] {
+        changes.append(.assign(place: place, use))
       } else {
         changes.append(.close(place: place))
         binds[place] = nil
@@ -172,7 +179,8 @@ struct DataPlane {
     for (bind, endpoint) in opened.enumerated() {
       let place = binds.firstIndex(of: nil) ?? binds.count
       if place == binds.count { binds.append(endpoint) } else { binds[place] = endpoint }
-      changes.append(.open(place: place, bind: bind, listener: listeners[endpoint] ?? 0))
+      let use = uses[endpoint] ?? BindUse(listener: 0, startsWithProxyHeader: false)
+      changes.append(.open(place: place, bind: bind, use))
     }
     return changes
   }

@@ -12,6 +12,16 @@ package enum StableHash {
     return mix(state)
   }
 
+  /// The same without the detour of a generic sequence, for what is hashed with every request.
+  package static func hash(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> UInt64 {
+    var state: UInt64 = 0xcbf2_9ce4_8422_2325
+    for index in 0..<count {
+      state ^= UInt64(bytes[index])
+      state = state &* 0x0000_0100_0000_01b3
+    }
+    return mix(state)
+  }
+
   package static func hash(_ text: String) -> UInt64 { hash(text.utf8) }
 
   /// One hash of two, order matters: the rank of (VIP, node) or (client, server) in rendezvous hashing.
@@ -32,7 +42,7 @@ package enum StableHash {
 
 /// SipHash-2-4 (Aumasson, Bernstein 2012): a 64-bit keyed tag that nobody forges without the 128-bit key.
 package enum SipHash {
-  package static func tag<Bytes: Collection>(_ bytes: Bytes, key: (UInt64, UInt64)) -> UInt64
+  @inlinable package static func tag<Bytes: Collection>(_ bytes: Bytes, key: (UInt64, UInt64)) -> UInt64
   where Bytes.Element == UInt8 {
     var v0 = key.0 ^ 0x736f_6d65_7073_6575
     var v1 = key.1 ^ 0x646f_7261_6e64_6f6d
