@@ -109,7 +109,7 @@ let package = Package(
     tests("KernelTests", ["Kernel", "Primitives"]),
     tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
-    tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives"]),
+    tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives", "Wire"]),
     tests("BalancerTests", ["Balancer", "Balancing", "Health", "Control", "Primitives", "Kernel"]),
     tests(
       "AgentTests",

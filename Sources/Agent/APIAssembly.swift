@@ -68,7 +68,9 @@ package struct APISources: Sendable {
           $0.sinceUnixNanoseconds == 0 ? nil : APITime(unixNanoseconds: $0.sinceUnixNanoseconds)
         },
         cause: status?.cause ?? electorDown ?? "the elector has not reported yet",
-        ineligible: status == nil ? electorDown : status?.ineligible)
+        ineligible: status == nil ? electorDown : status?.ineligible,
+        eligible: status?.eligible.map(\.text) ?? [], claimedBy: status?.claimedBy,
+        requires: view.requirements[vip.name] ?? [])
     }
   }
 

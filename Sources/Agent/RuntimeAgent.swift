@@ -44,7 +44,9 @@ package enum AgentProgram {
       let node = try loaded.configuration.nodeName(option: options.node, hostname: Host.name)
       if options.checkOnly {
         sink.write("\(options.configurationFile) is good for node \(node)")
-        for warning in loaded.configuration.warnings { sink.write("warning: \(warning)") }
+        let warnings =
+          loaded.configuration.warnings + loaded.configuration.programWarnings(Files.faultOfProgram)
+        for warning in warnings { sink.write("warning: \(warning)") }
         return 0
       }
       try await run(loaded, node: node, options: options, sink: sink)
@@ -76,6 +78,7 @@ package enum AgentProgram {
     let logger = makeLogger(configuration.log, sink)
     let directories = try Directories(run: options.runDirectory, state: options.stateDirectory)
     let plan = try makePlan(loaded, node: node, directories: directories)
+    configuration.warnings += configuration.programWarnings(Files.faultOfProgram)
     if plan.user == Privileges.standInUser {
       configuration.warnings.append("there is no user afloat: elector and balancer run as \(plan.user)")
     }
@@ -148,10 +151,15 @@ package enum AgentProgram {
       settings.threads = min(settings.threads, maximumSockets / max(1, binds))
       balancer = settings
     }
-    return SupervisorPlan(
+    var plan = SupervisorPlan(
       node: node, elector: configuration.elector(node: node, keys: loaded.keys), balancer: balancer,
       electorPath: try helper("afloat-elector"), balancerPath: try helper("afloat-balancer"),
       user: Privileges.serviceUser())
+    plan.programEnvironment = [
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "AFLOAT_NODE=\(node)",
+      "AFLOAT_SOCKET=\(directories.socketPath)",
+    ]
+    return plan
   }
 
   /// A helper executable: beside our own in a build folder, in ../libexec/afloat when installed.

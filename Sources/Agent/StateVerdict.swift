@@ -24,10 +24,21 @@ package enum Verdict {
       let why = vip.ineligible.map { ", and this node may not: \($0)" } ?? ""
       critical.append("nobody holds VIP \(vip.name)\(why)")
     }
-    for vip in sources.vips where vip.holder == sources.node.text {
+    let voters = sources.members.filter { $0.role == "voter" }
+    let allAreHere = voters.allSatisfy { $0.state == .alive || $0.state == .suspect }
+    for vip in sources.vips {
+      guard let holder = vip.holder else { continue }
       // Kept because nobody else may have it (or until it is handed over).
-      if let why = vip.ineligible {
-        degraded.append("VIP \(vip.name) is kept by a node that should not hold it: \(why)")
+      if holder == sources.node.text {
+        if let why = vip.ineligible {
+          degraded.append("VIP \(vip.name) is kept by a node that should not hold it: \(why)")
+        }
+      } else if allAreHere, !vip.eligible.contains(holder) {
+        degraded.append("VIP \(vip.name) is kept by \(holder), which should not hold it (afloat vips there says why)")
+      }
+      if let other = vip.claimedBy { degraded.append("VIP \(vip.name) is claimed by \(other) too") }
+      if voters.count > 1, allAreHere, !vip.eligible.contains(where: { $0 != holder }) {
+        degraded.append("no other node may take VIP \(vip.name)")
       }
     }
   }

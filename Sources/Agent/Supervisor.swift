@@ -18,6 +18,7 @@ package final class Supervisor: NodeControls, Service {
     case reload(SupervisorPlan, ListeningSockets?, CheckedContinuation<Void, any Error>)
     case electorGone(GuardianReport)
     case warning(String)
+    case requirement(Requirement.Kind, RequirementAnswer)
     case stop
   }
 

@@ -13,7 +13,8 @@ extension SupervisorLoop {
       status.members.contains(where: { $0.name != plan.node && $0.state == .alive && !$0.draining })
     else { return [] }
     return vips.filter { vip in
-      vip.requiresBalancer && status.vips.contains { $0.name == vip.name && $0.role == .holder }
+      vip.requires.contains { $0.kind == .balancer }
+        && status.vips.contains { $0.name == vip.name && $0.role == .holder }
     }.flatMap { $0.addresses.map(\.address) }
   }
 

@@ -35,6 +35,13 @@ final class SupervisorLoop {
   var intentsDigest: UInt64 = 0
   var handovers = Handovers()
   var moves: [String: PendingMove] = [:]
+  var requirements = RequirementBook()
+  /// Made when the first hook is to be run.
+  var hooks: HookRunner?
+  /// VIPs that this node's hooks believe it holds.
+  var heldForHooks: Set<String> = []
+  /// None where nothing is required that others than the children know of.
+  var requirementWatch: RequirementWatch?
   var reload: PendingReload?
   var lastRevision: UInt64 = 0
   private var saidReady = false
@@ -59,6 +66,7 @@ final class SupervisorLoop {
     _ = Privileges.becomeRealTime(priority: 1)
     try poller.add(supervisor.wakeUp.descriptor.raw, .read, token: Token.commands.rawValue)
     try poller.add(timer.descriptor.raw, .read, token: Token.timer.rawValue)
+    configureRequirements()
     startBalancer()
     startElector()
     publishProcesses()
@@ -68,6 +76,8 @@ final class SupervisorLoop {
       for index in 0..<count { handle(Token(rawValue: poller.token(index))) }
       handleTime(Clock.monotonic)
     }
+    requirementWatch?.stop()
+    hooks?.stop()
     for move in moves.values { move.refuse("the agent is stopping") }
     moves = [:]
     reload?.refuse("the agent is stopping", status: 503)
@@ -114,6 +124,7 @@ final class SupervisorLoop {
     case .reload(let plan, let sockets, let reply): startReload(plan, sockets, reply)
     case .electorGone(let report): electorEnded(report)
     case .warning(let text): supervisor.board.update { if !$0.warnings.contains(text) { $0.warnings.append(text) } }
+    case .requirement(let kind, let answer): requirementAnswered(kind, answer)
     case .stop: beginStop()
     }
   }

@@ -15,6 +15,8 @@ package struct SupervisorPlan: Sendable {
   package var electorPath: String
   package var balancerPath: String
   package var user: String
+  /// All that checks and hooks get, `NAME=VALUE` each.
+  package var programEnvironment: [String] = []
   /// How long VIPs may take to be handed over on a stop, and what the balancer is given afterwards for what is in flight.
   package var handoverOnStop = TimeSpan.seconds(3)
   package var drainOnStop = TimeSpan.seconds(5)

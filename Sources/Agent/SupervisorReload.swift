@@ -67,6 +67,7 @@ extension SupervisorLoop {
       guardian?.update(configuration)
       tellElector(.configure(configuration))
     }
+    configureRequirements()
     if startsBalancer { startBalancer() }
     publishProcesses()
   }

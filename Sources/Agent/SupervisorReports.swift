@@ -19,9 +19,11 @@ extension SupervisorLoop {
       watch(balancer.socketDescriptor, electorSocket: false)
       watchBalancerProcess()
       if !orders.isEmpty { tellBalancer(.orders(orders)) }
+      balancerServes(false, "it is starting")
     } catch {
       events.record("process_failed", subject: "balancer", cause: "\(error)", level: .error)
       balancer.abandon(because: "\(error)", now: Clock.monotonic)
+      balancerServes(false, "it cannot be started: \(error)")
     }
     publishProcesses()
   }
@@ -52,8 +54,10 @@ extension SupervisorLoop {
       balancer.isReady = true
       events.record("process_ready", subject: "balancer", cause: "serving")
       publishProcesses()
-      tellElector(.balancer(ready: true, cause: ""))
-    case .status(let status): supervisor.board.update { $0.balancer = status }
+      balancerServes(true, "it serves")
+    case .status(let status):
+      supervisor.board.update { $0.balancer = status }
+      if balancer.isReady { poolsAre(status.pools) }
     case .serverChanged(let pool, let server, let state, let cause):
       events.record(
         "server_\(state.rawValue)", subject: "\(pool)/\(server)", cause: cause,
@@ -82,7 +86,7 @@ extension SupervisorLoop {
     let reason = balancer.downBecause
     if phase == .running {
       events.record("process_ended", subject: "balancer", cause: reason, level: .error)
-      tellElector(.balancer(ready: false, cause: "the balancer ended: \(reason)"))
+      balancerServes(false, "it ended: \(reason)")
     }
     publishProcesses()
   }
@@ -92,7 +96,7 @@ extension SupervisorLoop {
     if phase == .running, balancer.isReady {
       // Whoever connects now would wait in a queue whose address is about to leave: better that their SYN is repeated.
       ignoreNewConnections(to: addressesAboutToLeave)
-      tellElector(.balancer(ready: false, cause: "the balancer ended"))
+      balancerServes(false, "it ended")
     }
     for vip in handovers.abandonQuietening() { tellElector(.handoverReady(vip: vip)) }
   }
@@ -112,9 +116,7 @@ extension SupervisorLoop {
       if let process = elector.processDescriptor { try guardian.watch(process, page: page) }
       if draining { tellElector(.draining(true)) }
       if intentsDigest != 0 { tellElector(.intentsDigest(intentsDigest)) }
-      if plan.balancer != nil {
-        tellElector(.balancer(ready: balancer.isReady, cause: balancer.isReady ? "" : "the balancer is starting"))
-      }
+      tellEveryStanding()
     } catch {
       events.record("process_failed", subject: "elector", cause: "\(error)", level: .error)
       elector.abandon(because: "\(error)", now: Clock.monotonic)
@@ -162,6 +164,7 @@ extension SupervisorLoop {
   private func handle(_ event: ElectorEvent) {
     if event.kind == .vipLost || event.kind == .vipGained { resume(event.subject) }
     moveProgress(event)
+    runHook(event)
     let kind = Self.snakeCase(event.kind.rawValue)
     let level: Logger.Level =
       switch event.kind {
@@ -182,6 +185,7 @@ extension SupervisorLoop {
     let running = phase == .running
     guard elector.reap(now: Clock.monotonic, restart: running) else { return }
     handovers = Handovers()
+    loseAllForHooks(cause: running ? "the elector ended: \(elector.downBecause)" : "the agent stopped")
     if running {
       events.record(
         "process_ended", subject: "elector", cause: report.describe(elector.downBecause), steps: report.steps,

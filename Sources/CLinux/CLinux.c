@@ -72,6 +72,11 @@ int afloat_lock_current_memory_on_fault(void) { return mlockall(MCL_CURRENT | MC
 int afloat_lock_memory_on_fault(void) { return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); }
 char **afloat_environment(void) { return environ; }
 
+int afloat_pipe(int ends[2]) {
+  if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+  return fcntl(ends[0], F_SETFL, O_NONBLOCK);
+}
+
 int afloat_drop_privileges(uid_t uid, gid_t gid, unsigned capabilities, const char **step) {
   const cap_value_t all[] = {CAP_NET_ADMIN, CAP_NET_RAW};
   const unsigned flags[] = {AFLOAT_CAPABILITY_NET_ADMIN, AFLOAT_CAPABILITY_NET_RAW};

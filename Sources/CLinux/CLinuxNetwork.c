@@ -3,6 +3,7 @@
 #include "CLinuxNetwork.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <string.h>
@@ -18,4 +19,40 @@ int afloat_packet_send(int socket, uint32_t interface, const void *frame, size_t
   do sent = sendto(socket, frame, count, MSG_NOSIGNAL, (struct sockaddr *)&address, sizeof address);
   while (sent < 0 && errno == EINTR);
   return sent < 0 ? errno : 0;
+}
+
+int afloat_packet_watch_claims(int socket, const uint32_t *addresses, int count, const char **step) {
+  // Offsets into an Ethernet frame: 16 protocol type, 18 lengths, 28 the sender's address.
+  struct sock_filter code[8 + 2 * AFLOAT_CLAIMED_ADDRESSES] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 16),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x08000604, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 28),
+  };
+  unsigned short length = 4;
+  int is_every = count > AFLOAT_CLAIMED_ADDRESSES;
+  for (int i = 0; !is_every && i < count; i++) {
+    code[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, addresses[i], 0, 1);
+    code[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 64);
+  }
+  code[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, is_every ? 64 : 0);
+  struct sock_fprog program = {.len = length, .filter = code};
+  *step = "filter ARP packets";
+  if (setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) return errno;
+  *step = "receive ARP packets";
+  struct sockaddr_ll all = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP)};
+  return bind(socket, (struct sockaddr *)&all, sizeof all) == 0 ? 0 : errno;
+}
+
+ssize_t afloat_packet_receive(int socket, void *frame, size_t room, uint32_t *interface) {
+  struct sockaddr_ll source;
+  for (;;) {
+    socklen_t length = sizeof source;
+    ssize_t count = recvfrom(socket, frame, room, MSG_DONTWAIT, (struct sockaddr *)&source, &length);
+    if (count < 0 && errno == EINTR) continue;
+    // What leaves from here claims nothing against us.
+    if (count >= 0 && source.sll_pkttype == PACKET_OUTGOING) continue;
+    if (count >= 0) *interface = (uint32_t)source.sll_ifindex;
+    return count;
+  }
 }

@@ -20,20 +20,18 @@ package struct ClusterConfiguration: Sendable {
     /// Preferred nodes, first is best; nil: the rendezvous order of (VIP, node).
     package var prefer: [NodeName]?
     package var failback: FailbackRule
-    package var requiresBalancer: Bool
-    /// Given up even if nobody else may hold it.
-    package var requiresBalancerStrictly: Bool
+    /// It requires something: the node may not hold it until `Command.requirements` says so.
+    package var isConditional: Bool
     package var announce: TimeSpan
 
     package init(
-      name: String, prefer: [NodeName]? = nil, failback: FailbackRule = .never, requiresBalancer: Bool = false,
-      requiresBalancerStrictly: Bool = false, announce: TimeSpan = .seconds(60)
+      name: String, prefer: [NodeName]? = nil, failback: FailbackRule = .never, isConditional: Bool = false,
+      announce: TimeSpan = .seconds(60)
     ) {
       self.name = name
       self.prefer = prefer
       self.failback = failback
-      self.requiresBalancer = requiresBalancer
-      self.requiresBalancerStrictly = requiresBalancerStrictly
+      self.isConditional = isConditional
       self.announce = announce
     }
   }

@@ -12,9 +12,9 @@ extension NodeCore {
       guard draining != wanted else { break }
       draining = wanted
       changedStanding()
-    case .balancer(let ready):
-      guard balancerReady != ready else { break }
-      balancerReady = ready
+    case .requirements(let vip, let verdict):
+      guard vips[vip.value].isConfigured, vips[vip.value].requirements != verdict else { break }
+      vips[vip.value].requirements = verdict
       changedStanding()
     case .carrier(let up): changeCarrier(up: up, now: now, effects: &effects)
     case .vipCarrier(let vip, let up):

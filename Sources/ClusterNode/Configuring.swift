@@ -96,8 +96,7 @@ extension NodeCore {
       else { preconditionFailure("no free slot for a VIP") }
       vips[slot].nameHash = hash
       vips[slot].failback = vip.failback
-      vips[slot].requiresBalancer = vip.requiresBalancer
-      vips[slot].strict = vip.requiresBalancerStrictly
+      vips[slot].isConditional = vip.isConditional
       vips[slot].announce = vip.announce
       vips[slot].priority = Preference.priority(vip: vip.name, node: new.node, prefer: vip.prefer)
       vips[slot].urgentRepeats = ElectionLimits.releaseRepeats

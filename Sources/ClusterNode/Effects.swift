@@ -91,7 +91,8 @@ package struct EffectBuffer: Sendable {
 /// What the shell tells a node, besides datagrams and time.
 package enum Command: Hashable, Sendable {
   case draining(Bool)
-  case balancer(ready: Bool)
+  /// Whether this node meets what the VIP requires.
+  case requirements(VIPIndex, RequirementVerdict)
   case move(VIPIndex, to: MemberIndex)
   /// The balancer has quietened the VIP.
   case handoverReady(VIPIndex)

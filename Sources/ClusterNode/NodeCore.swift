@@ -37,7 +37,6 @@ struct NodeCore {
   var draining = false
   var leaving = false
   var hasCarrier = true
-  var balancerReady = false
   var intentsDigest: UInt64 = 0
 
   var stall: StallGuard
@@ -103,7 +102,7 @@ struct NodeCore {
     if !record.hasCarrier { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening { return .starting }
-    if record.requiresBalancer, !balancerReady { return .balancerNotReady }
+    if record.isConditional, case .unmet(let strict) = record.requirements { return .requirementsUnmet(strict: strict) }
     return nil
   }
 

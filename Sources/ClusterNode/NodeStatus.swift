@@ -14,6 +14,8 @@ package struct VIPView: Hashable, Sendable {
   package var cause = TransitionCause.none
   /// Why this node may not take it.
   package var ineligible: Ineligibility?
+  /// Who is alive and announced that it may hold it, this node among them: bit i for member slot i.
+  package var eligibleMembers: UInt64 = 0
   package var handoverUnderWay = false
 
   package init() {}

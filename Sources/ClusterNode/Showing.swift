@@ -22,6 +22,11 @@ extension NodeCore {
     view.ineligible = ineligibility(vip, now: now)
     view.position = record.isClaimed ? .holder : (view.ineligible == nil ? .candidate : .idle)
     view.holder = record.isClaimed ? selfIndex : record.holderSeen
+    for slot in 0..<memberCount {
+      let member = MemberIndex(slot)
+      let isThere = member == selfIndex ? view.ineligible == nil : members.isAlive(member)
+      if isThere, member == selfIndex || candidacies[vip, member].eligible { view.eligibleMembers |= 1 << UInt64(slot) }
+    }
     view.since = record.since
     view.cause = record.cause
     switch record.phase {

@@ -27,7 +27,7 @@ extension NodeCore {
       let vacancy = vips[slot].claim.vacantSince == nil ? nil : vips[slot].claim.vacancyCause
       let standing = OwnStanding(
         holding: vips[slot].isClaimed, ineligible: ineligibility(vip, now: now), failback: vips[slot].failback,
-        strict: vips[slot].strict, gainedAt: vips[slot].gainedAt, gainedByMove: vips[slot].gainedByMove)
+        gainedAt: vips[slot].gainedAt, gainedByMove: vips[slot].gainedByMove)
       let decision = vips[slot].claim.decide(
         vip, own: standing, members: members, candidacies: candidacies, now: now)
       noteHolder(vip, vacancy: vacancy, now: now, effects: &effects)

@@ -26,8 +26,9 @@ struct VIPRecord: Sendable {
   /// `StableHash` of the name; 0 for a free slot.
   var nameHash: UInt64 = 0
   var failback = FailbackRule.never
-  var requiresBalancer = false
-  var strict = false
+  var isConditional = false
+  /// Nothing is told yet: unmet.
+  var requirements = RequirementVerdict.unmet(strict: false)
   var announce = TimeSpan.seconds(60)
   var priority: UInt16 = 0
   /// Of its own interface.

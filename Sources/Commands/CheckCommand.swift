@@ -36,7 +36,10 @@ struct CheckCommand: ParsableCommand {
   func run() throws {
     do throws(SettingsError) {
       let loaded = try LoadedConfiguration.load(path: file, mayLackKeys: true, read: Self.read)
-      let remarks = loaded.configuration.warnings + loaded.absentKeys.map { "the key \($0) is not here" }
+      let configuration = loaded.configuration
+      let remarks =
+        configuration.warnings + configuration.programWarnings(Files.faultOfProgram)
+        + loaded.absentKeys.map { "the key \($0) is not here" }
       let text = json ? nil : ConfigurationSummary.text(loaded.configuration, file: file, warnings: remarks)
       Terminal.write(text ?? Self.encode(Report(file: file, ok: true, warnings: remarks)))
       return

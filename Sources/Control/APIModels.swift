@@ -53,6 +53,24 @@ package struct APIMember: Codable, Equatable, Sendable {
   }
 }
 
+/// Something that a VIP requires of the node that answers.
+package struct APIRequirement: Codable, Equatable, Sendable {
+  /// `script /usr/local/bin/uplink`.
+  package var requirement: String
+  package var met: Bool
+  /// The VIP is given up without it even if nobody else may hold it.
+  package var strict: Bool
+  /// What was seen, in words.
+  package var cause: String
+
+  package init(requirement: String, met: Bool, strict: Bool, cause: String) {
+    self.requirement = requirement
+    self.met = met
+    self.strict = strict
+    self.cause = cause
+  }
+}
+
 /// GET /v1/vips: an array of these.
 package struct APIVIP: Codable, Equatable, Sendable {
   package var name: String
@@ -73,10 +91,16 @@ package struct APIVIP: Codable, Equatable, Sendable {
   package var fence: String
   /// Why the node that answers may not hold it; null if it may.
   @OrNull package var ineligible: String?
+  /// Members that said that they may hold it, as the node that answers heard, the holder among them.
+  @OrEmpty package var eligible: [String]
+  /// Hardware address of another machine that claims it as well; null unless the node that answers holds it and saw that.
+  @OrNull package var claimedBy: String?
+  @OrEmpty package var requires: [APIRequirement]
 
   package init(
     name: String, addresses: [String], interface: String, holder: String?, since: APITime?, cause: String,
-    quorum: String = "none", term: UInt64? = nil, fence: String = "none", ineligible: String? = nil
+    quorum: String = "none", term: UInt64? = nil, fence: String = "none", ineligible: String? = nil,
+    eligible: [String] = [], claimedBy: String? = nil, requires: [APIRequirement] = []
   ) {
     self.name = name
     self.addresses = addresses
@@ -88,6 +112,14 @@ package struct APIVIP: Codable, Equatable, Sendable {
     self.term = term
     self.fence = fence
     self.ineligible = ineligible
+    self.eligible = eligible
+    self.claimedBy = claimedBy
+    self.requires = requires
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case name, addresses, interface, holder, since, cause, quorum, term, fence, ineligible, eligible, requires
+    case claimedBy = "claimed_by"
   }
 }
 

@@ -27,6 +27,23 @@ extension KeyedDecodingContainer {
   }
 }
 
+/// A list that an older agent does not give is empty.
+@propertyWrapper
+package struct OrEmpty<Element: Codable & Equatable & Sendable>: Codable, Equatable, Sendable {
+  package var wrappedValue: [Element]
+
+  package init(wrappedValue: [Element]) { self.wrappedValue = wrappedValue }
+  package init(from decoder: any Decoder) throws { wrappedValue = try [Element](from: decoder) }
+  package func encode(to encoder: any Encoder) throws { try wrappedValue.encode(to: encoder) }
+}
+
+extension KeyedDecodingContainer {
+  /// Found by the compiler's own `init(from:)`, as for `OrNull`.
+  package func decode<Element>(_ type: OrEmpty<Element>.Type, forKey key: Key) throws -> OrEmpty<Element> {
+    OrEmpty(wrappedValue: try decodeIfPresent([Element].self, forKey: key) ?? [])
+  }
+}
+
 /// A moment on the wall clock: `2026-11-21T01:02:03.456Z` in JSON, always UTC with milliseconds.
 package struct APITime: Codable, Hashable, Comparable, Sendable, CustomStringConvertible {
   /// Since 1970-01-01T00:00:00Z, without leap seconds.

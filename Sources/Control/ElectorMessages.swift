@@ -45,24 +45,25 @@ package struct VIPConfiguration: Codable, Hashable, Sendable {
   /// Nodes in order of preference; nil means `spread`, the rendezvous order of (VIP, node).
   package var prefer: [NodeName]?
   package var failback: Failback
-  /// Whether the node needs a running balancer to be eligible, and whether that holds even if nobody else is (`strict`).
-  package var requiresBalancer: Bool
-  package var requiresBalancerStrictly: Bool
+  /// What a node needs to be eligible. Where there is anything, it is not until the agent says so.
+  package var requires: [Requirement]
   /// Refresh of the neighbours' caches.
   package var announce: TimeSpan
+  /// The agent's hook: a program that is run when the VIP comes or goes.
+  package var onChange: String?
 
   package init(
     name: String, addresses: [AddressPrefix], interface: String, prefer: [NodeName]?, failback: Failback,
-    requiresBalancer: Bool, requiresBalancerStrictly: Bool, announce: TimeSpan
+    requires: [Requirement] = [], announce: TimeSpan, onChange: String? = nil
   ) {
     self.name = name
     self.addresses = addresses
     self.interface = interface
     self.prefer = prefer
     self.failback = failback
-    self.requiresBalancer = requiresBalancer
-    self.requiresBalancerStrictly = requiresBalancerStrictly
+    self.requires = requires
     self.announce = announce
+    self.onChange = onChange
   }
 }
 
@@ -121,8 +122,8 @@ package enum ElectorCommand: Codable, Sendable {
   case configure(ElectorConfiguration)
   /// Operators asked this node to give everything away, and to take nothing.
   case draining(Bool)
-  /// The balancer is serving, or why it is not.
-  case balancer(ready: Bool, cause: String)
+  /// For VIPs with requirements: whether this node meets them. VIPs that are not named stay as they were.
+  case standings([VIPStanding])
   /// Planned handover of a VIP that this node holds. Answered by `moveRefused`, or by the events of the handover.
   case move(vip: String, to: NodeName)
   /// The balancer has quietened the VIP: swap now (answer to `ElectorReport.handoverStarting`).
@@ -147,9 +148,14 @@ package struct VIPStatus: Codable, Equatable, Sendable {
   package var cause: String
   /// Why this node may not hold it; nil if it may.
   package var ineligible: String?
+  /// Who is alive and may hold it, as this node heard; itself among them.
+  package var eligible: [NodeName]
+  /// Hardware address of another machine that claimed it in the last seconds, while this node holds it.
+  package var claimedBy: String?
 
   package init(
-    name: String, holder: NodeName?, role: VIPRole, sinceUnixNanoseconds: Int64, cause: String, ineligible: String?
+    name: String, holder: NodeName?, role: VIPRole, sinceUnixNanoseconds: Int64, cause: String, ineligible: String?,
+    eligible: [NodeName] = [], claimedBy: String? = nil
   ) {
     self.name = name
     self.holder = holder
@@ -157,6 +163,8 @@ package struct VIPStatus: Codable, Equatable, Sendable {
     self.sinceUnixNanoseconds = sinceUnixNanoseconds
     self.cause = cause
     self.ineligible = ineligible
+    self.eligible = eligible
+    self.claimedBy = claimedBy
   }
 }
 

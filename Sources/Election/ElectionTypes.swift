@@ -22,6 +22,13 @@ package enum FailbackRule: Hashable, Sendable {
   case after(TimeSpan)
 }
 
+/// Whether this node meets what a VIP requires, as its agent judges. `strict`: give the VIP up otherwise even if nobody else
+/// may hold it.
+package enum RequirementVerdict: Hashable, Sendable {
+  case met
+  case unmet(strict: Bool)
+}
+
 /// Why this node may not take a VIP.
 package enum Ineligibility: Hashable, Sendable {
   /// Witness or observer.
@@ -32,7 +39,7 @@ package enum Ineligibility: Hashable, Sendable {
   /// Leaves the cluster.
   case leaving
   case noCarrier
-  case balancerNotReady
+  case requirementsUnmet(strict: Bool)
   /// The system refused the address lately; tried again after `ElectionLimits.addressRetry`.
   case addressFailed
 
@@ -43,7 +50,7 @@ package enum Ineligibility: Hashable, Sendable {
     case .draining: "draining"
     case .leaving: "shutting down"
     case .noCarrier: "no carrier on the interface"
-    case .balancerNotReady: "the balancer is not ready"
+    case .requirementsUnmet: "something that it requires is missing"
     case .addressFailed: "the address could not be added"
     }
   }

@@ -13,20 +13,16 @@ package struct OwnStanding: Sendable {
   /// Nil if this node may take the VIP.
   package var ineligible: Ineligibility?
   package var failback: FailbackRule
-  /// Give the VIP up when ineligible even if nobody else may hold it.
-  package var strict: Bool
   package var gainedAt: Instant
   /// An operator put it here: failback waits until a better node becomes eligible anew.
   package var gainedByMove: Bool
 
   package init(
-    holding: Bool, ineligible: Ineligibility?, failback: FailbackRule, strict: Bool, gainedAt: Instant,
-    gainedByMove: Bool
+    holding: Bool, ineligible: Ineligibility?, failback: FailbackRule, gainedAt: Instant, gainedByMove: Bool
   ) {
     self.holding = holding
     self.ineligible = ineligible
     self.failback = failback
-    self.strict = strict
     self.gainedAt = gainedAt
     self.gainedByMove = gainedByMove
   }
@@ -118,10 +114,11 @@ package struct VIPClaim: Sendable {
     if let reason = own.ineligible {
       if let successor = Self.successor(vip, members, candidacies, now) {
         return .handOver(
-          to: successor, cause: Self.givingCause(reason, successor), quieten: reason == .draining || reason == .leaving)
+          to: successor, cause: Self.givingCause(reason, members.selfIndex),
+          quieten: reason == .draining || reason == .leaving)
       }
       if reason == .leaving { return .giveUp(.shutdown(members.selfIndex)) }
-      if reason == .balancerNotReady, own.strict { return .giveUp(.becameIneligible(members.selfIndex)) }
+      if reason == .requirementsUnmet(strict: true) { return .giveUp(.becameIneligible(members.selfIndex)) }
       // Somebody who is eligible may come to be heard both ways without saying anything new.
       wakeAt = now + members.interval
       return .nothing
@@ -238,11 +235,11 @@ package struct VIPClaim: Sendable {
     return best
   }
 
-  private static func givingCause(_ reason: Ineligibility, _ successor: MemberIndex) -> TransitionCause {
+  private static func givingCause(_ reason: Ineligibility, _ own: MemberIndex) -> TransitionCause {
     switch reason {
-    case .draining: .drained(successor)
-    case .leaving: .shutdown(successor)
-    default: .becameIneligible(successor)
+    case .draining: .drained(own)
+    case .leaving: .shutdown(own)
+    default: .becameIneligible(own)
     }
   }
 }

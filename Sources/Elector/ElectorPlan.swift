@@ -58,8 +58,8 @@ struct ElectorPlan: Sendable {
       },
       vips: configuration.vips.map {
         .init(
-          name: $0.name, prefer: $0.prefer, failback: FailbackRule($0.failback), requiresBalancer: $0.requiresBalancer,
-          requiresBalancerStrictly: $0.requiresBalancerStrictly, announce: $0.announce)
+          name: $0.name, prefer: $0.prefer, failback: FailbackRule($0.failback), isConditional: !$0.requires.isEmpty,
+          announce: $0.announce)
       }, digest: configuration.digest, softwareVersion: SoftwareVersion.text)
   }
 

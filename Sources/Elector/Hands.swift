@@ -15,7 +15,7 @@ final class Hands: @unchecked Sendable {
   /// because the node counts on each of them, and there are no more than orders fit the ring to the hands.
   static let maximumBacklog = 256
 
-  private enum Token: UInt64 { case orders = 1, agent, network }
+  private enum Token: UInt64 { case orders = 1, agent, network, claims }
 
   let shared: ElectorShared
   let netlink: NetlinkConnection
@@ -32,12 +32,19 @@ final class Hands: @unchecked Sendable {
   var held: [[InterfaceAddress]?] = .init(repeating: nil, count: VIPIndex.limit)
   /// Addresses that are not held any more and would not go.
   var owed = OwedRemovals()
+  /// Addresses that others remove.
+  var putBacks = PutBacks()
+  /// By slot: who else claims what is held.
+  var claims: [ForeignClaims] = .init(repeating: ForeignClaims(), count: VIPIndex.limit)
   /// Events of gains, kept until the VIP is announced, so that they can say how long that took.
   var gains: [(event: NodeEvent, at: Instant)?] = .init(repeating: nil, count: VIPIndex.limit)
   /// When the hands began to add a VIP's addresses.
   var acquiringSince: [Instant?] = .init(repeating: nil, count: VIPIndex.limit)
   /// Why the system last refused an address.
   var addressFaults: [String?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// What the agent said of VIPs with requirements, by name. A VIP of a new configuration may be judged before the node has
+  /// given it a slot; it is told again then.
+  var standings: [String: VIPStanding] = [:]
   /// Late wake-ups since they were last told of.
   var stalls: (count: Int, worst: TimeSpan, toldAt: Instant) = (0, .zero, Instant(nanoseconds: 0))
   private var backlog: [NodeOrder] = []
@@ -65,15 +72,16 @@ final class Hands: @unchecked Sendable {
     try poller.add(shared.handsWakeUp.descriptor.raw, .read, token: Token.orders.rawValue)
     try poller.add(reporter.rawDescriptor, .read, token: Token.agent.rawValue)
     try poller.add(self.watcher.rawDescriptor, .read, token: Token.network.rawValue)
+    try poller.add(self.packets.descriptor.raw, .read, token: Token.claims.rawValue)
   }
 
   /// Runs until the node has ended; the process is to exit then.
   func run() {
     tellNode(.command(.carrier(up: hasCarrier)))
     tellVIPCarriers()
+    watchClaims()
     while true {
-      let isBusy = !backlog.isEmpty || reporter.isWaiting
-      let count = poller.wait(timeout: isBusy ? .milliseconds(2) : owed.wait(now: Clock.monotonic))
+      let count = poller.wait(timeout: patience)
       var readsAgent = false
       var readsNetwork = false
       for index in 0..<count {
@@ -81,6 +89,7 @@ final class Hands: @unchecked Sendable {
         case .orders: shared.handsWakeUp.clear()
         case .agent: readsAgent = true
         case .network: readsNetwork = true
+        case .claims: readClaims()
         case nil: break
         }
       }
@@ -94,6 +103,7 @@ final class Hands: @unchecked Sendable {
         carryOut(order)
       }
       payOwedRemovals(now: Clock.monotonic)
+      putBackWhatIsDue(now: Clock.monotonic)
       if readsNetwork { readNetwork() }
       if readsAgent, agentIsThere { readAgent() }
       while let first = backlog.first, push(first) { backlog.removeFirst() }
@@ -103,6 +113,13 @@ final class Hands: @unchecked Sendable {
       }
       reporter.flush()
     }
+  }
+
+  /// How long to wait when nothing happens; nil is for ever.
+  private var patience: TimeSpan? {
+    if !backlog.isEmpty || reporter.isWaiting { return .milliseconds(2) }
+    let now = Clock.monotonic
+    return [owed.wait(now: now), putBacks.wait(now: now)].compactMap { $0 }.min()
   }
 
   private func carryOut(_ order: HandsOrder) {
@@ -120,6 +137,11 @@ final class Hands: @unchecked Sendable {
     case .names(let table):
       names = table
       reconcile()
+      let configured = Set(plan.configuration.vips.map(\.name))
+      standings = standings.filter { configured.contains($0.key) }
+      tellStandings(Array(standings.values))
+      claims = .init(repeating: ForeignClaims(), count: VIPIndex.limit)
+      watchClaims()
       vipCarriers = .init(repeating: nil, count: VIPIndex.limit)
       tellVIPCarriers()
     case .exit: break
@@ -149,9 +171,9 @@ final class Hands: @unchecked Sendable {
     switch command {
     case .configure(let configuration): reconfigure(configuration)
     case .draining(let flag): tellNode(.command(.draining(flag)))
-    case .balancer(let ready, let cause):
-      reporter.balancerCause = ready ? "" : cause
-      tellNode(.command(.balancer(ready: ready)))
+    case .standings(let told):
+      for standing in told { standings[standing.vip] = standing }
+      tellStandings(told)
     case .move(let vip, let member):
       guard let slot = names.vipIndex(vip) else {
         reporter.report(.moveRefused(vip: vip, why: "no such VIP"))
@@ -166,6 +188,13 @@ final class Hands: @unchecked Sendable {
       if let slot = names.vipIndex(vip) { tellNode(.command(.handoverReady(slot))) }
     case .intentsDigest(let digest): tellNode(.command(.intentsDigest(digest)))
     case .shutdown: tellNode(.command(.shutdown(quieten: true)))
+    }
+  }
+
+  private func tellStandings(_ told: [VIPStanding]) {
+    for standing in told {
+      guard let slot = names.vipIndex(standing.vip) else { continue }
+      tellNode(.command(.requirements(slot, standing.eligible ? .met : .unmet(strict: standing.strict))))
     }
   }
 

@@ -52,7 +52,10 @@ extension Hands {
       addresses = interfaces.addresses(of: configuration, beside: otherAddresses)
     }
     held[vip.value] = nil
-    for address in addresses { removeOrOwe(address) }
+    for address in addresses {
+      putBacks.forget(address)
+      removeOrOwe(address)
+    }
     tellNode(.command(.addressRemoved(vip)))
   }
 
@@ -147,7 +150,23 @@ extension Hands {
     else { return }
     // News may be old: the address may have been removed and added again by ourselves since.
     if let present = try? netlink.addresses(), present.contains(where: { Self.same($0, address) }) { return }
-    restore(ours, of: VIPIndex(slot), cause: "\(address.prefix) was removed by another program: added again")
+    let (count, putsBack) = putBacks.removed(ours, now: Clock.monotonic)
+    let cause = "\(address.prefix) was removed by another program"
+    if putsBack {
+      restore(ours, of: VIPIndex(slot), cause: "\(cause): added again")
+    } else if count == PutBacks.atOnce + 1 {
+      reporter.event(
+        .warning, subject: names.vip(VIPIndex(slot)),
+        cause: "\(cause) \(count) times within \(PutBacks.window.milliseconds / 1_000) s: added again once a second")
+    }
+  }
+
+  /// Addresses in a fight, after their pause.
+  func putBackWhatIsDue(now: Instant) {
+    for address in putBacks.due(now: now) {
+      guard let slot = held.firstIndex(where: { $0?.contains { Self.same($0, address) } ?? false }) else { continue }
+      restore(address, of: VIPIndex(slot), cause: nil)
+    }
   }
 
   /// An interface came back under another index.
@@ -164,12 +183,12 @@ extension Hands {
     }
   }
 
-  private func restore(_ address: InterfaceAddress, of vip: VIPIndex, cause: String) {
+  private func restore(_ address: InterfaceAddress, of vip: VIPIndex, cause: String?) {
     owed.forgive(address)
     do throws(SystemError) {
       try netlink.add(address)
       announce(vip)
-      reporter.event(.warning, subject: names.vip(vip), cause: cause)
+      if let cause { reporter.event(.warning, subject: names.vip(vip), cause: cause) }
     } catch { reporter.warn("\(error)") }
   }
 }

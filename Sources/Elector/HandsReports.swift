@@ -23,7 +23,10 @@ extension Hands {
           name: configuration.name, holder: view.holder.flatMap { names.members[$0.value] },
           role: VIPRole(view.position),
           sinceUnixNanoseconds: view.since.map { unixAtTaking - (takenAt - $0).nanoseconds } ?? 0,
-          cause: words(view.cause, vip: slot), ineligible: view.ineligible.map { words($0, vip: slot) }))
+          cause: words(view.cause, vip: slot), ineligible: view.ineligible.map { words($0, vip: slot) },
+          eligible: names.members.enumerated().compactMap { (slot, name) in
+            view.eligibleMembers >> UInt64(slot) & 1 == 1 ? name : nil
+          }.sorted(), claimedBy: claimant(of: slot, now: takenAt)))
     }
     var members: [MemberStatus] = []
     for (slot, name) in names.members.enumerated() {
@@ -50,14 +53,24 @@ extension Hands {
   }
 
   private func words(_ cause: TransitionCause, vip slot: Int) -> String {
-    if cause == .addressFailed, let fault = addressFaults[slot] { return fault }
-    return cause.words(names.member)
+    switch cause {
+    case .addressFailed: addressFaults[slot] ?? cause.words(names.member)
+    case .becameIneligible(let member) where names.members[member.value] == plan.configuration.node:
+      missing(slot).map { "this node may not hold it any more: \($0)" } ?? cause.words(names.member)
+    default: cause.words(names.member)
+    }
+  }
+
+  /// What the agent says that a VIP misses here.
+  private func missing(_ slot: Int) -> String? {
+    guard let standing = names.vips[slot].flatMap({ standings[$0.name] }), !standing.eligible else { return nil }
+    return standing.cause
   }
 
   private func words(_ ineligibility: Ineligibility, vip slot: Int) -> String {
     switch ineligibility {
     case .addressFailed: addressFaults[slot] ?? ineligibility.words
-    case .balancerNotReady: reporter.balancerCause.isEmpty ? ineligibility.words : reporter.balancerCause
+    case .requirementsUnmet: missing(slot) ?? ineligibility.words
     default: ineligibility.words
     }
   }

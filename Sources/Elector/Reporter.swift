@@ -27,8 +27,6 @@ final class Reporter {
   private var refusedAnnouncements = 0
   /// Names of settings that need a restart.
   var restartNeeded: [String] = []
-  /// Why the balancer is not ready, in the agent's words.
-  var balancerCause = ""
   var softwareVersions: [String?] = .init(repeating: nil, count: MemberIndex.limit)
 
   init(control: consuming ControlSocket, warnings: [String]) {

@@ -26,6 +26,16 @@ package struct ChildProcess: ~Copyable, Sendable {
     for (offset, raw) in moved.enumerated() {
       posix_spawn_file_actions_adddup2(&actions, raw, Int32(3 + offset))
     }
+    return try spawn(path, arguments: arguments, &actions, ownGroup: false, environment: nil)
+  }
+
+  /// - Parameters:
+  ///   - ownGroup: the child leads a process group of its own.
+  ///   - environment: nil is ours.
+  static func spawn(
+    _ path: String, arguments: [String], _ actions: inout posix_spawn_file_actions_t, ownGroup: Bool,
+    environment: [String]?
+  ) throws(SystemError) -> ChildProcess {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -35,12 +45,20 @@ package struct ChildProcess: ~Copyable, Sendable {
     var mask = sigset_t()
     sigemptyset(&mask)
     posix_spawnattr_setsigmask(&attributes, &mask)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
+    var flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK
+    if ownGroup { flags |= POSIX_SPAWN_SETPGROUP }
+    posix_spawnattr_setpgroup(&attributes, 0)
+    posix_spawnattr_setflags(&attributes, Int16(flags))
 
     var pid: pid_t = 0
     var argv: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
     defer { for argument in argv { free(argument) } }
-    let code = posix_spawn(&pid, path, &actions, &attributes, &argv, afloat_environment())
+    var variables = environment.map { $0.map { strdup($0) } + [nil] } ?? []
+    defer { for variable in variables { free(variable) } }
+    let code = variables.withUnsafeMutableBufferPointer { own in
+      posix_spawn(
+        &pid, path, &actions, &attributes, &argv, environment == nil ? afloat_environment() : own.baseAddress)
+    }
     guard code == 0 else { throw SystemError("start \(path)", code: code) }
     return try watched(pid)
   }
@@ -64,11 +82,11 @@ package struct ChildProcess: ~Copyable, Sendable {
   package borrowing func signal(_ number: Int32) { _ = afloat_pidfd_send_signal(pidfd.raw, number) }
 
   /// How it ended, in words ("exit status 1", "signal 9 (killed)"); nil while it runs. Reaps it.
-  package borrowing func endedBecause() -> String? {
+  package borrowing func endedBecause() -> String? { ending()?.words }
+
+  /// As `endedBecause`, not yet in words.
+  borrowing func ending() -> ProcessEnding? {
     var status: Int32 = 0
-    guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
-    let signal = status & 0x7f
-    if signal == 0 { return "exit status \((status >> 8) & 0xff)" }
-    return "signal \(signal) (\(String(cString: strsignal(signal)).lowercased()))"
+    return waitpid(pid, &status, WNOHANG) == pid ? ProcessEnding(status: status) : nil
   }
 }

@@ -1,9 +1,9 @@
-// Announcements: whole Ethernet frames through one interface.
+// Announcements, and the claims of others: whole Ethernet frames.
 
 internal import CLinux
 internal import Glibc
 
-/// A packet socket that sends and never receives. Needs CAP_NET_RAW to open.
+/// A packet socket that sends; it receives once `watchClaims` has said what. Needs CAP_NET_RAW to open.
 package struct PacketSocket: ~Copyable, Sendable {
   package let descriptor: FileDescriptor
 
@@ -19,6 +19,21 @@ package struct PacketSocket: ~Copyable, Sendable {
     var length = socklen_t(MemoryLayout<Int32>.size)
     guard getsockopt(raw, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0, domain == AF_PACKET else { return nil }
     return PacketSocket(owning: FileDescriptor(owning: raw))
+  }
+
+  /// From now on ARP packets arrive, from all interfaces, whose sender says to have one of `addresses` (IPv4, numbers in
+  /// host order); every ARP packet where those are more than the filter takes. Call again for another set.
+  package borrowing func watchClaims(of addresses: [UInt32]) throws(SystemError) {
+    var step: UnsafePointer<CChar>?
+    let code = afloat_packet_watch_claims(descriptor.raw, addresses, Int32(clamping: addresses.count), &step)
+    guard code == 0 else { throw SystemError(step.map { String(cString: $0) } ?? "watch ARP packets", code: code) }
+  }
+
+  /// The next frame that arrived, cut to the room, and its interface; nil when none waits. Does not block.
+  package borrowing func receive(_ room: UnsafeMutableRawBufferPointer) -> (byteCount: Int, interface: UInt32)? {
+    var interface: UInt32 = 0
+    let count = afloat_packet_receive(descriptor.raw, room.baseAddress, room.count, &interface)
+    return count < 0 ? nil : (count, interface)
   }
 
   private init(owning descriptor: consuming FileDescriptor) { self.descriptor = descriptor }

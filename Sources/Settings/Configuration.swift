@@ -88,6 +88,19 @@ package struct Configuration: Equatable, Sendable {
     return try checked(String(hostname.prefix { $0 != "." }), "the host's name")
   }
 
+  /// What is wrong with the programs that the file names, on this machine; `fault` says what is wrong with one.
+  package func programWarnings(_ fault: (String) -> String?) -> [String] {
+    vips.flatMap { vip in
+      let hook = vip.onChange.flatMap { path in
+        fault(path).map { "on_change of VIP \(vip.name), \(path): \($0)" }
+      }
+      return vip.requires.compactMap { requirement -> String? in
+        guard case .script(let check) = requirement.kind, let fault = fault(check.path) else { return nil }
+        return "VIP \(vip.name) requires the script \(check.path): \(fault)"
+      } + [hook].compactMap { $0 }
+    }
+  }
+
   /// What the elector of `node` needs; nil for a lone balancer. `keys`: contents of `keyFiles`, in their order.
   package func elector(node: NodeName, keys: [[UInt8]]) -> ElectorConfiguration? {
     guard let cluster else { return nil }

@@ -7,8 +7,8 @@ extension Reader {
   static let maximumVIPs = 256
   static let maximumAddressesPerVIP = 16
   private static let vipKeys = Keys(
-    ["addresses", "interface", "prefer", "failback", "requires", "announce"],
-    notYet: ["quorum", "lease", "fence", "on_change", "protocol", "vrid", "priority"])
+    ["addresses", "interface", "prefer", "failback", "requires", "announce", "on_change"],
+    notYet: ["quorum", "lease", "fence", "protocol", "vrid", "priority"])
 
   func vips(_ field: Field, _ cluster: Configuration.Cluster?, _ references: References) -> [VIPConfiguration] {
     let shape = "web: {addresses: [192.0.2.100/24]}"
@@ -24,11 +24,12 @@ extension Reader {
       let failback = self.failback(fields["failback"])
       let requires = self.requires(fields["requires"], references)
       let announce = duration(fields["announce"], .seconds(1) ... .seconds(3600), example: "60s") ?? .seconds(60)
+      let onChange = fields["on_change"].flatMap { absolutePath($0, example: "/usr/local/bin/vip-changed") }
       guard let addresses, let cluster else { return nil }
       return VIPConfiguration(
         name: name, addresses: addresses, interface: interface ?? cluster.interfaces[0], prefer: prefer,
         failback: failback,
-        requiresBalancer: requires.balancer, requiresBalancerStrictly: requires.strictly, announce: announce)
+        requires: requires, announce: announce, onChange: onChange)
     }
   }
 
@@ -128,43 +129,5 @@ extension Reader {
     add(
       field.position, "\(field.path) cannot be \(field.value.kind)", "choose never, at_once, or a duration such as 5m")
     return .never
-  }
-
-  private func requires(_ field: Field?, _ references: References) -> (balancer: Bool, strictly: Bool) {
-    guard let field else { return (references.hasListeners, false) }
-    guard let items = list(field, item: "balancer") else { return (false, false) }
-    var result = (balancer: false, strictly: false)
-    let unsupported = ["pool", "interface", "script", "process", "file"]
-    for item in items {
-      switch item.value.content {
-      case .scalar(let text, _):
-        if text == "balancer" {
-          result.balancer = true
-        } else if unsupported.contains(text) {
-          add(item.position, "\"\(text)\" is not supported yet", "remove it; balancer is")
-        } else {
-          let nearest = Spelling.nearest(to: text, among: ["balancer"] + unsupported)
-          add(
-            item.position, "\(item.path) cannot be \"\(text.abbreviated)\"",
-            nearest.map { "did you mean \"\($0)\"?" } ?? "for instance [balancer]")
-        }
-      default:
-        let keys = Keys(
-          ["balancer", "strict"], notYet: unsupported + ["at_least", "every", "timeout", "rise", "fall"])
-        guard let fields = self.fields(item, keys, shape: "{balancer: yes, strict: yes}") else { continue }
-        let strict = flag(fields["strict"]) ?? false
-        guard let balancer = fields["balancer"] else { continue }
-        if balancer.isEmpty || flag(balancer) == true {
-          result.balancer = true
-          result.strictly = strict
-        }
-      }
-    }
-    if result.balancer, !references.hasListeners {
-      add(
-        field.position, "\(field.path): the balancer has nothing to do without listeners", "remove it, or add listeners"
-      )
-    }
-    return result
   }
 }

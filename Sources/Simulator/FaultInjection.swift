@@ -45,7 +45,7 @@ extension Simulation {
     case 14:
       hosts[host].balancerReady.toggle()
       note("balancer of n\(host + 1) ready: \(hosts[host].balancerReady)")
-      command(host, .balancer(ready: hosts[host].balancerReady))
+      for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
     case 15: dropMulticasts(of: random.chance(1, in: 2) ? host : nil)
     default:
       if random.chance(1, in: 5) {
@@ -109,6 +109,11 @@ extension Simulation {
     command(host, .draining(draining))
   }
 
+  /// Every VIP requires the balancer. Configurations do not change: slots are in their order.
+  func requirements(of vip: Int, at host: Int) -> Command {
+    .requirements(VIPIndex(vip), hosts[host].balancerReady ? .met : .unmet(strict: false))
+  }
+
   /// Everything is well from now on; drains and balancers stay as they are for some, but never for all.
   mutating func heal() {
     note("heal")
@@ -126,7 +131,7 @@ extension Simulation {
         setDraining(host, false)
         hosts[host].draining = false
         hosts[host].balancerReady = true
-        command(host, .balancer(ready: true))
+        for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
       }
       if hosts[host].node == nil { start(host) }
     }

@@ -80,7 +80,7 @@ package struct Simulation {
       if mixed { orders = orders.map { _ in names.shuffled(using: &random) } }
       let vips = (0..<vipCount).map { vip in
         ClusterConfiguration.VIP(
-          name: "vip\(vip)", prefer: spread ? nil : orders[vip], failback: failback, requiresBalancer: true,
+          name: "vip\(vip)", prefer: spread ? nil : orders[vip], failback: failback, isConditional: true,
           announce: .seconds(60))
       }
       configurations.append(
@@ -161,7 +161,9 @@ package struct Simulation {
       now: hosts[host].clock(now),
       plantedFaults: setup.plantedFaults)
     var none = EffectBuffer()
-    node.handle(.balancer(ready: hosts[host].balancerReady), now: hosts[host].clock(now), effects: &none)
+    for vip in 0..<vipCount {
+      node.handle(requirements(of: vip, at: host), now: hosts[host].clock(now), effects: &none)
+    }
     if !hosts[host].hasCarrier { node.handle(.carrier(up: false), now: hosts[host].clock(now), effects: &none) }
     if hosts[host].draining { node.handle(.draining(true), now: hosts[host].clock(now), effects: &none) }
     hosts[host].node = node

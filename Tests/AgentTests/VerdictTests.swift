@@ -43,7 +43,9 @@ import Testing
     if cluster {
       view.elector = ElectorStatus(
         vips: [
-          VIPStatus(name: "web", holder: n1, role: .holder, sinceUnixNanoseconds: 1, cause: "first", ineligible: nil)
+          VIPStatus(
+            name: "web", holder: n1, role: .holder, sinceUnixNanoseconds: 1, cause: "first", ineligible: nil,
+            eligible: [n1, n2, n3])
         ],
         members: [member(n1), member(n2), member(n3)], dropped: [:], worstStall: .zero, detectionTime: .zero,
         warnings: [])

@@ -45,7 +45,7 @@ struct Bench {
 
   init(
     count: Int, heartbeat: TimeSpan = .milliseconds(10), failback: FailbackRule = .never, vips: Int = 1,
-    prefer: Bool = true, strict: Bool = false, transport: ClusterConfiguration.Transport = .multicast, paths: Int = 1
+    prefer: Bool = true, transport: ClusterConfiguration.Transport = .multicast, paths: Int = 1
   ) {
     let names = (0..<count).map { NodeName("n\($0 + 1)")! }
     configurations = names.map { name in
@@ -55,8 +55,7 @@ struct Bench {
         vips: (0..<vips).map {
           .init(
             name: $0 == 0 ? "web" : "web\($0)", prefer: prefer ? names : nil, failback: failback,
-            requiresBalancer: true,
-            requiresBalancerStrictly: strict)
+            isConditional: true)
         }, softwareVersion: "1.0")
     }
     sent = Array(repeating: [], count: count)
@@ -68,7 +67,12 @@ struct Bench {
       configuration: configurations[index], authenticator: PlainAuthenticator(),
       bootID: BootID(high: UInt64(index + 1), low: UInt64(bitPattern: now.nanoseconds)), randomSeed: UInt64(index),
       now: now)
-    command(index, .balancer(ready: true))
+    requirements(index, .met)
+  }
+
+  /// The same for every VIP.
+  mutating func requirements(_ index: Int, _ verdict: RequirementVerdict) {
+    for vip in configurations[index].vips.indices { command(index, .requirements(VIPIndex(vip), verdict)) }
   }
 
   mutating func command(_ index: Int, _ command: Command) {

@@ -260,17 +260,35 @@ struct OwnTroubleStories {
     #expect(bench.holders() == [1])
   }
 
-  @Test("a balancer that is gone hands the VIP over; with no other the last holder keeps it, unless strict")
-  func balancer() {
+  @Test("what is required and missing hands the VIP over; with no other the last holder keeps it, unless strict")
+  func requirements() {
     for strict in [false, true] {
-      var bench = Bench(count: 2, strict: strict)
+      var bench = Bench(count: 2)
       bench.run(.milliseconds(200))
-      bench.command(0, .balancer(ready: false))
+      bench.requirements(0, .unmet(strict: strict))
       #expect(bench.holders() == [1])
-      bench.command(1, .balancer(ready: false))
+      bench.requirements(1, .unmet(strict: strict))
       bench.run(.milliseconds(100))
       #expect(bench.holders() == (strict ? [] : [1]))
+      // A requirement that turns strict while the last holder keeps the VIP.
+      bench.requirements(1, .unmet(strict: true))
+      bench.run(.milliseconds(100))
+      #expect(bench.holders().isEmpty)
+      bench.requirements(0, .met)
+      bench.run(.milliseconds(100))
+      #expect(bench.holders() == [0])
     }
+  }
+
+  @Test("a VIP is not held before its requirements are judged, each VIP by itself")
+  func requirementsPerVIP() {
+    var bench = Bench(count: 2, vips: 2)
+    bench.requirements(0, .unmet(strict: false))
+    bench.requirements(1, .unmet(strict: false))
+    bench.command(1, .requirements(VIPIndex(1), .met))
+    bench.run(.milliseconds(300))
+    #expect(bench.holders(0).isEmpty)
+    #expect(bench.holders(1) == [1])
   }
 
   @Test("a VIP whose own interface loses its carrier goes to another node, the others stay")

@@ -27,8 +27,9 @@ import Testing
       since: APITime(unixNanoseconds: 1_000_000), cause: "start")
     #expect(
       try Self.json(vip)
-        == #"{"addresses":["192.0.2.100/24"],"cause":"start","fence":"none","holder":null,"ineligible":null,"#
-        + #""interface":"eth0","name":"web","quorum":"none","since":"1970-01-01T00:00:00.001Z","term":null}"#)
+        == #"{"addresses":["192.0.2.100/24"],"cause":"start","claimed_by":null,"eligible":[],"fence":"none","holder":null,"ineligible":null,"#
+        + #""interface":"eth0","name":"web","quorum":"none","requires":[],"since":"1970-01-01T00:00:00.001Z","term":null}"#
+    )
     let server = APIServer(
       name: "s1", address: "192.0.2.21:80", state: .maint, weight: 100, connections: 1, requests: 2, failures: 3,
       lastCheck: "200 in 1 ms")
@@ -53,7 +54,7 @@ import Testing
   @Test("absent optional keys are read as nothing, and unknown keys are skipped") func tolerance() throws {
     let text = #"{"name":"web","addresses":[],"interface":"e","cause":"","quorum":"none","fence":"none","new":1}"#
     let vip = try JSONDecoder().decode(APIVIP.self, from: Data(text.utf8))
-    #expect(vip.holder == nil && vip.since == nil)
+    #expect(vip.holder == nil && vip.since == nil && vip.requires.isEmpty)
     let request = try JSONDecoder().decode(APIDrainRequest.self, from: Data("{}".utf8))
     #expect(request == APIDrainRequest())
   }

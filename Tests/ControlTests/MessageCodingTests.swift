@@ -13,11 +13,14 @@ struct MessageCodingTests {
     vips: [
       VIPConfiguration(
         name: "web", addresses: [AddressPrefix("192.0.2.100/24")!], interface: "eth0", prefer: nil,
-        failback: .after(.seconds(3)), requiresBalancer: true, requiresBalancerStrictly: false, announce: .seconds(60)),
+        failback: .after(.seconds(3)),
+        requires: [
+          Requirement(.balancer), Requirement(.pool("app", atLeast: 2), strict: true), Requirement(.interface("eth1")),
+          Requirement(.script(ScriptCheck(path: "/bin/true"))), Requirement(.process("p")), Requirement(.file("/f")),
+        ], announce: .seconds(60)),
       VIPConfiguration(
         name: "db", addresses: [], interface: "eth1", prefer: [NodeName("n2")!], failback: .never,
-        requiresBalancer: false,
-        requiresBalancerStrictly: false, announce: .seconds(1)),
+        announce: .seconds(1)),
     ], digest: .max)
 
   @Test("an elector's configuration survives the journey")

@@ -19,7 +19,7 @@ private struct Scene {
   var candidacies = CandidacyTable()
   var claim = VIPClaim()
   var own = OwnStanding(
-    holding: false, ineligible: nil, failback: .never, strict: false, gainedAt: start, gainedByMove: false)
+    holding: false, ineligible: nil, failback: .never, gainedAt: start, gainedByMove: false)
 
   init(priorities: [UInt16] = [30, 20, 10]) {
     for slot in 0..<3 {
@@ -182,15 +182,15 @@ struct GivingTests {
     scene.own.holding = true
     scene.own.ineligible = .draining
     scene.say(me, .holder, eligible: false)
-    #expect(scene.decide() == .handOver(to: first, cause: .drained(first), quieten: true))
+    #expect(scene.decide() == .handOver(to: first, cause: .drained(me), quieten: true))
   }
 
-  @Test("a holder without its balancer does not wait for it to quieten")
-  func balancer() {
+  @Test("a holder that misses what it requires does not wait for the balancer to quieten")
+  func requirements() {
     var scene = Scene()
     scene.own.holding = true
-    scene.own.ineligible = .balancerNotReady
-    #expect(scene.decide() == .handOver(to: first, cause: .becameIneligible(first), quieten: false))
+    scene.own.ineligible = .requirementsUnmet(strict: false)
+    #expect(scene.decide() == .handOver(to: first, cause: .becameIneligible(me), quieten: false))
   }
 
   @Test("where nobody is eligible the last holder keeps it, unless it is strict or leaves")
@@ -199,9 +199,9 @@ struct GivingTests {
     scene.own.holding = true
     scene.say(first, .idle, eligible: false)
     scene.say(third, .idle, eligible: false)
-    scene.own.ineligible = .balancerNotReady
+    scene.own.ineligible = .requirementsUnmet(strict: false)
     #expect(scene.decide() == .nothing)
-    scene.own.strict = true
+    scene.own.ineligible = .requirementsUnmet(strict: true)
     #expect(scene.decide() == .giveUp(.becameIneligible(me)))
     scene.own.ineligible = .draining
     #expect(scene.decide() == .nothing)

@@ -7,6 +7,7 @@ import Election
 import Kernel
 import Primitives
 import Testing
+import Wire
 
 @testable import Elector
 
@@ -23,8 +24,8 @@ private func settings() -> ElectorConfiguration {
     vips: [
       VIPConfiguration(
         name: "web", addresses: [AddressPrefix("192.0.2.100/24")!, AddressPrefix("203.0.113.5/24")!],
-        interface: "eth0", prefer: nil, failback: .after(.seconds(30)), requiresBalancer: true,
-        requiresBalancerStrictly: false, announce: .seconds(60))
+        interface: "eth0", prefer: nil, failback: .after(.seconds(30)), requires: [Requirement(.balancer)],
+        announce: .seconds(60))
     ], digest: 1)
 }
 
@@ -52,7 +53,7 @@ private func address(_ index: UInt32, _ prefix: String, isOurs: Bool = false) ->
     #expect(plan.addresses == [IPAddress("192.0.2.11")])
     #expect(plan.cluster.members.map(\.mayHold) == [true, false])
     #expect(plan.cluster.vips[0].failback == .after(.seconds(30)))
-    #expect(plan.cluster.vips[0].requiresBalancer)
+    #expect(plan.cluster.vips[0].isConditional)
     #expect(plan.cluster.softwareVersion == SoftwareVersion.text)
   }
 
@@ -135,6 +136,51 @@ private func address(_ index: UInt32, _ prefix: String, isOurs: Bool = false) ->
     #expect(owed.addresses == [two])
     owed.forgive(two)
     #expect(owed.isEmpty && owed.wait(now: start) == nil)
+  }
+
+  @Test("an address that is removed again and again is put back at once a few times, then once a second")
+  func putBacks() {
+    let start = Instant(nanoseconds: 1_000_000_000)
+    var putBacks = PutBacks()
+    let one = address(2, "192.0.2.100/24", isOurs: true)
+    for number in 1...PutBacks.atOnce {
+      let (count, now) = putBacks.removed(one, now: start)
+      #expect(count == number && now)
+    }
+    #expect(putBacks.wait(now: start) == nil)
+    let (count, now) = putBacks.removed(one, now: start)
+    #expect(count == PutBacks.atOnce + 1 && !now)
+    _ = putBacks.removed(one, now: start + .milliseconds(500))
+    #expect(putBacks.wait(now: start + .milliseconds(500)) == .milliseconds(500), "the pause is not extended")
+    let early = putBacks.due(now: start + .milliseconds(999))
+    #expect(early.isEmpty)
+    let due = putBacks.due(now: start + PutBacks.pause)
+    #expect(due == [one] && putBacks.wait(now: start) == nil)
+    let later = putBacks.removed(one, now: start + PutBacks.window)
+    #expect(later.count == 1 && later.now, "a new window")
+    for number in 0..<(2 * PutBacks.limit) {
+      _ = putBacks.removed(
+        InterfaceAddress(interface: UInt32(number + 3), prefix: one.prefix, isOurs: true), now: start)
+    }
+    putBacks.forget(one)
+    #expect(putBacks.wait(now: start) == nil)
+  }
+
+  @Test("a claim by another is answered once in ten seconds, and the others in between are counted")
+  func foreignClaims() {
+    let start = Instant(nanoseconds: 1_000_000_000)
+    let stranger = MACAddress(0x0200_5e00_5301)
+    var claims = ForeignClaims()
+    #expect(!claims.isShown(now: start))
+    let first = claims.note(stranger, now: start)
+    #expect(first == 1 && claims.claimant == stranger)
+    for milliseconds in [1, 5_000, 9_999] as [Int64] {
+      let again = claims.note(stranger, now: start + .milliseconds(milliseconds))
+      #expect(again == nil)
+    }
+    let next = claims.note(stranger, now: start + ForeignClaims.defendInterval)
+    #expect(next == 4)
+    #expect(claims.isShown(now: start + .seconds(39)) && !claims.isShown(now: start + .seconds(40)))
   }
 
   @Test("a VIP gets no route of its own where the interface's own address makes it already")

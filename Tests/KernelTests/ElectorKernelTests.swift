@@ -159,3 +159,23 @@ private enum Network {
     try netlink.setUp(interface: 1)
   }
 }
+
+@Suite("Neighbours") struct NeighboursTests {
+  @Test("the neighbours' cache is read, and what is damaged in it is passed over")
+  func neighbours() {
+    let table = """
+      IP address       HW type     Flags       HW address            Mask     Device
+      192.0.2.12       0x1         0x2         02:00:5e:00:53:02     *        eth0
+      192.0.2.13       0x1         0x0         00:00:00:00:00:00     *        eth0
+      198.51.100.12    0x1         0x2         02:00:5e:00:53:02     *        eth1
+      192.0.2.14       0x1         0x2         02:00:5e:00:53        *        eth0
+      192.0.2.15       0x1         0x2         02:00:5e:00:53:zz     *        eth0
+      nonsense
+      """
+    #expect(
+      Neighbours.addresses(of: 0x0200_5e00_5302, in: table) == [
+        IPAddress("192.0.2.12")!, IPAddress("198.51.100.12")!,
+      ])
+    #expect(Neighbours.addresses(of: 0x0200_5e00_5303, in: table).isEmpty)
+  }
+}

@@ -28,8 +28,7 @@ import Testing
     #expect(vip.interface == "eth0")
     #expect(vip.prefer == nil)
     #expect(vip.failback == .never)
-    #expect(vip.requiresBalancer)
-    #expect(!vip.requiresBalancerStrictly)
+    #expect(vip.requires == [Requirement(.balancer)])
     #expect(vip.announce == .seconds(60))
     #expect(configuration.balancer.threads == nil)
     #expect(configuration.balancer.drainTimeout == .seconds(600))
@@ -73,7 +72,7 @@ import Testing
   @Test("witnesses run no server, and a strict requirement is one") func witnessesAndStrictness() throws {
     let configuration = try Configuration.parse(try Samples.bytes("source-hash.yaml"), file: "source-hash.yaml")
     #expect(configuration.cluster?.members.last?.role == .witness)
-    #expect(configuration.vips[0].requiresBalancerStrictly)
+    #expect(configuration.vips[0].requires == [Requirement(.balancer, strict: true)])
     #expect(configuration.vips[0].failback == .after(.seconds(300)))
     #expect(configuration.pools[0].balance == .hashSource)
     #expect(configuration.listeners[0].forwardedStyle == .both)

@@ -257,7 +257,6 @@ import Testing
         "addresses: [192.0.2.9/24], requires: [balancer]",
         "46: vips.web.requires: the balancer has nothing to do without listeners (remove it, or add listeners)"
       ),
-      ("addresses: [192.0.2.9/24], requires: [{pool: a}]", "48: \"pool\" is not supported yet (remove it)"),
       (
         "addresses: [192.0.2.9/24], requires: [balancr]",
         "47: vips.web.requires[0] cannot be \"balancr\" (did you mean \"balancer\"?)"

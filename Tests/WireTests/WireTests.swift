@@ -269,6 +269,25 @@ struct OtherFrameTests {
     }
   }
 
+  @Test("what an announcement says is read back, and nothing else is taken for an ARP packet")
+  func arpPacket() {
+    var frame = [UInt8](repeating: 0xee, count: ARPAnnouncement.paddedByteCount)
+    frame.withUnsafeMutableBytes {
+      ARPAnnouncement.encode(.reply, address: 0xc000_0264, mac: MACAddress(0x0200_5e00_5301), into: $0)
+    }
+    func read(_ bytes: [UInt8]) -> ARPPacket? { bytes.withUnsafeBytes { ARPPacket(frame: $0) } }
+    let packet = read(frame)
+    #expect(packet?.operation == 2 && packet?.senderAddress == 0xc000_0264 && packet?.targetAddress == 0xc000_0264)
+    #expect(packet?.sender == MACAddress(0x0200_5e00_5301))
+    #expect(packet?.sender.description == "02:00:5e:00:53:01")
+    for count in 0..<ARPAnnouncement.byteCount { #expect(read(Array(frame[..<count])) == nil) }
+    for offset in 12..<20 {
+      var other = frame
+      other[offset] ^= 1
+      #expect(read(other) == nil, "byte \(offset) matters")
+    }
+  }
+
   @Test("gratuitous ARP has exactly these bytes", arguments: ARPAnnouncement.Operation.allCases)
   func arp(operation: ARPAnnouncement.Operation) {
     var frame = [UInt8](repeating: 0xee, count: ARPAnnouncement.paddedByteCount)

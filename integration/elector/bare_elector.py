@@ -86,7 +86,7 @@ def configuration(lan, node, heartbeat=20, dead_after=3, vips=None, key=b"k" * 3
     for name, addresses in vips.items():
         vip = {
             "name": name, "interface": "eth0", "prefer": [host.name for host in lan.nodes], "failback": {"never": {}},
-            "requiresBalancer": False, "requiresBalancerStrictly": False, "announce": span(60_000)}
+            "requires": [], "announce": span(60_000)}
         vip.update(addresses if isinstance(addresses, dict) else {"addresses": addresses})
         parts = [prefix.split("/") for prefix in vip["addresses"]]
         vip["addresses"] = [{"address": address, "length": int(length)} for address, length in parts]

@@ -216,6 +216,66 @@ def test_an_address_that_another_program_removes_is_put_back(stage, electors):
     assert said[-1]["cause"] == f"{VIP}/24 was removed by another program: added again"
 
 
+def test_a_fight_over_an_address_is_damped_and_told_in_few_words(stage, electors):
+    lan = stage.lan(nodes=1)
+    electors.start(lan)
+    wait_for_holder(electors)
+    host = lan["n1"]
+    script = f"for i in $(seq 100); do ip addr del {VIP}/24 dev eth0 2>/dev/null; sleep 0.05; done"
+    fighter = host.start("bash", "-c", script)
+    electors["n1"].wait_for(lambda elector: len(elector.events("warning")) >= 6, 20)
+    fighter.wait(60)
+    wait_until(lambda: VIP in host.addresses(), timeout=5, what="the address")
+    pump_all(electors, 0.5)
+    causes = [event["cause"] for event in electors["n1"].events("warning")]
+    removed = [cause for cause in causes if "was removed by another program" in cause]
+    assert removed[:5] == [f"{VIP}/24 was removed by another program: added again"] * 5
+    assert removed[5] == f"{VIP}/24 was removed by another program 6 times within 10 s: added again once a second"
+    assert len(removed) <= 14, "at most six in a window"
+    assert electors["n1"].holds("web")
+
+
+CLAIM = """
+import socket, sys, time
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind(("eth0", 0))
+mac, address = bytes.fromhex("02005e005399"), socket.inet_aton(sys.argv[1])
+for operation in (1, 2) * int(sys.argv[2]):
+    frame = b"\\xff" * 6 + mac + b"\\x08\\x06\\0\\1\\x08\\0\\6\\4" + bytes((0, operation)) + mac + address + bytes(6) + address
+    link.send(frame + bytes(18))
+    time.sleep(0.01)
+"""
+
+
+def test_a_stranger_with_our_address_is_told_of_and_answered_within_bounds(stage, electors):
+    """RFC 5227: the claim is defended by an announcement, and then not again for ten seconds."""
+    lan = stage.lan(nodes=2)
+    electors.start(lan, "n1")
+    wait_for_holder(electors)
+    pump_all(electors, 1.5)
+    capture = lan.nodes[1].start(
+        "timeout", "30", "tcpdump", "-lnei", "eth0", "arp", log="arp.log")
+    wait_until(lambda: "listening" in open(os.path.join(lan.nodes[1].directory, "arp.log")).read(), 10, "tcpdump")
+    # Others' addresses and questions are nobody's business.
+    lan.client.run("python3", "-c", CLAIM, "192.0.2.77", "3")
+    lan.client.run("ping", "-c1", "-W1", VIP)
+    pump_all(electors, 0.3)
+    assert not [event for event in electors["n1"].events("warning") if "claimed" in event["cause"]]
+    lan.client.run("python3", "-c", CLAIM, VIP, "50")
+    electors["n1"].wait_for(lambda elector: [one for one in elector.events("warning") if "claimed" in one["cause"]])
+    electors["n1"].wait_for(lambda elector: elector.vip().get("claimedBy") == "02:00:5e:00:53:99")
+    pump_all(electors, 1)
+    capture.terminate()
+    capture.wait(5)
+    said = [event for event in electors["n1"].events("warning") if "claimed" in event["cause"]]
+    assert [(event["subject"], event["cause"]) for event in said] == [
+        ("web", f"{VIP} is claimed by 02:00:5e:00:53:99 too: announced again")]
+    with open(os.path.join(lan.nodes[1].directory, "arp.log"), encoding="utf-8") as log:
+        ours = [line for line in log if lan.nodes[0].mac() in line.split(">")[0] and f"who-has {VIP}" in line]
+    assert len(ours) == 1, "one announcement (its request) for a hundred claims\n" + "".join(ours)
+    assert electors["n1"].holds("web")
+
+
 def test_an_interface_that_goes_and_comes_is_joined_again(stage, electors):
     lan = stage.lan(nodes=2)
     electors.start(lan)

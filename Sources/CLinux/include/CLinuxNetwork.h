@@ -40,6 +40,13 @@ int afloat_netlink_set_up(struct afloat_netlink *connection, uint32_t interface)
 int afloat_netlink_addresses(struct afloat_netlink *connection, struct afloat_address *list, int room);
 int afloat_netlink_links(struct afloat_netlink *connection, struct afloat_link *list, int room);
 
+// From now on the packet socket also receives ARP packets, of all interfaces, whose sender claims one of these addresses
+// (host order); of more than AFLOAT_CLAIMED_ADDRESSES, every ARP packet. Again: another set. 0, or errno with *step.
+#define AFLOAT_CLAIMED_ADDRESSES 512
+int afloat_packet_watch_claims(int socket, const uint32_t *addresses, int count, const char **step);
+// The next frame that waits, without blocking: its length (at most `room`), or -1 with errno. *interface gets its index.
+ssize_t afloat_packet_receive(int socket, void *frame, size_t room, uint32_t *interface);
+
 enum afloat_news_kind {
   AFLOAT_NEWS_LINK = 1,
   AFLOAT_NEWS_LINK_GONE = 2,

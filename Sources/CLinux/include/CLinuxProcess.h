@@ -37,3 +37,5 @@ int afloat_lock_memory_on_fault(void);
 int afloat_lock_current_memory_on_fault(void);
 // The environment, for posix_spawn.
 char **afloat_environment(void);
+/// A pipe, both ends close-on-exec, the reading one (ends[0]) non-blocking; -1 with errno on failure.
+int afloat_pipe(int ends[2]);

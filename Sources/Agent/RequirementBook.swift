@@ -1,0 +1,118 @@
+// What the VIPs require at this node and what is known of it: answers come in one by one, standings go out to the elector
+// when they change. A value without any looking of its own.
+
+package import Control
+internal import Primitives
+
+/// What was found when something required was looked at.
+package struct RequirementAnswer: Equatable, Sendable {
+  package var met: Bool
+  /// What was seen, in words.
+  package var cause: String
+
+  package init(met: Bool, cause: String) {
+    self.met = met
+    self.cause = cause
+  }
+}
+
+package struct RequirementBook: Sendable {
+  private var vips: [VIPConfiguration] = []
+  /// Nothing for what has not been looked at.
+  private var answers: [Requirement.Kind: RequirementAnswer] = [:]
+  private var told: [String: VIPStanding] = [:]
+
+  package init() {}
+
+  /// A new configuration: what it does not require any more is forgotten.
+  package mutating func configure(_ vips: [VIPConfiguration]) {
+    self.vips = vips
+    let kinds = Set(vips.flatMap { $0.requires.map(\.kind) })
+    answers = answers.filter { kinds.contains($0.key) }
+    let names = Set(vips.map(\.name))
+    told = told.filter { names.contains($0.key) }
+  }
+
+  /// What has to be looked at outside of Afloat's own processes, each once.
+  package var outside: Set<Requirement.Kind> {
+    Set(
+      vips.flatMap { $0.requires.map(\.kind) }.filter {
+        switch $0 {
+        case .balancer, .pool: false
+        case .interface, .script, .process, .file: true
+        }
+      })
+  }
+
+  /// True if the answer is news. One for what is not required (any more) is not.
+  package mutating func note(_ kind: Requirement.Kind, _ answer: RequirementAnswer) -> Bool {
+    guard answers[kind] != answer, vips.contains(where: { $0.requires.contains { $0.kind == kind } }) else {
+      return false
+    }
+    answers[kind] = answer
+    return true
+  }
+
+  /// The pools as the balancer reports them; nil while it does not serve, because of `why`. True if that is news.
+  package mutating func note(pools: [PoolStatus]?, why: String = "") -> Bool {
+    var isNews = false
+    for case .pool(let name, let atLeast) in Set(vips.flatMap { $0.requires.map(\.kind) }) {
+      let answer: RequirementAnswer
+      if let pools {
+        guard let pool = pools.first(where: { $0.name == name }) else { continue }
+        let serving = pool.servers.count { $0.state == .up }
+        answer = RequirementAnswer(met: serving >= atLeast, cause: "\(serving) of \(pool.servers.count) servers are up")
+      } else {
+        answer = RequirementAnswer(met: false, cause: why)
+      }
+      if note(.pool(name, atLeast: atLeast), answer) { isNews = true }
+    }
+    return isNews
+  }
+
+  /// A new elector knows nothing.
+  package mutating func forgetTold() { told = [:] }
+
+  /// The standings that the elector has to be told.
+  package mutating func changes() -> [VIPStanding] {
+    var changed: [VIPStanding] = []
+    for vip in vips where !vip.requires.isEmpty {
+      let standing = standing(of: vip)
+      guard told[vip.name] != standing else { continue }
+      told[vip.name] = standing
+      changed.append(standing)
+    }
+    return changed
+  }
+
+  private func standing(of vip: VIPConfiguration) -> VIPStanding {
+    let missing = vip.requires.filter { answers[$0.kind]?.met != true }
+    return VIPStanding(
+      vip: vip.name, eligible: missing.isEmpty, strict: missing.contains(where: \.strict),
+      cause: missing.map { "\($0.words): \(cause(of: $0))" }.joined(separator: "; "))
+  }
+
+  private func cause(of requirement: Requirement) -> String {
+    answers[requirement.kind]?.cause ?? "not known yet"
+  }
+
+  /// For `vips`: by name of the VIP.
+  package var shown: [String: [APIRequirement]] {
+    var shown: [String: [APIRequirement]] = [:]
+    for vip in vips {
+      shown[vip.name] = vip.requires.map {
+        APIRequirement(
+          requirement: $0.words, met: answers[$0.kind]?.met ?? false, strict: $0.strict, cause: cause(of: $0))
+      }
+    }
+    return shown
+  }
+}
+
+extension Requirement {
+  /// `pool app (at least 2)`.
+  package var words: String {
+    if case .pool(_, let atLeast) = kind, atLeast > 1 { return "\(kind.words) (at least \(atLeast))" }
+    return kind.words
+  }
+}

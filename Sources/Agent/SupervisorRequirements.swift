@@ -1,0 +1,87 @@
+// What VIPs require at this node and what is run when they come and go: the supervisor's side. Balancer and pools are known here, the rest comes from
+// `RequirementWatch`; the elector hears of each VIP whether this node may hold it.
+
+internal import Control
+internal import Kernel
+internal import Logging
+internal import Primitives
+
+extension SupervisorLoop {
+  /// At the start, and when the configuration has changed.
+  func configureRequirements() {
+    requirements.configure(plan.elector?.vips ?? [])
+    let outside = requirements.outside
+    if requirementWatch == nil, !outside.isEmpty {
+      do {
+        requirementWatch = try RequirementWatch(environment: plan.programEnvironment) { [supervisor] kind, answer in
+          supervisor.post(.requirement(kind, answer))
+        }
+      } catch {
+        for kind in outside { _ = requirements.note(kind, RequirementAnswer(met: false, cause: "\(error)")) }
+      }
+    }
+    requirementWatch?.watch(outside)
+    tellStandings(isNews: true)
+  }
+
+  func requirementAnswered(_ kind: Requirement.Kind, _ answer: RequirementAnswer) {
+    tellStandings(isNews: requirements.note(kind, answer))
+  }
+
+  /// The balancer serves, or why it does not.
+  func balancerServes(_ serves: Bool, _ cause: String) {
+    var isNews = requirements.note(.balancer, RequirementAnswer(met: serves, cause: cause))
+    if !serves, requirements.note(pools: nil, why: cause) { isNews = true }
+    tellStandings(isNews: isNews)
+  }
+
+  func poolsAre(_ pools: [PoolStatus]) { tellStandings(isNews: requirements.note(pools: pools)) }
+
+  /// A new elector knows nothing.
+  func tellEveryStanding() {
+    requirements.forgetTold()
+    tellStandings(isNews: true)
+  }
+
+  private func tellStandings(isNews: Bool) {
+    guard isNews else { return }
+    let changes = requirements.changes()
+    if !changes.isEmpty { tellElector(.standings(changes)) }
+    let shown = requirements.shown
+    supervisor.board.update { $0.requirements = shown }
+  }
+}
+
+// Hooks.
+extension SupervisorLoop {
+  func runHook(_ event: ElectorEvent) {
+    switch event.kind {
+    case .vipGained:
+      heldForHooks.insert(event.subject)
+      runHook(event.subject, .gained, event.cause)
+    case .vipLost:
+      heldForHooks.remove(event.subject)
+      runHook(event.subject, .lost, event.cause)
+    case .vipAddressFailed: runHook(event.subject, .failed, event.cause)
+    case .memberAlive, .memberSuspect, .memberDead, .handoverDone, .warning: break
+    }
+  }
+
+  /// The elector could not say itself what it lost.
+  func loseAllForHooks(cause: String) {
+    for vip in heldForHooks.sorted() { runHook(vip, .lost, cause) }
+    heldForHooks = []
+  }
+
+  private func runHook(_ name: String, _ kind: HookEvent.Kind, _ cause: String) {
+    guard let vip = plan.elector?.vips.first(where: { $0.name == name }), let path = vip.onChange else { return }
+    do {
+      let runner = try hooks ?? HookRunner(environment: plan.programEnvironment, events: events, logger: logger)
+      hooks = runner
+      runner.post(
+        HookEvent(
+          vip: name, kind: kind, cause: cause, path: path,
+          addresses: vip.addresses.map(\.description).joined(separator: " "), interface: vip.interface))
+    } catch { logger.error("the hook of VIP \(name) is not run: \(error)") }
+  }
+}

@@ -1,0 +1,62 @@
+// ARP packets in which others claim an address that this node holds.
+
+import ClusterNode
+import Control
+import Election
+import Kernel
+import Membership
+import Primitives
+import Wire
+
+extension Hands {
+  /// So many packets are looked at in one go; the rest waits its turn, and beyond the socket's buffer is lost.
+  static let claimsAtOnce = 64
+
+  /// At the start and after a reload: packets about these VIPs' addresses arrive from now on.
+  func watchClaims() {
+    let addresses = names.vips.compactMap { $0 }.flatMap { $0.addresses.compactMap(\.address.v4Value) }
+    do throws(SystemError) { try packets.watchClaims(of: addresses) } catch {
+      reporter.warn("claims of VIPs by others are not seen: \(error)")
+    }
+  }
+
+  func readClaims() {
+    withUnsafeTemporaryAllocation(byteCount: ARPAnnouncement.paddedByteCount, alignment: 8) { room in
+      for _ in 0..<Self.claimsAtOnce {
+        guard let (count, interface) = packets.receive(room) else { return }
+        let frame = UnsafeRawBufferPointer(rebasing: room[..<min(count, room.count)])
+        guard let packet = ARPPacket(frame: frame) else { continue }
+        weigh(packet, interface: interface, now: Clock.monotonic)
+      }
+    }
+  }
+
+  private func weigh(_ packet: ARPPacket, interface: UInt32, now: Instant) {
+    let claimed = IPAddress(v4: packet.senderAddress)
+    let slot = held.firstIndex { held in
+      held?.contains { $0.interface == interface && $0.prefix.address == claimed } ?? false
+    }
+    // A bridge or a bond may show us our own packets.
+    guard let slot, !interfaces.links.contains(where: { $0.hardwareAddress == packet.sender.value }),
+      let since = acquiringSince[slot], now >= since + ForeignClaims.grace,
+      let count = claims[slot].note(packet.sender, now: now)
+    else { return }
+    announce(VIPIndex(slot))
+    let times = count > 1 ? "\(count) times since the last announcement, " : ""
+    reporter.event(
+      .warning, subject: names.vip(VIPIndex(slot)),
+      cause: "\(claimed) is claimed by \(claimantWords(packet.sender)) too: \(times)announced again")
+  }
+
+  /// `02:00:5e:00:53:01 (n2)`, where the neighbours' cache knows the member.
+  private func claimantWords(_ mac: MACAddress) -> String {
+    let addresses = Neighbours.addresses(of: mac.value)
+    let member = plan.configuration.members.first { addresses.contains($0.address) }
+    return member.map { "\(mac) (\($0.name))" } ?? "\(mac)"
+  }
+
+  /// Who claims the VIP besides us, while that is recent.
+  func claimant(of slot: Int, now: Instant) -> String? {
+    held[slot] != nil && claims[slot].isShown(now: now) ? claims[slot].claimant.description : nil
+  }
+}

@@ -1,0 +1,82 @@
+// Programs that operators name, for checks and hooks: run in a process group of their own, so that what they start can be
+// ended with them, and with what they print in a pipe.
+
+internal import CLinux
+internal import Glibc
+
+/// How a process ended.
+package enum ProcessEnding: Equatable, Sendable {
+  case exited(Int32)
+  case signalled(Int32)
+
+  /// From waitpid(2).
+  init(status: Int32) {
+    let signal = status & 0x7f
+    self = signal == 0 ? .exited((status >> 8) & 0xff) : .signalled(signal)
+  }
+
+  /// `exit status 1`, `signal 9 (killed)`.
+  package var words: String {
+    switch self {
+    case .exited(let status): "exit status \(status)"
+    case .signalled(let signal): "signal \(signal) (\(String(cString: strsignal(signal)).lowercased()))"
+    }
+  }
+}
+
+package struct Program: ~Copyable, Sendable {
+  private let process: ChildProcess
+  private let output: FileDescriptor
+
+  /// Becomes readable when the program itself has ended; what it started may still run.
+  package var processDescriptor: Int32 { process.pidfd.raw }
+  /// Becomes readable when something was printed, on standard output or standard error.
+  package var outputDescriptor: Int32 { output.raw }
+
+  /// Starts `path` without arguments. Its standard input is empty; `environment` is all that it gets, `NAME=VALUE` each.
+  package init(_ path: String, environment: [String]) throws(SystemError) {
+    var ends: [Int32] = [-1, -1]
+    try checkedCall("create a pipe") { afloat_pipe(&ends) }
+    let output = FileDescriptor(owning: ends[0])
+    let theirs = FileDescriptor(owning: ends[1])
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, theirs.raw, 1)
+    posix_spawn_file_actions_adddup2(&actions, theirs.raw, 2)
+    process = try ChildProcess.spawn(path, arguments: [], &actions, ownGroup: true, environment: environment)
+    self.output = output
+  }
+
+  /// What it has printed, up to the room: nil when there is nothing now, no bytes at the end.
+  package borrowing func read(_ room: inout [UInt8]) -> ArraySlice<UInt8>? {
+    let raw = output.raw
+    var count: Int
+    repeat { count = Glibc.read(raw, &room, room.count) } while count < 0 && errno == EINTR
+    return count < 0 ? nil : room[..<count]
+  }
+
+  /// Ends the program and everything in its group. Only before `ending` has answered: later the number may be another's.
+  package borrowing func killGroup() { _ = kill(-process.pid, SIGKILL) }
+
+  /// How it ended; nil while it runs. Reaps it.
+  package borrowing func ending() -> ProcessEnding? { process.ending() }
+}
+
+/// What an operator's program should be, seen from outside.
+extension Files {
+  /// Why `path` cannot be run, or should not be, in words; nil if it can.
+  package static func faultOfProgram(_ path: String) -> String? {
+    var information = stat()
+    guard stat(path, &information) == 0 else { return SystemError.last("look at \(path)").cause }
+    guard information.st_mode & S_IFMT == S_IFREG else { return "it is no file" }
+    guard isExecutable(path) else { return "it is not executable (chmod +x \(path))" }
+    guard information.st_mode & 0o022 == 0 else {
+      return "others than its owner may change it (chmod go-w \(path))"
+    }
+    return nil
+  }
+
+  package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+}
