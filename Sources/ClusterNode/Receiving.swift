@@ -190,12 +190,22 @@ extension NodeCore {
   private mutating func becameAlive(_ member: MemberIndex, now: Instant, effects: inout EffectBuffer) {
     effects.append(.event(NodeEvent(.memberAlive(member))))
     evaluateAllWanted = true
+    tellEverything()
     // Whoever comes back may bring neighbours with it whose caches name another holder.
     guard !faults.contains(.noAnnouncementAfterHeal) else { return }
     for slot in 0..<vipCount where vips[slot].announcements.next != .distantFuture {
       vips[slot].announcements.startBurst(now: now)
       noteStep(slot)
     }
+  }
+
+  /// A member knows nothing of what was told before it came: all VIPs are news to it, and it may act soon.
+  private mutating func tellEverything() {
+    for slot in 0..<vipCount where vips[slot].isConfigured {
+      vips[slot].urgentRepeats = max(vips[slot].urgentRepeats, ElectionLimits.newcomerRepeats)
+    }
+    hasNews = true
+    sendWanted = true
   }
 
   /// A member is gone: by the clock, by its guardian's word, or by its own.

@@ -181,7 +181,6 @@ extension NodeCore {
     vips[slot].cause = handover.cause
     noteRelease(vip, successor: successor, cause: handover.cause)
     announceOwn(vip, now: now)
-    evaluateAllWanted = true
     sendWanted = true
   }
 
@@ -214,6 +213,7 @@ extension NodeCore {
       vip, by: selfIndex, priority: vips[slot].priority, position: position, eligible: eligible, now: now)
     {
       vips[slot].urgentRepeats = ElectionLimits.releaseRepeats
+      hasNews = true
     }
   }
 

@@ -73,7 +73,8 @@ struct ElectorPlan: Sendable {
       one.members.first { $0.name == one.node }?.addresses.map(\.family) ?? []
     }
     guard families(next) == families(configuration) else {
-      throw PlanFault("how many interfaces carry heartbeats, and by IPv4 or IPv6, changes with a restart of the agent only")
+      throw PlanFault(
+        "how many interfaces carry heartbeats, and by IPv4 or IPv6, changes with a restart of the agent only")
     }
     if next.interfaces != configuration.interfaces { kept.append("interface") }
     if next.group != configuration.group { kept.append("group") }

@@ -81,7 +81,8 @@ extension Hands {
   func announce(_ vip: VIPIndex) {
     guard let addresses = held[vip.value] else { return }
     for address in addresses {
-      guard let link = interfaces.links.first(where: { $0.index == address.interface }), link.hardwareAddress != 0 else {
+      guard let link = interfaces.links.first(where: { $0.index == address.interface }), link.hardwareAddress != 0
+      else {
         continue
       }
       let mac = MACAddress(link.hardwareAddress)

@@ -147,7 +147,8 @@ extension Reader {
     let families = Set(members.flatMap { $0.addresses.map(\.family) })
     guard !families.contains(group.address.family), let other = families.first else { return }
     add(
-      field.position, "\(field.path): \(group.address) is \(group.address.family.words), the members' addresses are not",
+      field.position,
+      "\(field.path): \(group.address) is \(group.address.family.words), the members' addresses are not",
       "for instance \(Endpoint.heartbeats(of: other))")
   }
 }

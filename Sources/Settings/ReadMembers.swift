@@ -80,7 +80,8 @@ extension Reader {
     add(
       field.position, "\(field.path) has \(have) for \(need)",
       interfaces.count == 1
-        ? "write one" : "one for each of \(interfaces.joined(separator: ", ")), for instance {address: [192.0.2.11, 198.51.100.11]}")
+        ? "write one"
+        : "one for each of \(interfaces.joined(separator: ", ")), for instance {address: [192.0.2.11, 198.51.100.11]}")
     return []
   }
 

@@ -58,8 +58,8 @@ import Testing
       17:10: unknown key "adresses" in vips.mail (did you mean "addresses"?)
       19:24: listeners.web.bind[1]: "8080" is not ADDRESS:PORT (for instance "*:80")
       19:30: listeners.web.bind[2]: an IPv6 address and its port need brackets (for instance [2001:db8::1]:80)
-      19:48: listeners.web.pool: there is no pool "ap" (did you mean "app"?)
-      19:58: listeners.web.mode cannot be "udp" (choose from http, tcp)
+      19:52: listeners.web.pool: there is no pool "ap" (did you mean "app"?)
+      19:62: listeners.web.mode cannot be "udp" (choose from http, tcp)
       20:15: listeners.tcp.bind: 0.0.0.0:80 is bound by listener "web" too (an address and port belong to one listener)
       20:40: listeners.tcp.pool: pool "app" keeps clients by cookie, which a tcp listener cannot (use affinity: source, or mode: http)
       20:45: "served_by_header" has no meaning in a tcp listener (remove it, or use mode: http)
@@ -231,7 +231,7 @@ import Testing
         "addresses: [\"ff02::1/64\"]",
         "21: vips.web.addresses[0]: ff02::1/64 is not an address for a VIP (write a host's address, for instance 2001:db8::100/64)"
       ),
-      ("addresses: [192.0.2.9/24], interface: [eth0, eth1]", "57: vips.web.interface names 2 interfaces (keep one)"),
+      ("addresses: [192.0.2.9/24], interface: [eth0, eth1]", "54: vips.web.interface names 2 interfaces (keep one)"),
       (
         "addresses: [\"::ffff:192.0.2.1/120\"]",
         "21: vips.web.addresses[0]: ::ffff:c000:201/120 is not an address for a VIP (write a host's address, for instance 2001:db8::100/64)"

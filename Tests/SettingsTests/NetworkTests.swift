@@ -54,7 +54,7 @@ private func file(_ cluster: String, members: String, vip: String = "192.0.2.100
     arguments: [
       (
         "interface: eth0", "n1: 192.0.2.11, n2: \"2001:db8::12\"",
-        "5:32: cluster.members.n2: its addresses are not of the same families as those of n1 (on each interface all members use IPv4, or all use IPv6)"
+        "5:33: cluster.members.n2: its addresses are not of the same families as those of n1 (on each interface all members use IPv4, or all use IPv6)"
       ),
       (
         "interface: [eth0, eth1]", "n1: 192.0.2.11",
@@ -81,7 +81,8 @@ private func file(_ cluster: String, members: String, vip: String = "192.0.2.100
   }
 
   @Test("a listener bound to * answers on VIPs of IPv6 too, once") func wildcard() throws {
-    let balancer = "\nlisteners:\n  web: {bind: [\"*:80\", \"[::]:443\", \"*:443\"], pool: app}\n"
+    let balancer =
+      "\nlisteners:\n  web: {bind: [\"*:80\", \"[::]:443\", \"*:443\"], pool: app}\n"
       + "pools:\n  app: {servers: {s1: \"[2001:db8::21]:8080\"}}"
     let with = try parse(file("interface: eth0", members: "n1: 192.0.2.11", vip: "2001:db8::100/64") + balancer)
     #expect(with.listeners[0].bind.map(\.description) == ["0.0.0.0:80", "[::]:443", "0.0.0.0:443", "[::]:80"])

@@ -164,6 +164,7 @@ class Cluster:
         lines += ["  members:", members]
         vip = {"addresses": f"[{self.vip}/24]", **parts.get("vip_options", {})}
         lines += ["vips:", "  web: {" + ", ".join(f"{key}: {value}" for key, value in vip.items()) + "}"]
+        lines += parts.get("vips", [])
         if self.backends:
             lines += ["listeners:", "  web: " + parts.get("listener", '{bind: ["*:80"], pool: app}')]
             lines += parts.get("listeners", [])
