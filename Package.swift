@@ -11,8 +11,10 @@ let swift: [SwiftSetting] = [
 ]
 
 /// A room in plain Swift.
-func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: swift)
+func room(
+  _ name: String, _ dependencies: [Target.Dependency] = [], plugins: [Target.PluginUsage] = []
+) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: swift, plugins: plugins)
 }
 
 func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -42,6 +44,9 @@ let package = Package(
   targets: [
     // C: constants and calls that Swift cannot import.
     .target(name: "CLinux", dependencies: ["CNetlink"], linkerSettings: [.linkedLibrary("cap")]),
+    .target(
+      name: "CGate", dependencies: ["CNetlink"], exclude: ["kernel"], linkerSettings: [.linkedLibrary("bpf")]),
+    .plugin(name: "CompileGate", capability: .buildTool()),
     .systemLibrary(name: "CNetlink", pkgConfig: "libnl-route-3.0", providers: [.apt(["libnl-route-3-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
@@ -56,6 +61,7 @@ let package = Package(
     room("Health", ["Primitives"]),
     room("Balancing", ["Primitives", "Health"]),
     room("HTTP1", ["Primitives"]),
+    room("ProxyProtocol", ["Primitives"]),
     room("Routing", ["Primitives", "HTTP1", "Patterns"]),
     room("Settings", ["Primitives", "Control", "Patterns", .product(name: "Yams", package: "Yams")]),
     room("Simulator", ["Primitives", "Wire", "Membership", "Election", "ClusterNode"]),
@@ -63,15 +69,18 @@ let package = Package(
     // Rooms that touch the system.
     room("Patterns", ["CPCRE2"]),
     room("Kernel", ["CLinux", "CNetlink", "Primitives"]),
+    room("Gate", ["CGate", "Kernel", "Primitives"], plugins: ["CompileGate"]),
     room("Cryptography", ["COpenSSL", "Primitives", "Wire"]),
     room("Control", ["Primitives"]),
     room(
       "Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
-    room("Balancer", ["Primitives", "HTTP1", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"]),
+    room(
+      "Balancer",
+      ["Primitives", "HTTP1", "ProxyProtocol", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"]),
     room(
       "Agent",
       [
-        "Primitives", "Wire", "Intents", "Settings", "Kernel", "Cryptography", "Control", "COpenSSL",
+        "Primitives", "Wire", "Intents", "Settings", "Kernel", "Gate", "Cryptography", "Control", "COpenSSL",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
@@ -104,12 +113,15 @@ let package = Package(
     tests("BalancingTests", ["Balancing", "Health", "Primitives"]),
     tests("HTTP1Tests", ["HTTP1", "Primitives"]),
     tests("PatternsTests", ["Patterns"]),
+    tests("ProxyProtocolTests", ["ProxyProtocol", "Primitives"]),
     tests("RoutingTests", ["Routing", "HTTP1", "Patterns", "Primitives"]),
     tests("SettingsTests", ["Settings", "Control", "Primitives"]),
     tests("KernelTests", ["Kernel", "Primitives"]),
+    tests("GateTests", ["Gate", "Kernel", "Primitives"]),
     tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
-    tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives", "Wire"]),
+    tests(
+      "ElectorTests", ["Elector", "ClusterNode", "Cryptography", "Election", "Control", "Kernel", "Primitives", "Wire"]),
     tests("BalancerTests", ["Balancer", "Balancing", "Health", "Control", "Primitives", "Kernel"]),
     tests(
       "AgentTests",
