@@ -55,6 +55,8 @@ struct Bench {
   var sent: [[UInt8]]
   let configurations: [ClusterConfiguration]
   private var effects = EffectBuffer()
+  private var inFlight: [(bytes: [UInt8], to: Int, arrival: Arrival)] = []
+  private var isArriving = false
 
   init(
     count: Int, heartbeat: TimeSpan = .milliseconds(10), failback: FailbackRule = .never, vips: Int = 1,
@@ -97,10 +99,26 @@ struct Bench {
   /// Delivers raw bytes to a node.
   mutating func deliver(_ bytes: [UInt8], to index: Int, over arrival: Arrival = Arrival()) {
     guard nodes[index] != nil else { return }
-    bytes.withUnsafeBytes {
-      nodes[index]!.receive($0, over: arrival, receivedAt: now, now: now, effects: &effects)
+    inFlight.append((bytes, index, arrival))
+    arriveAll()
+  }
+
+  /// One datagram after the other, in the order of their sending: what one causes is not nested in it.
+  private mutating func arriveAll() {
+    guard !isArriving else { return }
+    isArriving = true
+    var next = 0
+    while next < inFlight.count {
+      let (bytes, index, arrival) = inFlight[next]
+      next += 1
+      guard nodes[index] != nil else { continue }
+      bytes.withUnsafeBytes {
+        nodes[index]!.receive($0, over: arrival, receivedAt: now, now: now, effects: &effects)
+      }
+      carryOut(index)
     }
-    carryOut(index)
+    inFlight = []
+    isArriving = false
   }
 
   private mutating func send(_ index: Int) {
@@ -122,12 +140,12 @@ struct Bench {
       let slot = nodes[index]!.memberIndex(configurations[other].node)!.value
       for path in 0..<configurations[index].pathCount where !pathCut.contains([index, other, path]) {
         if destinations.group, cut.union(multicastCut).isDisjoint(with: [[index, other]]) {
-          deliver(datagram, to: other, over: Arrival(path: path))
+          inFlight.append((datagram, other, Arrival(path: path)))
         }
         guard destinations.members[path] >> UInt64(slot) & 1 == 1 else { continue }
         unicasts += 1
         if cut.union(unicastCut).isDisjoint(with: [[index, other]]) {
-          deliver(datagram, to: other, over: Arrival(path: path, isMulticast: false))
+          inFlight.append((datagram, other, Arrival(path: path, isMulticast: false)))
         }
       }
     }
@@ -172,6 +190,7 @@ struct Bench {
       default: break
       }
     }
+    arriveAll()
   }
 
   func holders(_ vip: Int = 0) -> [Int] { nodes.indices.filter { nodes[$0]?.isHolder(VIPIndex(vip)) ?? false } }
