@@ -45,11 +45,11 @@ extension NodeCore {
       }
   }
 
-  /// A member says that our multicasts have ceased to reach it: it is told at once that we are there, once an interval at
-  /// most.
-  mutating func answerDeafened(now: Instant) {
-    guard now >= answeredDeafAt + interval else { return }
-    answeredDeafAt = now
+  /// Somebody waits for this node's word: a member that has just come, or one that our multicasts have ceased to reach. It
+  /// gets it at once; who comes within an interval of that waits for the next heartbeat.
+  mutating func speakSoon(now: Instant) {
+    guard now >= spokeSoonAt + interval else { return }
+    spokeSoonAt = now
     sendWanted = true
   }
 }

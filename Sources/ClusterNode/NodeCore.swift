@@ -57,8 +57,8 @@ struct NodeCore {
   var exchangesKeys = false
   /// Where the last datagram goes.
   var destinations = Destinations()
-  /// When a datagram was last sent because a member had ceased to hear our multicasts.
-  var answeredDeafAt = Instant(nanoseconds: .min)
+  /// When a heartbeat was last sent out of turn because somebody waited for it.
+  var spokeSoonAt = Instant(nanoseconds: .min)
 
   // What is told, and in turn.
   var telling = Telling()

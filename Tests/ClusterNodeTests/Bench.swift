@@ -17,7 +17,16 @@ struct PlainAuthenticator: DatagramAuthenticator {
   }
   private func sign(_ bytes: UnsafeRawBufferPointer, _ key: UInt32, _ tag: UnsafeMutableRawBufferPointer) {
     var state = UInt64(key)
-    for byte in bytes { state = state &* 1_099_511_628_211 ^ UInt64(byte) }
+    var offset = 0
+    while offset + 8 <= bytes.count {
+      state = state &* 1_099_511_628_211 ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      state ^= state >> 29
+      offset += 8
+    }
+    while offset < bytes.count {
+      state = state &* 1_099_511_628_211 ^ UInt64(bytes[offset])
+      offset += 1
+    }
     tag.storeBytes(of: state, toByteOffset: 0, as: UInt64.self)
     tag.storeBytes(of: ~state, toByteOffset: 8, as: UInt64.self)
   }
