@@ -38,7 +38,7 @@ def test_two_hundred_vips_are_spread_and_taken_over_in_one_go(stage):
         found = each_once(cluster)
         return found if found and len(set(names[0] for names in found.values())) == 5 else None
 
-    wait_until(spread, 30, "a share on each node")
+    wait_until(spread, 90, "a share on each node")
     time.sleep(2)
     before = wait_until(spread, 10, "every VIP on one node")
     shares = collections.Counter(names[0] for names in before.values())
