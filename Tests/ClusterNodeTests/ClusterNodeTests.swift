@@ -386,11 +386,11 @@ struct OwnTroubleStories {
     var sleeper = bench.nodes[1]!
     var effects = EffectBuffer()
     // Its next heartbeat was due at 210 ms; the holder's deadline is 235 ms.
-    let woke = bench.now + .milliseconds(30)
+    let woke = bench.now + .milliseconds(24)
     sleeper.advance(now: woke, effects: &effects)
     #expect(!sleeper.isHolder(web))
     #expect(sleeper.nextDeadline <= woke + .milliseconds(10))
-    sleeper.advance(now: woke + .milliseconds(10), effects: &effects)
+    sleeper.advance(now: woke + .milliseconds(11), effects: &effects)
     #expect(!sleeper.isHolder(web), "a boot that it does not believe yet may hold it")
     sleeper.advance(now: woke + .milliseconds(20), effects: &effects)
     #expect(sleeper.isHolder(web), "the holder is really gone")

@@ -102,7 +102,7 @@ struct GateStories {
   @Test("a node whose gate has shut by itself answers again only when its peers have echoed it")
   func silenced() {
     var bench = Bench(count: 2, gated: true)
-    bench.run(.milliseconds(200))
+    bench.run(.milliseconds(205))
     bench.clear()
     bench.cut = [[0, 1], [1, 0]]
     bench.command(0, .silenced)
