@@ -34,7 +34,7 @@ package enum BalancerProgram {
       var sockets: [Int32] = []
       while let descriptor = packet.descriptors.takeFirst() { sockets.append(descriptor.release()) }
       var plane = try DataPlane(configuration)
-      var registry = ServerRegistry(seed: UInt64(bitPattern: Clock.unixNanoseconds))
+      var registry = ServerRegistry(now: Clock.monotonic, seed: UInt64(bitPattern: Clock.unixNanoseconds))
       let (seeds, warning) = try plane.start(
         sockets: sockets, descriptorLimit: Int(clamping: descriptors), registry: &registry)
       if let warning { warnings.append(warning) }

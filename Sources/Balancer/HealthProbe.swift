@@ -5,7 +5,35 @@ internal import Control
 internal import HTTP1
 internal import Health
 internal import Kernel
+internal import Patterns
 internal import Primitives
+
+/// A pattern that bodies of answers are searched for; freed with its last user.
+final class BodyPattern {
+  let pattern: Pattern
+
+  /// Nil if it is none, which the settings have found out before.
+  init?(_ text: String) {
+    guard let pattern = try? Pattern(text) else { return nil }
+    self.pattern = pattern
+  }
+
+  deinit { pattern.deallocate() }
+}
+
+/// Memory of all checks of a thread, which are looked at one after the other.
+final class ProbeMemory {
+  static let readByteCount = 16 * 1024
+  let area = UnsafeMutablePointer<UInt8>.allocate(capacity: readByteCount)
+  let scratch = HeadScratch(fieldCount: Worker.serverHeadLimits.fieldCount)
+  let matcher = PatternMatcher()
+
+  deinit {
+    area.deallocate()
+    scratch.deallocate()
+    matcher.deallocate()
+  }
+}
 
 struct HealthProbe {
   /// Of an answer this much is looked at.
@@ -15,6 +43,7 @@ struct HealthProbe {
   let request: [UInt8]
   let timeout: TimeSpan
   let address: SocketAddress
+  private let pattern: BodyPattern?
 
   /// -1 while no check runs.
   private(set) var descriptor: Int32 = -1
@@ -24,18 +53,20 @@ struct HealthProbe {
   private var sentCount = 0
   private var received: [UInt8] = []
 
-  init(_ server: ServerConfiguration, _ check: HealthCheckConfiguration) {
+  init(_ server: ServerConfiguration, _ check: HealthCheckConfiguration, _ pattern: BodyPattern? = nil) {
+    self.pattern = pattern
+    let endpoint = Endpoint(address: server.endpoint.address, port: check.port ?? server.endpoint.port)
     kind = check.kind
     timeout = check.timeout
-    address = SocketAddress(server.endpoint)
+    address = SocketAddress(endpoint)
     switch check.kind {
     case .none: request = []
     case .tcp(let send, _): request = send
-    case .http(let path, let method, let host, _, _):
+    case .http(let path, let method, let host, _):
       request = Array(
         """
         \(method) \(path) HTTP/1.1\r
-        Host: \(host ?? server.endpoint.description)\r
+        Host: \(host ?? server.host ?? endpoint.description)\r
         User-Agent: afloat-check\r
         Accept: */*\r
         Connection: close\r
@@ -60,7 +91,14 @@ struct HealthProbe {
   }
 
   mutating func close() {
-    if descriptor >= 0 { StreamSocket.close(descriptor) }
+    if descriptor >= 0 {
+      // Nothing was said on it that could be lost, and no end has to be waited for.
+      if case .tcp(let send, let expect) = kind, send.isEmpty, expect.isEmpty {
+        StreamSocket.closeAbortively(descriptor)
+      } else {
+        StreamSocket.close(descriptor)
+      }
+    }
     descriptor = -1
     deadline = .distantFuture
     received = []
@@ -72,7 +110,7 @@ struct HealthProbe {
   }
 
   /// The socket is ready for something; an outcome once there is one.
-  mutating func advance(now: Instant) -> CheckOutcome? {
+  mutating func advance(now: Instant, _ memory: ProbeMemory) -> CheckOutcome? {
     if !isConnected {
       let code = StreamSocket.pendingError(descriptor)
       if code != 0 { return .failure(StreamSocket.words(for: code)) }
@@ -91,23 +129,20 @@ struct HealthProbe {
     case .none: return .success("not checked")
     case .tcp(_, let expect):
       if expect.isEmpty { return .success("connected in \(Self.words(now - started))") }
-      return receive(now) { probe, ended in probe.judge(expect, ended, now) }
-    case .http: return receive(now) { probe, ended in probe.judgeHTTP(ended, now) }
+      return receive(memory) { probe, ended in probe.judge(expect, ended, now) }
+    case .http(_, let method, _, let expect):
+      return receive(memory) { probe, ended in probe.judgeHTTP(method, expect, ended, now, memory) }
     }
   }
 
   private mutating func receive(
-    _ now: Instant, _ judge: (borrowing HealthProbe, _ ended: Bool) -> CheckOutcome?
+    _ memory: ProbeMemory, _ judge: (borrowing HealthProbe, _ ended: Bool) -> CheckOutcome?
   ) -> CheckOutcome? {
     while true {
-      var count = 0
-      let piece = [UInt8](unsafeUninitializedCapacity: 16 * 1024) { buffer, used in
-        count = StreamSocket.receive(descriptor, buffer.baseAddress!, buffer.count)
-        used = max(0, count)
-      }
+      let count = StreamSocket.receive(descriptor, memory.area, ProbeMemory.readByteCount)
       if count == StreamSocket.wouldBlock { return nil }
       if count < 0 { return .failure(StreamSocket.words(for: Int32(-count))) }
-      received += piece
+      received.append(contentsOf: UnsafeBufferPointer(start: memory.area, count: count))
       if let outcome = judge(self, count == 0) { return outcome }
       if count == 0 || received.count >= Self.largestAnswerByteCount {
         return .failure("the answer is incomplete or too long")
@@ -120,16 +155,16 @@ struct HealthProbe {
     return ended ? .failure("the answer does not hold what is expected") : nil
   }
 
-  private func judgeHTTP(_ ended: Bool, _ now: Instant) -> CheckOutcome? {
-    guard case .http(_, let method, _, let accepted, let expected) = kind else { return nil }
+  private func judgeHTTP(
+    _ method: String, _ expected: HealthCheckConfiguration.Expectation, _ ended: Bool, _ now: Instant,
+    _ memory: ProbeMemory
+  ) -> CheckOutcome? {
     var head = ResponseHead()
-    let scratch = HeadScratch()
-    defer { scratch.deallocate() }
     let padded = received + [UInt8](repeating: 0, count: scanSlack)
     let result = padded.withUnsafeBufferPointer {
       head.parse(
         $0.baseAddress!, count: received.count, isHeadRequest: method == "HEAD", limits: Worker.serverHeadLimits,
-        scratch: scratch)
+        scratch: memory.scratch)
     }
     switch result {
     case .incomplete: return ended ? .failure("the connection was closed before an answer") : nil
@@ -137,12 +172,19 @@ struct HealthProbe {
     case .complete: break
     }
     let status = Int(head.status)
-    guard accepted.contains(where: { $0.contains(status) }) else { return .failure("status \(status)") }
-    if let expected {
-      let body = received[Int(head.byteCount)...]
-      let isWhole = ended || (head.framing == .counted && Int64(body.count) >= head.contentLength)
-      if !Self.contains(body, Array(expected.utf8)) {
-        return isWhole ? .failure("status \(status), but the body does not hold \"\(expected)\"") : nil
+    guard expected.status.contains(where: { $0.contains(status) }) else { return .failure("status \(status)") }
+    let body = received[Int(head.byteCount)...]
+    let isWhole = ended || (head.framing == .counted && Int64(body.count) >= head.contentLength)
+    if let text = expected.bodyContains, !Self.contains(body, Array(text.utf8)) {
+      return isWhole ? .failure("status \(status), but the body does not hold \"\(text)\"") : nil
+    }
+    if let pattern, let text = expected.bodyPattern {
+      // A part of the body may match where the whole does not. Of a longer one the beginning has to do.
+      if !isWhole && received.count < Self.largestAnswerByteCount { return nil }
+      switch body.withUnsafeBufferPointer({ memory.matcher.search(pattern.pattern, in: $0) }) {
+      case .found: break
+      case .absent: return .failure("status \(status), but the body does not match \"\(text)\"")
+      case .tooHard: return .failure("status \(status), but the body takes too long to match \"\(text)\"")
       }
     }
     return .success("\(status) in \(Self.words(now - started))")

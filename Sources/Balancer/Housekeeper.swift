@@ -18,6 +18,12 @@ struct Housekeeper: ~Copyable {
   /// After the deadline of a handover it is answered without the worker.
   private static let grace = TimeSpan.milliseconds(20)
 
+  /// A storm of failures must not keep this thread from its checks.
+  private static let failureLookInterval = TimeSpan.milliseconds(5)
+  /// Of its time this thread spends at most one part in so many on figures for the agent.
+  private static let statusShare: Int64 = 25
+  private static let longestStatusInterval = TimeSpan.seconds(1)
+
   private struct Quietening {
     let token: UInt64
     let deadline: Instant
@@ -40,6 +46,8 @@ struct Housekeeper: ~Copyable {
   private var filterAskedFor: [IPAddress] = []
   /// What the agent has confirmed of it.
   private var filterInForce: [IPAddress] = []
+  private var earliestStatus = Instant(nanoseconds: 0)
+  private var nextFailureLook = Instant(nanoseconds: 0)
   private var nextStatus = Instant(nanoseconds: 0)
   private var isStopping = false
   private var agentIsGone = false
@@ -77,7 +85,7 @@ struct Housekeeper: ~Copyable {
         throw BalancerFault("a worker could not start: \(warnings.last ?? "for no known reason")")
       }
 
-      let count = poller.wait(timeout: min(registry.nextDue, nextWake) - now)
+      let count = poller.wait(timeout: min(registry.nextDue(now), nextWake) - now)
       now = Clock.monotonic
       for position in 0..<count {
         let token = EventToken(rawValue: poller.event(position).token)
@@ -92,7 +100,8 @@ struct Housekeeper: ~Copyable {
   }
 
   private var nextWake: Instant {
-    quietening.reduce(min(nextStatus, plane.nextLook)) { min($0, $1.deadline + Self.grace) }
+    let failures = plane.shared.hasNewFailures.pointee.load(ordering: .relaxed) ? nextFailureLook : .distantFuture
+    return quietening.reduce(min(nextStatus, plane.nextLook, failures)) { min($0, $1.deadline + Self.grace) }
   }
 
   // MARK: From the agent
@@ -151,7 +160,7 @@ struct Housekeeper: ~Copyable {
         configuration, opened: opened, sockets: sockets, registry: &registry, now: now)
       revisions.append((revision, generation))
       note(changes, now)
-      nextStatus = now
+      nextStatus = earliestStatus
     } catch {
       report(.refused(revision: revision, why: error.description))
     }
@@ -174,13 +183,16 @@ struct Housekeeper: ~Copyable {
           pool: server.pool.name, server: server.configuration.name, state: registry.state(of: change.index),
           cause: change.cause))
     }
-    if !changes.isEmpty { nextStatus = now }
+    if !changes.isEmpty { nextStatus = earliestStatus }
   }
 
   // MARK: From the workers
 
   private mutating func takeFailures(_ now: Instant) {
-    guard plane.shared.hasNewFailures.pointee.exchange(false, ordering: .acquiringAndReleasing) else { return }
+    guard now >= nextFailureLook,
+      plane.shared.hasNewFailures.pointee.exchange(false, ordering: .acquiringAndReleasing)
+    else { return }
+    nextFailureLook = now + Self.failureLookInterval
     let counters = plane.counters
     note(
       registry.takeFailures(
@@ -242,9 +254,12 @@ struct Housekeeper: ~Copyable {
   // MARK: To the agent
 
   private mutating func sendStatus(_ now: Instant) {
-    nextStatus = now + Self.statusInterval
     // Old figures are worth nothing: none are sent while others wait.
     if backlog.isEmpty { report(.status(StatusAssembly(plane).status(registry, now: now, warnings: warnings))) }
+    // Those of thousands of servers take their time.
+    let cost = Clock.monotonic - now
+    earliestStatus = now + min(cost * Self.statusShare, Self.longestStatusInterval)
+    nextStatus = max(earliestStatus, now + Self.statusInterval)
   }
 
   private mutating func report(_ report: BalancerReport) {

@@ -5,7 +5,6 @@ internal import Control
 internal import Health
 internal import Kernel
 internal import Primitives
-internal import Synchronization
 
 struct RegisteredServer {
   var pool: PoolConfiguration
@@ -22,6 +21,9 @@ struct RegisteredServer {
   var ejectionCause = ""
   /// Ordinal of its pool in the configuration.
   var poolPlace = 0
+
+  /// When its check starts, or is over time.
+  var due: Instant { probe.isRunning ? probe.deadline : health.nextCheck }
 
   var isEjected: Bool { passive?.ejectedUntil != nil }
 
@@ -58,14 +60,16 @@ extension RegisteredServer {
   }
 
   /// A new configuration of the same server: what is known of it stays. With other checks the next one is due at once.
-  fileprivate mutating func adopt(_ server: ServerConfiguration, _ pool: PoolConfiguration, now: Instant) {
+  fileprivate mutating func adopt(
+    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern?, now: Instant
+  ) {
     let isCheckedOtherwise = pool.check != self.pool.check
     if pool.passive != self.pool.passive { passive = PassiveHealth(pool.passive) }
     self.pool = pool
     configuration = server
     if !isCheckedOtherwise { return }
     probe.close()
-    probe = HealthProbe(server, pool.check)
+    probe = HealthProbe(server, pool.check, pattern)
     if pool.check.kind.isNone {
       health = HealthState(uncheckedSince: now)
     } else {
@@ -100,18 +104,29 @@ struct ServerChange {
 
 struct ServerRegistry {
   /// By slot; nil where nobody is, and for servers that have been removed.
-  private(set) var servers: [RegisteredServer?] = []
+  var servers: [RegisteredServer?] = []
   private var orders: [ServerOrder] = []
   private var random: SeededRandom
   /// Slots of each pool's servers.
-  private var pools: [[Int]] = []
+  private(set) var pools: [[Int]] = []
+  /// When the next ejection ends.
+  var nextReturn = Instant.distantFuture
+  /// When each server's check starts or is over time: thousands of servers are not looked at one by one.
+  private var wheel = TimerWheel(capacity: 64)
+  /// Of the wheel's ticks.
+  private let origin: Instant
+  private let memory = ProbeMemory()
+  private var patterns: [String: BodyPattern] = [:]
   /// Of the last check that was started.
   private var generation: UInt32 = 0
 
   /// The first checks of new servers start this far apart on average: few come at once, many do not come in one burst.
   private static let firstCheckSpacing = TimeSpan.microseconds(100)
 
-  init(seed: UInt64) { random = SeededRandom(seed: seed) }
+  init(now: Instant, seed: UInt64) {
+    origin = now
+    random = SeededRandom(seed: seed)
+  }
 
   /// Takes over a configuration: servers that stay keep their health and what operators asked for, removed ones are not
   /// checked any more. Returns what changed for those that stay.
@@ -120,6 +135,10 @@ struct ServerRegistry {
     let spread = Self.firstCheckSpacing * Int64(layout.servers.joined().count)
     var next = [RegisteredServer?](repeating: nil, count: max(servers.count, (layout.servers.joined().max() ?? -1) + 1))
     pools = layout.servers
+    patterns = [:]
+    for case .http(_, _, _, let expected) in configuration.pools.map(\.check.kind) {
+      if let text = expected.bodyPattern, patterns[text] == nil { patterns[text] = BodyPattern(text) }
+    }
     for (place, (pool, slots)) in zip(configuration.pools, layout.servers).enumerated() {
       for (server, slot) in zip(pool.servers, slots) {
         defer { next[slot]?.poolPlace = place }
@@ -129,7 +148,7 @@ struct ServerRegistry {
         }
         servers[slot] = nil
         let before = known.availability
-        known.adopt(server, pool, now: now)
+        known.adopt(server, pool, pattern(of: pool), now: now)
         next[slot] = known
         if known.availability != before {
           changes.append(ServerChange(index: slot, cause: "it is not checked any more"))
@@ -138,7 +157,36 @@ struct ServerRegistry {
     }
     for slot in servers.indices { servers[slot]?.probe.close() }
     servers = next
+    scheduleAll()
     return changes
+  }
+
+  private func pattern(of pool: PoolConfiguration) -> BodyPattern? {
+    guard case .http(_, _, _, let expected) = pool.check.kind else { return nil }
+    return expected.bodyPattern.flatMap { patterns[$0] }
+  }
+
+  // MARK: Times
+
+  private mutating func scheduleAll() {
+    var capacity = 64
+    while capacity < servers.count { capacity *= 2 }
+    wheel.deallocate()
+    wheel = TimerWheel(capacity: capacity)
+    for index in servers.indices { schedule(index) }
+  }
+
+  private func tick(_ instant: Instant) -> Tick {
+    Tick(clamping: max(0, (instant.nanoseconds - origin.nanoseconds) / TimerWheel.tickNanoseconds))
+  }
+
+  /// After anything that may have moved the server's next time.
+  mutating func schedule(_ index: Int) {
+    guard let due = servers[index]?.due, due != .distantFuture else {
+      wheel.cancel(Int32(index))
+      return
+    }
+    wheel.set(Int32(index), tick(due) &+ 1)
   }
 
   private mutating func newcomer(
@@ -150,7 +198,7 @@ struct ServerRegistry {
       : HealthState(
         settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
     var registered = RegisteredServer(
-      pool: pool, configuration: server, health: health, probe: HealthProbe(server, pool.check),
+      pool: pool, configuration: server, health: health, probe: HealthProbe(server, pool.check, pattern(of: pool)),
       passive: PassiveHealth(pool.passive))
     registered.administration = wanted(registered)
     return registered
@@ -163,45 +211,44 @@ struct ServerRegistry {
   /// What traffic may do, by slot.
   var availabilities: [ServerAvailability] { servers.map { $0?.availability ?? .down } }
 
-  /// When the next ejection ends.
-  private var nextReturn = Instant.distantFuture
-
   /// When something has to be done without being woken.
-  var nextDue: Instant {
-    servers.reduce(nextReturn) { nearest, server in
-      guard let server else { return nearest }
-      return min(nearest, server.probe.isRunning ? server.probe.deadline : server.health.nextCheck)
-    }
+  func nextDue(_ now: Instant) -> Instant {
+    let ticks = wheel.ticksUntilNext(tick(now), limit: 256)
+    let boundary = origin + TimerWheel.span * Int64(tick(now) &+ ticks)
+    return min(nextReturn, max(boundary, now))
   }
 
   /// Starts checks that are due and ends those that took too long.
   mutating func advance(now: Instant, poller: borrowing Poller) -> [ServerChange] {
     var changes = takeBack(now)
-    for index in servers.indices {
-      guard let server = servers[index] else { continue }
-      if server.probe.isRunning {
-        if now >= server.probe.deadline {
-          if let change = finish(index, server.probe.timedOut(), now) { changes.append(change) }
-        }
-      } else if now >= server.health.nextCheck {
-        if let change = startCheck(index, now, poller) { changes.append(change) }
+    let current = tick(now)
+    while true {
+      let index = Int(wheel.nextExpired(current))
+      if index < 0 { return changes }
+      guard let due = servers[index]?.due, let isRunning = servers[index]?.probe.isRunning else { continue }
+      if now < due {
+        schedule(index)
+      } else if isRunning {
+        guard let outcome = servers[index]?.probe.timedOut() else { continue }
+        if let change = finish(index, outcome, now) { changes.append(change) }
+      } else if let change = startCheck(index, now, poller) {
+        changes.append(change)
       }
     }
-    return changes
   }
 
   private mutating func startCheck(_ index: Int, _ now: Instant, _ poller: borrowing Poller) -> ServerChange? {
-    guard var server = servers[index] else { return nil }
-    server.health.checkStarted(now: now, timeout: server.probe.timeout)
+    guard let timeout = servers[index]?.probe.timeout else { return nil }
+    servers[index]?.health.checkStarted(now: now, timeout: timeout)
     // Another holder of the slot may have a probe on its way: the number is never used twice.
     generation &+= 1
-    server.generation = generation
-    let outcome = server.probe.start(now: now)
-    servers[index] = server
-    if let outcome { return finish(index, outcome, now) }
+    servers[index]?.generation = generation
+    if let outcome = servers[index]?.probe.start(now: now) { return finish(index, outcome, now) }
+    schedule(index)
+    guard let descriptor = servers[index]?.probe.descriptor else { return nil }
     let token = EventToken(.server, index: Int32(index), generation: generation)
     do {
-      try poller.add(server.probe.descriptor, .allEdges, token: token.rawValue)
+      try poller.add(descriptor, .allEdges, token: token.rawValue)
       return nil
     } catch {
       return finish(index, .failure("cannot watch the check's connection"), now)
@@ -211,70 +258,20 @@ struct ServerRegistry {
   /// A check's socket is ready.
   mutating func probeIsReady(_ token: EventToken, now: Instant) -> ServerChange? {
     let index = Int(token.index)
-    guard servers.indices.contains(index), var server = servers[index], server.probe.isRunning,
-      token.isFor(server.generation)
+    guard servers.indices.contains(index), servers[index]?.probe.isRunning == true,
+      let generation = servers[index]?.generation, token.isFor(generation),
+      let outcome = servers[index]?.probe.advance(now: now, memory)
     else { return nil }
-    let outcome = server.probe.advance(now: now)
-    servers[index] = server
-    return outcome.flatMap { finish(index, $0, now) }
+    return finish(index, outcome, now)
   }
 
   private mutating func finish(_ index: Int, _ outcome: CheckOutcome, _ now: Instant) -> ServerChange? {
     servers[index]?.probe.close()
+    defer { schedule(index) }
     guard let change = servers[index]?.health.handle(outcome, now: now) else { return nil }
     // Checks that have seen it go down and come back know more than the failures before that.
     if change.verdict == .up { _ = servers[index]?.passive?.recover() }
     return ServerChange(index: index, cause: change.cause)
-  }
-
-  // MARK: Live traffic
-
-  /// Looks at what the workers have counted since the last time. `requests`: given to a server so far.
-  mutating func takeFailures(_ shared: SharedState, requests: (Int) -> UInt64, now: Instant) -> [ServerChange] {
-    var changes: [ServerChange] = []
-    for index in servers.indices where servers[index]?.passive != nil {
-      let load = shared.serverLoads + index
-      let failures = load.pointee.failures.load(ordering: .relaxed)
-      guard let seen = servers[index]?.failuresSeen, seen != failures else { continue }
-      servers[index]?.failuresSeen = failures
-      servers[index]?.health.suspect(now: now)
-      let words = ServerFailure(rawValue: UInt8(truncatingIfNeeded: load.pointee.lastFailure.load(ordering: .relaxed)))?
-        .words
-      guard
-        servers[index]?.passive?.handle(failures: Int(failures &- seen), requests: requests(index), now: now) == true
-      else { continue }
-      if let change = eject(index, words ?? "", now) { changes.append(change) }
-    }
-    return changes
-  }
-
-  private mutating func eject(_ index: Int, _ last: String, _ now: Instant) -> ServerChange? {
-    guard let server = servers[index], let settings = server.passive?.settings, server.availability == .up else {
-      return nil
-    }
-    let others = pools[server.poolPlace]
-    let ejected = others.count { servers[$0]?.isEjected ?? false }
-    guard settings.mayEject(ejectedCount: ejected, serverCount: others.count) else { return nil }
-    servers[index]?.passive?.eject(now: now)
-    let cause =
-      "live traffic met \(settings.failures) failures within \(settings.within.milliseconds) ms, last: \(last)"
-    servers[index]?.ejectionCause = cause
-    nextReturn = min(nextReturn, now + settings.eject)
-    return ServerChange(index: index, cause: cause)
-  }
-
-  /// Servers whose ejection is over.
-  private mutating func takeBack(_ now: Instant) -> [ServerChange] {
-    if now < nextReturn { return [] }
-    var changes: [ServerChange] = []
-    nextReturn = .distantFuture
-    for index in servers.indices {
-      if servers[index]?.passive?.advance(now: now) == true {
-        changes.append(ServerChange(index: index, cause: "its ejection is over"))
-      }
-      if let until = servers[index]?.passive?.ejectedUntil { nextReturn = min(nextReturn, until) }
-    }
-    return changes
   }
 
   /// What `status` shows of a server.

@@ -1,11 +1,14 @@
 // Deadlines of connections, many set and few reached. A wheel of slots with lists through an array of nodes; putting a
 // deadline off is a single store: the node stays where it is, and is put in its right place when that slot comes up.
 
+internal import Primitives
+
 /// Time since the worker's start in ticks of `TimerWheel.tickNanoseconds`.
 typealias Tick = UInt32
 
 struct TimerWheel {
   static let tickNanoseconds: Int64 = 16_000_000
+  static var span: TimeSpan { TimeSpan(nanoseconds: tickNanoseconds) }
   static let slotCount = 4096
   /// A deadline that is never reached.
   static let never = Tick.max

@@ -77,7 +77,7 @@ package enum ConfigurationSummary {
     switch check.kind {
     case .none: "not checked"
     case .tcp: "checked by tcp every \(Quantities.text(check.every))"
-    case .http(let path, let method, _, _, _): "checked by \(method) \(path) every \(Quantities.text(check.every))"
+    case .http(let path, let method, _, _): "checked by \(method) \(path) every \(Quantities.text(check.every))"
     }
   }
 }

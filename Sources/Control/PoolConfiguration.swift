@@ -58,9 +58,24 @@ package struct HealthCheckConfiguration: Codable, Equatable, Sendable {
     case none
     /// `send` is written first when it is not empty; with `expect` not empty the answer must contain it.
     case tcp(send: [UInt8], expect: [UInt8])
-    case http(path: String, method: String, host: String?, status: [ClosedRange<Int>], bodyContains: String?)
+    case http(path: String, method: String, host: String?, expect: Expectation)
+  }
+  /// Of an answer to an HTTP check.
+  package struct Expectation: Codable, Equatable, Sendable {
+    package var status: [ClosedRange<Int>]
+    package var bodyContains: String?
+    /// A regular expression, found anywhere in the body.
+    package var bodyPattern: String?
+
+    package init(status: [ClosedRange<Int>] = [200...399], bodyContains: String? = nil, bodyPattern: String? = nil) {
+      self.status = status
+      self.bodyContains = bodyContains
+      self.bodyPattern = bodyPattern
+    }
   }
   package var kind: Kind
+  /// Nil: the server's own.
+  package var port: UInt16?
   package var every = TimeSpan.seconds(2)
   package var timeout = TimeSpan.seconds(1)
   package var rise = 2

@@ -1,10 +1,11 @@
 // `check:` of a pool – how the balancer finds out whether a server works.
 
 import Control
+import Patterns
 import Primitives
 
 extension Reader {
-  private static let timing = ["every", "timeout", "rise", "fall", "fast", "down"]
+  private static let timing = ["every", "timeout", "rise", "fall", "fast", "down", "port"]
   private static let checkShape = "{http: /healthz}, tcp or none"
 
   func check(_ field: Field) -> HealthCheckConfiguration? {
@@ -60,6 +61,7 @@ extension Reader {
     } else if let span = duration(fields["fast"], range, example: "500ms") {
       check.fast = span
     }
+    if let port = integer(fields["port"], 1...65_535) { check.port = UInt16(port) }
     if let span = duration(fields["down"], range, example: "5s") { check.down = span }
   }
 
@@ -98,10 +100,11 @@ extension Reader {
     let expected = expectation(fields["expect"])
     if method == "HEAD", let body = expected.bodyPosition {
       add(
-        body, "\(fields.path): the answer to HEAD has no body to look into", "use method: GET, or remove body_contains")
+        body, "\(fields.path): the answer to HEAD has no body to look into",
+        "use method: GET, or remove what is expected of the body")
     }
     return path.map {
-      .http(path: $0, method: method, host: host, status: expected.status, bodyContains: expected.body)
+      .http(path: $0, method: method, host: host, expect: expected.answer)
     }
   }
 
@@ -125,23 +128,40 @@ extension Reader {
     return path
   }
 
-  private func expectation(_ field: Field?) -> (status: [ClosedRange<Int>], body: String?, bodyPosition: Position?) {
-    let usual = [200...399]
-    guard let field else { return (usual, nil, nil) }
-    let keys = Keys(["status", "body_contains"], notYet: ["body_regex"])
-    guard let fields = self.fields(field, keys, shape: "{status: 200-399, body_contains: ok}") else {
-      return (usual, nil, nil)
+  private func expectation(
+    _ field: Field?
+  ) -> (answer: HealthCheckConfiguration.Expectation, bodyPosition: Position?) {
+    var answer = HealthCheckConfiguration.Expectation()
+    let keys = Keys(["status", "body_contains", "body_regex"])
+    guard let field, let fields = self.fields(field, keys, shape: "{status: 200-399, body_contains: ok}") else {
+      return (answer, nil)
     }
-    var status: [ClosedRange<Int>] = []
     if let field = fields["status"], let items = list(field, orOne: true, item: "200, 300-399") {
-      status = items.compactMap { statusRange($0) }
+      let status = items.compactMap { statusRange($0) }
       if items.isEmpty { add(field.position, "\(field.path) is empty", "for instance 200-399") }
+      if !status.isEmpty { answer.status = status }
     }
-    let body = text(fields["body_contains"], "text", example: "ok")
-    if let body, body.utf8.count > 4096, let field = fields["body_contains"] {
+    answer.bodyContains = text(fields["body_contains"], "text", example: "ok")
+    if let body = answer.bodyContains, body.utf8.count > 4096, let field = fields["body_contains"] {
       add(field.position, "\(field.path) has \(body.utf8.count) bytes", "at most 4096 are supported")
     }
-    return (status.isEmpty ? usual : status, body, fields["body_contains"]?.position)
+    answer.bodyPattern = bodyPattern(fields["body_regex"])
+    return (answer, (fields["body_contains"] ?? fields["body_regex"])?.position)
+  }
+
+  private func bodyPattern(_ field: Field?) -> String? {
+    guard let field, let text = self.text(field, "a regular expression", example: "'\"status\": *\"ok\"'") else {
+      return nil
+    }
+    do throws(PatternFault) {
+      try Pattern(text).deallocate()
+      return text
+    } catch {
+      add(
+        field.position, "\(field.path): \"\(text.abbreviated)\" is not a regular expression",
+        "after \(error.offset) bytes: \(error.message)")
+      return nil
+    }
   }
 
   private func statusRange(_ field: Field) -> ClosedRange<Int>? {

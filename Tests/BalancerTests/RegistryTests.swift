@@ -26,7 +26,7 @@ struct RegistryTests {
   }
 
   private func registry(_ configuration: BalancerConfiguration, at now: Instant) -> ServerRegistry {
-    var registry = ServerRegistry(seed: 1)
+    var registry = ServerRegistry(now: Instant(nanoseconds: 0), seed: 1)
     #expect(registry.configure(configuration, Layout(servers: [[0, 1]]), now: now).isEmpty)
     return registry
   }

@@ -37,7 +37,9 @@ struct MessageCodingTests {
   func balancer() throws {
     let kinds: [HealthCheckConfiguration.Kind] = [
       .none, .tcp(send: [1, 2], expect: []),
-      .http(path: "/healthz", method: "GET", host: "a.example", status: [200...399, 404...404], bodyContains: nil),
+      .http(
+        path: "/healthz", method: "GET", host: "a.example",
+        expect: .init(status: [200...399, 404...404], bodyContains: nil)),
     ]
     for kind in kinds {
       let pool = PoolConfiguration(

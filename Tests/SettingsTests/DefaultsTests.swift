@@ -41,7 +41,7 @@ import Testing
     #expect(pool.servers.map(\.member?.text) == ["n1", "n2", "n3"])
     #expect(pool.servers.map(\.endpoint.description) == ["192.0.2.11:8080", "192.0.2.12:8080", "192.0.2.13:8080"])
     var check = HealthCheckConfiguration(
-      kind: .http(path: "/healthz", method: "GET", host: nil, status: [200...399], bodyContains: nil))
+      kind: .http(path: "/healthz", method: "GET", host: nil, expect: .init(status: [200...399], bodyContains: nil)))
     check.every = .seconds(2)
     #expect(pool.check == check)
     #expect(pool.retry == PoolConfiguration.Retry())
@@ -66,7 +66,7 @@ import Testing
     #expect(pool.servers[2].maximumConnections == 500)
     #expect(
       pool.check.kind
-        == .http(path: "/healthz", method: "GET", host: nil, status: [200...299], bodyContains: "ok"))
+        == .http(path: "/healthz", method: "GET", host: nil, expect: .init(status: [200...299], bodyContains: "ok")))
   }
 
   @Test("witnesses run no server, and a strict requirement is one") func witnessesAndStrictness() throws {
@@ -90,14 +90,18 @@ import Testing
       ("{tcp: }", .tcp(send: [], expect: [])),
       ("{tcp: {}}", .tcp(send: [], expect: [])),
       ("{tcp: {send: \"PING\\r\\n\", expect: PONG}}", .tcp(send: Array("PING\r\n".utf8), expect: Array("PONG".utf8))),
-      ("{http: /a}", .http(path: "/a", method: "GET", host: nil, status: [200...399], bodyContains: nil)),
+      (
+        "{http: /a}", .http(path: "/a", method: "GET", host: nil, expect: .init(status: [200...399], bodyContains: nil))
+      ),
       (
         "{http: /a, expect: {status: 204}}",
-        .http(path: "/a", method: "GET", host: nil, status: [204...204], bodyContains: nil)
+        .http(path: "/a", method: "GET", host: nil, expect: .init(status: [204...204], bodyContains: nil))
       ),
       (
         "{http: /a, method: HEAD, host: x.example, expect: {status: [200, 300-302]}}",
-        .http(path: "/a", method: "HEAD", host: "x.example", status: [200...200, 300...302], bodyContains: nil)
+        .http(
+          path: "/a", method: "HEAD", host: "x.example",
+          expect: .init(status: [200...200, 300...302], bodyContains: nil))
       ),
     ]) func checkSpellings(_ text: String, _ kind: HealthCheckConfiguration.Kind) throws
   {

@@ -324,12 +324,12 @@ import Testing
         "pools.app.check.rise is 0 (it must be from 1 to 100)"
       ),
       (
-        "servers: {a: 192.0.2.1:80}, check: {http: /, expect: {body_regex: x}}",
-        "\"body_regex\" is not supported yet (remove it)"
+        "servers: {a: 192.0.2.1:80}, check: {http: /, expect: {body_regex: (x}}",
+        "pools.app.check.expect.body_regex: \"(x\" is not a regular expression (after 2 bytes: missing closing parenthesis)"
       ),
       (
         "servers: {a: 192.0.2.1:80}, check: {http: /, method: HEAD, expect: {body_contains: x}}",
-        "pools.app.check: the answer to HEAD has no body to look into (use method: GET, or remove body_contains)"
+        "pools.app.check: the answer to HEAD has no body to look into (use method: GET, or remove what is expected of the body)"
       ),
       (
         "servers: {a: 192.0.2.1:80}, retry: {budget: 20}",

@@ -103,13 +103,19 @@ def server(name, at, weight=100, member=None, maximum=None, backup=False, host=N
     return value
 
 
-def http_check(path="/healthz", status=((200, 399),), contains=None, host=None, **times):
-    kind = {"path": path, "method": "GET", "status": [list(pair) for pair in status]}
+def http_check(path="/healthz", status=((200, 399),), contains=None, pattern=None, host=None, port=None, **times):
+    expect = {"status": [list(pair) for pair in status]}
     if contains:
-        kind["bodyContains"] = contains
+        expect["bodyContains"] = contains
+    if pattern:
+        expect["bodyPattern"] = pattern
+    kind = {"path": path, "method": "GET", "expect": expect}
     if host:
         kind["host"] = host
-    return _check({"http": kind}, **times)
+    check = _check({"http": kind}, **times)
+    if port:
+        check["port"] = port
+    return check
 
 
 def tcp_check(send=b"", expect=b"", **times):
@@ -311,12 +317,19 @@ class Balancer:
         return item
 
     def _send(self, message, descriptors=()):
+        data, descriptors = b"\0" + encode(message), list(descriptors)
+        memory = None
+        if len(data) > 48 * 1024:  # longer messages go through a memory file
+            memory = os.memfd_create("message")
+            with os.fdopen(os.dup(memory), "wb") as file:
+                file.write(data[1:])
+            data, descriptors = b"\1", [memory, *descriptors]
         ancillary = []
         if descriptors:
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
-        data = encode(message)
-        assert len(data) < 48 * 1024, "longer messages go through a memory file"
-        self.control.sendmsg([b"\0" + data], ancillary)
+        self.control.sendmsg([data], ancillary)
+        if memory is not None:
+            os.close(memory)
 
     def _read(self):
         while True:
