@@ -184,13 +184,16 @@ extension Worker {
     if readiness.isWritable && !client.pointee.stream.output.isEmpty {
       clientTakesMore(index, client)
       if client.pointee.generation != generation { return }
+    } else if client.pointee.phase == .file {
+      sendFile(index, client)
+      return
     }
     if !client.pointee.stream.mayRead { return }
     switch client.pointee.phase {
     case .head, .body, .proxyHeader: readClient(index, client)
     case .waiting: if client.pointee.stream.peerClosed { clientHasEnded(client, index) }
     case .tunnel: relay(index, client)
-    case .closing: break
+    case .closing, .file: break
     case .lingering: linger(index, client)
     }
   }
@@ -213,6 +216,7 @@ extension Worker {
     switch client.pointee.phase {
     case .tunnel: relay(index, client)
     case .closing: finishClosing(index, client)
+    case .file: sendFile(index, client)
     case .lingering, .proxyHeader: break
     case .head:
       let stream = client.pointee.stream
@@ -299,6 +303,7 @@ extension Worker {
     let server = client.pointee.server
     if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: abortively) }
     buffers.give(&client.pointee.exchange.request)
+    closeFile(client)
     client.pointee.stream.close(&buffers, abortively: abortively)
     timers.cancel(index)
     let listener = client.pointee.listener
