@@ -39,7 +39,7 @@ extension NodeCore {
     case .unconfirmed: return .unconfirmedBoot
     case .accepted(let newest, let newBoot, let revived, let deafened):
       if newBoot { rebooted(sender, now: now) }
-      if deafened { answerDeafened(now: now) }
+      if deafened { speakSoon(now: now) }
       if revived { becameAlive(sender, now: now, effects: &effects) }
       // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time.
       if newest, now - receivedAt <= members[sender].detection {
@@ -97,6 +97,7 @@ extension NodeCore {
       candidacies.clearPosition(VIPIndex(slot), of: sender)
       guard !vips[slot].isClaimed else { continue }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
+      vips[slot].keeper = notice.keepsConnections && successor == selfIndex ? sender : nil
       // Who takes it in the successor's stead does so because it was let go, not because it was planned.
       vips[slot].claim.reserve(
         for: successor, cause: receivedCause(notice.cause, from: sender), otherwise: .holderReleased(sender),
@@ -133,6 +134,7 @@ extension NodeCore {
         case .holder: .holder
         }
       let held = candidacies[vip, sender].position == .holder
+      candidacies.note(vip, of: sender, passesUnknown: report.passesUnknown)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
       else { continue }
@@ -190,12 +192,22 @@ extension NodeCore {
   private mutating func becameAlive(_ member: MemberIndex, now: Instant, effects: inout EffectBuffer) {
     effects.append(.event(NodeEvent(.memberAlive(member))))
     evaluateAllWanted = true
+    tellEverything(now: now)
     // Whoever comes back may bring neighbours with it whose caches name another holder.
     guard !faults.contains(.noAnnouncementAfterHeal) else { return }
     for slot in 0..<vipCount where vips[slot].announcements.next != .distantFuture {
       vips[slot].announcements.startBurst(now: now)
       noteStep(slot)
     }
+  }
+
+  /// A member knows nothing of what was told before it came: all VIPs are news to it, and it may act soon.
+  private mutating func tellEverything(now: Instant) {
+    for slot in 0..<vipCount where vips[slot].isConfigured {
+      vips[slot].urgentRepeats = max(vips[slot].urgentRepeats, ElectionLimits.newcomerRepeats)
+    }
+    hasNews = true
+    speakSoon(now: now)
   }
 
   /// A member is gone: by the clock, by its guardian's word, or by its own.

@@ -9,6 +9,8 @@ struct Handover: Hashable, Sendable {
   /// Nil: let go with nobody to take it.
   var to: MemberIndex?
   var cause: TransitionCause
+  /// Connections stay here, behind the shut gate.
+  var keepsConnections = false
 }
 
 struct VIPRecord: Sendable {
@@ -32,6 +34,7 @@ struct VIPRecord: Sendable {
   var requirements = RequirementVerdict.unmet(strict: false)
   var announce = TimeSpan.seconds(60)
   var isGated = false
+  var keepsConnections = false
   var priority: UInt16 = 0
   /// Of its own interface.
   var hasCarrier = true
@@ -47,6 +50,9 @@ struct VIPRecord: Sendable {
   var failedUntil: Instant?
   var announcements = AnnouncementSchedule()
 
+  /// The member that named this node its successor and keeps the connections that it has.
+  var keeper: MemberIndex?
+
   /// For status: who holds it as this node sees it, since when, why.
   var holderSeen: MemberIndex?
   var since: Instant?
@@ -54,10 +60,10 @@ struct VIPRecord: Sendable {
   /// A planned handover of ours that is not confirmed yet: successor and start of the swap.
   var awaitedSuccessor: MemberIndex?
   var swapStartedAt = Instant(nanoseconds: 0)
-  /// A change is told in this many of the next datagrams before the slot waits for its turn in the rotation.
+  /// A change is told in this many of the next heartbeats before the slot waits for its turn.
   var urgentRepeats = 0
-  /// Only while a datagram is written.
-  var toldInThisDatagram = false
+  /// The heartbeat (`Telling.number`) that told of it last.
+  var toldIn: UInt32 = 0
 
   /// The step's own timer: the deadline of a handover, the end of an address failure, the next announcement.
   var stepDeadline: Instant {

@@ -109,6 +109,16 @@ package struct ElectorConfiguration: Codable, Equatable, Sendable {
   }
 }
 
+extension ElectorConfiguration {
+  /// The group of one path (0 is the first interface): the configured one where the node's address there is of its family,
+  /// else the other family's default, at the same port.
+  package func group(ofPath path: Int) -> Endpoint {
+    let own = members.first { $0.name == node }?.addresses ?? []
+    guard path < own.count, own[path].family != group.address.family else { return group }
+    return Endpoint(address: Endpoint.heartbeats(of: own[path].family).address, port: group.port)
+  }
+}
+
 /// Agent → elector.
 package enum ElectorCommand: Codable, Sendable {
   /// The first message; comes again on reload.
@@ -252,6 +262,11 @@ package enum ElectorReport: Codable, Sendable {
   case handoverStarting(vip: String, to: NodeName, deadline: TimeSpan)
   /// The handover will not happen and this node keeps the VIP: have the balancer resume.
   case handoverCancelled(vip: String)
+  /// The VIP has been handed over and the TCP connections at its addresses go on here, for `deadline` at most. `gently`: have
+  /// the balancer end them as soon as it may; nobody waits for its answer.
+  case connectionsStay(vip: String, deadline: TimeSpan, gently: Bool)
+  /// None is left, or their time is over.
+  case connectionsGone(vip: String)
   case moveRefused(vip: String, why: String)
   case failed(String)
 }

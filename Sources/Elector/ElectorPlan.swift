@@ -42,9 +42,11 @@ struct ElectorPlan: Sendable {
     guard (1...Arrival.pathLimit).contains(configuration.interfaces.count) else {
       throw PlanFault("heartbeats use 1 to \(Arrival.pathLimit) interfaces, not \(configuration.interfaces.count)")
     }
-    let all = own.addresses + [configuration.group.address] + configuration.vips.flatMap { $0.addresses.map(\.address) }
-    for address in all where address.family != .v4 {
-      throw PlanFault("\(address): IPv6 is not supported yet")
+    guard own.addresses.count == configuration.interfaces.count else {
+      throw PlanFault("this node has \(own.addresses.count) addresses for \(configuration.interfaces.count) interfaces")
+    }
+    for member in configuration.members where member.addresses.map(\.family) != own.addresses.map(\.family) {
+      throw PlanFault("\(member.name) has addresses of other families than \(own.name)")
     }
     authenticator = HeartbeatAuthenticator(clusterKeys: configuration.keys)
     cluster = ClusterConfiguration(
@@ -57,8 +59,23 @@ struct ElectorPlan: Sendable {
       vips: configuration.vips.map {
         .init(
           name: $0.name, prefer: $0.prefer, failback: FailbackRule($0.failback), isConditional: !$0.requires.isEmpty,
-          announce: $0.announce, isGated: configuration.gateSlots?[$0.name] != nil)
+          announce: $0.announce, isGated: configuration.gateSlots?[$0.name] != nil,
+          keepsConnections: Self.pathOfConnections(of: $0, configuration) != nil)
       }, digest: configuration.digest, softwareVersion: SoftwareVersion.text)
+  }
+
+  /// The path whose interface is the VIP's: there members reach each other beside it, and its connections can be kept. Nil
+  /// where it has none, or where addresses are not IPv4.
+  func pathOfConnections(ofVIP name: String) -> Int? {
+    configuration.vips.first { $0.name == name }.flatMap { Self.pathOfConnections(of: $0, configuration) }
+  }
+
+  private static func pathOfConnections(of vip: VIPConfiguration, _ configuration: ElectorConfiguration) -> Int? {
+    guard let path = configuration.interfaces.firstIndex(of: vip.interface), path < Arrival.pathLimit,
+      vip.addresses.allSatisfy({ $0.address.family == .v4 }),
+      configuration.members.allSatisfy({ path < $0.addresses.count && $0.addresses[path].family == .v4 })
+    else { return nil }
+    return path
   }
 
   /// A reload of `self` to `next`: what may change in place changes, what needs other sockets stays as it is and is named.
@@ -67,6 +84,13 @@ struct ElectorPlan: Sendable {
     var kept: [String] = []
     if next.node != configuration.node { throw PlanFault("the node's own name cannot change while it runs") }
     if next.clusterName != configuration.clusterName { kept.append("cluster name") }
+    func families(_ one: ElectorConfiguration) -> [IPAddress.Family] {
+      one.members.first { $0.name == one.node }?.addresses.map(\.family) ?? []
+    }
+    guard families(next) == families(configuration) else {
+      throw PlanFault(
+        "how many interfaces carry heartbeats, and by IPv4 or IPv6, changes with a restart of the agent only")
+    }
     if next.interfaces != configuration.interfaces { kept.append("interface") }
     if next.group != configuration.group { kept.append("group") }
     applied.clusterName = configuration.clusterName

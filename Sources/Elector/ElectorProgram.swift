@@ -79,7 +79,9 @@ package enum ElectorProgram {
       reporter.addStartWarning("this machine does not have the address \(address) of \(configuration.node)")
     }
     let shared = try ElectorShared(
-      paths: try configuration.interfaces.map { try HeartbeatPath(interface: $0, group: configuration.group) })
+      paths: try configuration.interfaces.enumerated().map {
+        try HeartbeatPath(interface: $1, group: configuration.group(ofPath: $0))
+      })
     for (path, address) in zip(shared.paths, plan.addresses) {
       guard let link = interfaces[path.interface] else { continue }
       try path.socket.join(interface: link.index, source: address, joins: configuration.transport == .multicast)
@@ -91,9 +93,9 @@ package enum ElectorProgram {
     let boot = node.bootID
     let hands = try Hands(
       shared: shared, netlink: netlink, watcher: watcher, packets: packets, reporter: reporter, plan: plan,
-      names: NameTable(of: node, configuration: configuration), interfaces: interfaces,
+      names: NameTable(of: node, configuration: configuration), interfaces: interfaces, deadlines: deadlines,
       otherAddresses: present.filter { address in !leftovers.contains(address) && !address.isOurs })
-    let gate = GateRefresh(deadlines: deadlines, node: node, slots: configuration.gateSlots)
+    let gate = GateRefresh(deadlines: deadlines, node: node, plan: plan)
     var loop = try HeartbeatLoop(node: node, shared: shared, page: page, plan: plan, gate: gate)
     try reporter.stopWaiting()
     reporter.report(.ready(bootHigh: boot.high, bootLow: boot.low))

@@ -11,9 +11,12 @@ import Primitives
 import Wire
 
 extension Hands {
-  /// Long enough for a host that stalls for a second or two, and for a kernel whose rtnl lock is busy.
-  static let addressLifetime = TimeSpan.seconds(5)
-  static let prolongEvery = TimeSpan.seconds(1)
+  /// Long enough for a host that stalls for seconds, and for a kernel whose rtnl lock is busy.
+  static let addressLifetime = TimeSpan.seconds(8)
+  /// Each address is prolonged once in so many turns: every three seconds. Not all of them at once, since an order must not
+  /// wait for hundreds of calls.
+  static let prolongTurns = 12
+  static let prolongEvery = TimeSpan.milliseconds(250)
 
   static func same(_ left: InterfaceAddress, _ right: InterfaceAddress) -> Bool {
     left.interface == right.interface && left.prefix == right.prefix
@@ -26,6 +29,7 @@ extension Hands {
       tellNode(.command(.addressResult(vip, ok: false)))
       return
     }
+    beginConnections(vip)
     let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)
     var added: [InterfaceAddress] = []
     do throws(SystemError) {
@@ -46,30 +50,37 @@ extension Hands {
       for address in added { removeOrOwe(address) }
       var words = "cannot add the address to \(configuration.interface): \(error.cause)"
       if error.code == SystemError.permissionDenied { words += " (needs CAP_NET_ADMIN)" }
+      if error.code == SystemError.accessDenied { words += " (IPv6 is disabled there: net.ipv6.conf.*.disable_ipv6)" }
       addressFaults[vip.value] = words
       tellNode(.command(.addressResult(vip, ok: false)))
     }
   }
 
-  /// Begins the lifetimes of everything that is held anew, if it is time.
+  /// Begins the lifetimes of what is held and due anew.
   func prolongAddresses(now: Instant) {
     guard now >= prolongAt, prolongWait(now: now) != nil else { return }
     // What another program removed is noticed as such, and not put back in silence.
     readNetwork()
-    for address in held.lazy.compactMap({ $0 }).joined() where !putBacks.isPausing(address) {
-      do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
-        reporter.warn("\(error)")
+    prolongTurn = (prolongTurn + 1) % Self.prolongTurns
+    for slot in stride(from: prolongTurn, to: VIPIndex.limit, by: Self.prolongTurns) {
+      for address in held[slot] ?? [] where !putBacks.isPausing(address) {
+        do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
+          reporter.warn("\(error)")
+        }
       }
+      prolongKept(VIPIndex(slot), now: now)
     }
     prolongAt = now + Self.prolongEvery
   }
 
   /// How long until then; nil while nothing is held.
   func prolongWait(now: Instant) -> TimeSpan? {
-    held.contains { $0 != nil } ? max(.zero, prolongAt - now) : nil
+    held.contains { $0 != nil } || connections.contains { $0.kept != nil } ? max(.zero, prolongAt - now) : nil
   }
 
   func release(_ vip: VIPIndex) {
+    if keepConnections(vip) { return tellNode(.command(.addressRemoved(vip))) }
+    endKeeping(vip)
     var addresses = held[vip.value] ?? []
     if addresses.isEmpty, let configuration = names.vips[vip.value] {
       addresses = interfaces.addresses(of: configuration, beside: otherAddresses)
@@ -83,7 +94,7 @@ extension Hands {
   }
 
   /// What the system does not remove now is tried again until it is gone.
-  private func removeOrOwe(_ address: InterfaceAddress) {
+  func removeOrOwe(_ address: InterfaceAddress) {
     do throws(SystemError) { try netlink.remove(address) } catch {
       reporter.warn("\(error); tried again until it is gone")
       owed.owe(address, now: Clock.monotonic)
@@ -99,27 +110,42 @@ extension Hands {
     }
   }
 
-  /// Gratuitous ARP for each address, as a request and as a reply: some neighbours only heed one of them.
+  /// For each address a gratuitous ARP, as a request and as a reply (some neighbours only heed one of them), or an
+  /// unsolicited neighbour advertisement.
   func announce(_ vip: VIPIndex) {
     guard let addresses = held[vip.value] else { return }
     for address in addresses {
-      guard let link = interfaces.links.first(where: { $0.index == address.interface }), link.hardwareAddress != 0,
-        let value = address.prefix.address.v4Value
-      else { continue }
-      withUnsafeTemporaryAllocation(byteCount: ARPAnnouncement.paddedByteCount, alignment: 8) { frame in
-        for operation in ARPAnnouncement.Operation.allCases {
-          ARPAnnouncement.encode(operation, address: value, mac: MACAddress(link.hardwareAddress), into: frame)
-          do throws(SystemError) {
-            try packets.send(UnsafeRawBufferPointer(frame), interface: link.index)
-          } catch { reporter.countRefusedAnnouncement(error) }
+      guard let link = interfaces.links.first(where: { $0.index == address.interface }), link.hardwareAddress != 0
+      else {
+        continue
+      }
+      let mac = MACAddress(link.hardwareAddress)
+      if let value = address.prefix.address.v4Value {
+        withUnsafeTemporaryAllocation(byteCount: ARPAnnouncement.paddedByteCount, alignment: 8) { frame in
+          for operation in ARPAnnouncement.Operation.allCases {
+            ARPAnnouncement.encode(operation, address: value, mac: mac, into: frame)
+            send(UnsafeRawBufferPointer(frame), through: link)
+          }
+        }
+      } else {
+        withUnsafeTemporaryAllocation(byteCount: NeighbourAdvertisement.byteCount, alignment: 8) { frame in
+          NeighbourAdvertisement.encode(address: address.prefix.address, mac: mac, into: frame)
+          send(UnsafeRawBufferPointer(frame), through: link)
         }
       }
     }
     finishGain(vip, announcedAt: Clock.monotonic)
   }
 
+  private func send(_ frame: UnsafeRawBufferPointer, through link: NetworkLink) {
+    do throws(SystemError) { try packets.send(frame, interface: link.index) } catch {
+      reporter.countRefusedAnnouncement(error)
+    }
+  }
+
   /// After a reload: VIPs that are held get the addresses that they have now.
   func reconcile() {
+    endKeepingOfOthers()
     for slot in held.indices {
       guard let present = held[slot], let configuration = names.vips[slot] else { continue }
       let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)

@@ -158,7 +158,7 @@ struct HeartbeatLoop: ~Copyable {
         counters.lostOrders &+= 1
       }
       versionsTold = 0
-      gate.assign(node, slots: plan.configuration.gateSlots)
+      gate.assign(node, plan)
     }
     statusDueAt = now
     carryOut(now: now)
@@ -189,7 +189,12 @@ struct HeartbeatLoop: ~Copyable {
     let count = node.encodeDatagram(into: buffer, now: now)
     // A guardian that resigns for us from here on must use a later sequence.
     store(node.nextSequence, .nextSequence)
-    let datagram = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count])
+    let datagram = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+    transmit(UnsafeRawBufferPointer(datagram))
+    if node.signCopy(datagram) { transmit(UnsafeRawBufferPointer(datagram)) }
+  }
+
+  private mutating func transmit(_ datagram: UnsafeRawBufferPointer) {
     let destinations = node.destinations
     let refusedBefore = counters.refusedSends
     var attempts: UInt64 = 0
@@ -222,6 +227,7 @@ struct HeartbeatLoop: ~Copyable {
     case .send: break
     case .acquire(let vip, _):
       releasesOwed[vip.value] = false
+      gate.acquire(vip, now: wokeAt)
       if !shared.toHands.push(.acquire(vip)) {
         counters.lostOrders &+= 1
         node.handle(.addressResult(vip, ok: false), now: now, effects: &effects)
@@ -233,6 +239,12 @@ struct HeartbeatLoop: ~Copyable {
         releasesOwed[vip.value] = true
         owesReleases = true
       }
+    case .keepConnections(let vip, let gently):
+      gate.keepConnections(vip, now: wokeAt)
+      tellHands(.keepConnections(vip, gently: gently))
+    case .passUnknown(let vip, let member):
+      gate.passUnknown(vip, to: member)
+      tellHands(.passUnknown(vip, to: member))
     case .announce(let vip): tellHands(.announce(vip))
     case .handoverStarting(let vip, let member, let deadline):
       tellHands(.handoverStarting(vip, to: member, deadline: deadline))

@@ -37,13 +37,16 @@ func sampleDatagram() -> [UInt8] {
     var writer = DatagramWriter(buffer: buffer)
     writer.header(sampleHeader)
     expectTrue(writer.begin(.releases, roomFor: ReleaseNotice.byteCount))
-    expectTrue(writer.append(ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved)))
+    expectTrue(
+      writer.append(ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved, keepsConnections: true)))
     writer.end()
     expectTrue(writer.begin(.peers, roomFor: PeerReport.byteCount))
     expectTrue(writer.append(PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7)))
     writer.end()
     expectTrue(writer.begin(.vips, roomFor: VIPReport.byteCount))
-    expectTrue(writer.append(VIPReport(vip: 0xa1, priority: 0xfffe, role: .holder, eligible: true, term: 9)))
+    expectTrue(
+      writer.append(VIPReport(vip: 0xa1, priority: 0xfffe, role: .holder, eligible: true, passesUnknown: true, term: 9))
+    )
     expectTrue(writer.append(VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false)))
     writer.end()
     let version = Array("1.2".utf8).withUnsafeBytes { writer.part(.softwareVersion, $0) }
@@ -97,7 +100,7 @@ struct DatagramTests {
       0x00, 0x03, 0x00, 0x18,  // 88 part: releases, 24 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x81,  // VIP
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x82,  // successor
-      0x00, 0x00, 0x00, 0x03, 0x01, 0x00, 0x00, 0x00,  // serial 3, cause moved
+      0x00, 0x00, 0x00, 0x03, 0x01, 0x01, 0x00, 0x00,  // serial 3, cause moved, keeps connections
       0x00, 0x01, 0x00, 0x20,  // 116 part: peers, 32 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x91,  // peer
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x92,  // boot fold
@@ -105,7 +108,7 @@ struct DatagramTests {
       0x00, 0x00, 0x00, 0xfa, 0x07, 0x00, 0x00, 0x00,  // age 250 us, loss 7/255
       0x00, 0x02, 0x00, 0x20,  // 152 part: VIPs, 32 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa1,  // VIP
-      0xff, 0xfe, 0x02, 0x01, 0x00, 0x00, 0x00, 0x09,  // priority 65,534, holder, eligible, term 9
+      0xff, 0xfe, 0x02, 0x03, 0x00, 0x00, 0x00, 0x09,  // priority 65,534, holder, eligible, passes unknown, term 9
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa2,  // VIP
       0x00, 0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,  // priority 5, idle, not eligible
       0x00, 0x05, 0x00, 0x03, 0x31, 0x2e, 0x32,  // 188 part: software version "1.2"
@@ -125,7 +128,9 @@ struct DatagramTests {
       let datagram = try Datagram.open(buffer, clusterID: sampleHeader.clusterID, authenticator: &authenticator).get()
       #expect(datagram.header == sampleHeader)
       #expect(datagram.releases.count == 1)
-      #expect(datagram.releases[0] == ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved))
+      #expect(
+        datagram.releases[0]
+          == ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved, keepsConnections: true))
       #expect(
         datagram.peers[0] == PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7))
       #expect(datagram.vips.count == 2)
@@ -304,5 +309,39 @@ struct OtherFrameTests {
     ]
     let target: [UInt8] = operation == .request ? [0, 0, 0, 0, 0, 0] : [0x02, 0x00, 0x5e, 0x00, 0x53, 0x01]
     #expect(frame == golden + target + [192, 0, 2, 100] + [UInt8](repeating: 0, count: 18))
+  }
+
+  @Test("an unsolicited neighbour advertisement has exactly these bytes")
+  func advertisement() {
+    var frame = [UInt8](repeating: 0xee, count: NeighbourAdvertisement.byteCount)
+    frame.withUnsafeMutableBytes {
+      NeighbourAdvertisement.encode(
+        address: IPAddress("2001:db8::100")!, mac: MACAddress(0x0200_0000_0a01), into: $0)
+    }
+    let mac: [UInt8] = [0x02, 0x00, 0x00, 0x00, 0x0a, 0x01]
+    let address: [UInt8] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x00]
+    let golden: [UInt8] =
+      [0x33, 0x33, 0x00, 0x00, 0x00, 0x01] + mac + [0x86, 0xdd]  // to all nodes, from us, IPv6
+      + [0x60, 0x00, 0x00, 0x00, 0x00, 32, 58, 255] + address  // ICMPv6, not routed
+      + [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01]
+      + [136, 0, 0xed, 0x2c, 0x20, 0x00, 0x00, 0x00] + address  // override; checksum by another program
+      + [0x02, 0x01] + mac
+    #expect(frame == golden)
+  }
+
+  @Test("a report says in its 30th byte over which interfaces multicasts are heard")
+  func multicastPaths() {
+    let report = PeerReport(
+      peer: 1, bootFold: 2, lastSequence: 3, ageMicroseconds: 4, loss: 5, multicastPaths: 0b1001)
+    var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
+    bytes.withUnsafeMutableBytes {
+      var writer = DatagramWriter(buffer: $0)
+      writer.header(sampleHeader)
+      expectTrue(writer.begin(.peers, roomFor: PeerReport.byteCount))
+      expectTrue(writer.append(report))
+      writer.end()
+    }
+    #expect(Array(bytes[116..<124]) == [0, 0, 0, 4, 5, 0b1001, 0, 0])
+    #expect(bytes.withUnsafeBytes { PeerReport($0, at: 92) } == report)
   }
 }
