@@ -16,6 +16,8 @@ enum ClientPhase: UInt8 {
   case waiting
   /// Bytes are passed on both ways: TCP mode, or after a 101.
   case tunnel
+  /// A file is being sent.
+  case file
   /// The last answer is on its way out, then the connection is closed.
   case closing
   /// All has been sent and our direction ended; what the client still sends is read and dropped, for a while.
@@ -68,6 +70,18 @@ struct Exchange {
   var cookieServer: Int32 = -1
 }
 
+/// A file on its way to a client.
+struct SentFile {
+  /// -1: none.
+  var descriptor: Int32 = -1
+  /// How often the kernel was asked for what comes next and did not have it in memory yet.
+  var lookCount: UInt8 = 0
+  /// The connection's deadline is for the next look.
+  var waitsForDisk = false
+  var offset: Int64 = 0
+  var end: Int64 = 0
+}
+
 struct ClientConnection: SlabItem {
   var generation: UInt32 = 0
   var nextFree: Int32 = -1
@@ -105,6 +119,7 @@ struct ClientConnection: SlabItem {
   /// Bytes dropped while lingering.
   var droppedByteCount: Int32 = 0
   var forwardingText: ForwardingText?
+  var file = SentFile()
   var address = IPAddress.anyV4
   var stream = ByteStream()
   var exchange = Exchange()

@@ -23,6 +23,8 @@ enum RouteAction {
   case redirect(head: Text, RedirectTarget)
   /// Status line, fields and Content-Length; then the body.
   case respond(head: Text, body: Text)
+  /// Both end with a zero, which their counts leave out.
+  case files(root: Text, index: Text)
 }
 
 /// A limit of requests per source, or per value of a field.
@@ -72,6 +74,8 @@ struct RouteBuilder {
         field: memory.text(limit.field?.lowercased() ?? ""))
     }
     switch route.action {
+    case .files(let root, let index):
+      record.action = .files(root: terminated(root), index: terminated(index))
     case .pool(let name):
       guard let pool = pools[name] else {
         throw BalancerFault("route \(route.name) of listener \(listener) names the pool \(name), which does not exist")
@@ -96,6 +100,10 @@ struct RouteBuilder {
       record.action = .respond(head: memory.text(head), body: memory.text(body))
     }
     return record
+  }
+
+  private func terminated(_ text: String) -> Text {
+    Text(rebasing: memory.text(text + "\0")[..<text.utf8.count])
   }
 
   private func statusLine(_ status: Int) -> String { "HTTP/1.1 \(status) \(LocalResponse.phrase(status))\r\n" }

@@ -97,6 +97,8 @@ struct Worker: ~Copyable {
   let pathArea: UnsafeMutablePointer<UInt8>
   let targetArea: UnsafeMutablePointer<UInt8>
   let patternMatcher = PatternMatcher()
+  /// Files that are being sent.
+  var openFileCount = 0
   var date = DateLine()
   var random: SeededRandom
 

@@ -184,6 +184,9 @@ extension Worker {
     if readiness.isWritable && !client.pointee.stream.output.isEmpty {
       clientTakesMore(index, client)
       if client.pointee.generation != generation { return }
+    } else if client.pointee.phase == .file {
+      sendFile(index, client)
+      return
     }
     if !client.pointee.stream.mayRead { return }
     switch client.pointee.phase {
@@ -196,7 +199,7 @@ extension Worker {
       }
     case .waiting: if client.pointee.stream.peerClosed { clientHasEnded(client, index) }
     case .tunnel: relay(index, client)
-    case .closing: break
+    case .closing, .file: break
     case .lingering: linger(index, client)
     }
   }
@@ -219,6 +222,7 @@ extension Worker {
     switch client.pointee.phase {
     case .tunnel: relay(index, client)
     case .closing: finishClosing(index, client)
+    case .file: sendFile(index, client)
     case .lingering, .proxyHeader: break
     case .head:
       let stream = client.pointee.stream
@@ -312,6 +316,7 @@ extension Worker {
     let server = client.pointee.server
     if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: abortively) }
     dropRequest(client)
+    closeFile(client)
     client.pointee.stream.close(&buffers, abortively: abortively)
     timers.cancel(index)
     let listener = client.pointee.listener

@@ -63,6 +63,7 @@ extension Worker {
       } else {
         closeClient(index, client, abortively: true)
       }
+    case .file: fileIsLate(index, client)
     case .closing: closeClient(index, client, abortively: true)
     case .lingering, .proxyHeader: closeClient(index, client, abortively: false)
     }

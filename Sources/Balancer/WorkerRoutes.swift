@@ -37,6 +37,9 @@ extension Worker {
       case .respond(let start, let body):
         respond(index, client, head, count, start, fields: .empty, body: body)
         return true
+      case .files(let root, let name):
+        serveFile(index, client, head, count, FileRoot(root: root, index: name), path, route.pointee.rewrite)
+        return true
       }
     }
     if client.pointee.exchange.pool >= 0 { return false }
@@ -98,7 +101,7 @@ extension Worker {
     additions.lines = route.pointee.response.lines
   }
 
-  private func route(of client: Client) -> UnsafePointer<RouteRecord>? {
+  func route(of client: Client) -> UnsafePointer<RouteRecord>? {
     let routes = snapshot.listeners[Int(client.pointee.listener)].routes
     let place = Int(client.pointee.exchange.route)
     return place >= 0 && place < routes.count ? routes.baseAddress! + place : nil
@@ -129,7 +132,7 @@ extension Worker {
     respond(index, client, head, count, start, fields: Text(start: targetArea, count: written + 2), body: .empty)
   }
 
-  private mutating func respond(
+  mutating func respond(
     _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, _ start: Text, fields: Text, body: Text
   ) {
     takeWholeBody(client, head, count)
@@ -142,7 +145,7 @@ extension Worker {
   }
 
   /// What came behind the head belongs to the next request, but for a body that is there as a whole.
-  private mutating func takeWholeBody(_ client: Client, _ head: RequestHead, _ count: Int) {
+  mutating func takeWholeBody(_ client: Client, _ head: RequestHead, _ count: Int) {
     let arrived = count - Int(head.byteCount)
     guard head.framing.isCounted, head.contentLength <= Int64(arrived) else {
       holdRest(client, head, count)

@@ -175,7 +175,7 @@ extension Worker {
       if snapshot.listeners[listener].isRetired { use.listeners.insert(listener) }
       switch client.pointee.phase {
       case .body, .waiting, .tunnel: use.pools.insert(Int(client.pointee.exchange.pool))
-      case .head, .closing, .lingering, .proxyHeader: break
+      case .head, .file, .closing, .lingering, .proxyHeader: break
       }
     }
     for index in 0..<Int32(upstreams.highWater) where upstreams[index].pointee.isOpen {

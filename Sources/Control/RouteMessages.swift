@@ -56,6 +56,8 @@ package struct RouteConfiguration: Codable, Equatable, Sendable {
     /// `to` with placeholders: {host}, {uri}, {path}, {query}, {scheme}, {port}.
     case redirect(to: String, status: Int)
     case respond(status: Int, body: String, fields: [FieldText])
+    /// Files below the folder `root`, an absolute path; `index` stands for a path that ends in "/".
+    case files(root: String, index: String)
   }
 
   package struct PrefixRewrite: Codable, Equatable, Sendable {

@@ -194,6 +194,9 @@ enum HTTPWords {
     "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via",
   ]
 
+  /// Written for every file that is sent.
+  static let ofFiles: Set<String> = ["accept-ranges", "content-range", "content-type", "etag", "last-modified"]
+
   /// Printable ASCII, with spaces and tabs only inside.
   static func isFieldValue(_ text: String) -> Bool {
     guard let first = text.utf8.first, let last = text.utf8.last else { return false }

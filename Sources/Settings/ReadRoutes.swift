@@ -6,9 +6,9 @@ import Primitives
 extension Reader {
   static let maximumRoutes = 256
   private static let routeShape = "{match: {host: www.example.org}, pool: app}"
-  private static let actions = ["pool", "redirect", "respond"]
+  private static let actions = ["pool", "redirect", "respond", "static"]
   private static let routeKeys = Keys(
-    ["name", "match"] + actions + ["headers", "rewrite", "rate_limit"], notYet: ["static"])
+    ["name", "match"] + actions + ["headers", "rewrite", "rate_limit"])
   /// Longest texts, in bytes.
   private static let largestValue = 1024
   private static let largestBody = 16 * 1024
@@ -32,7 +32,7 @@ extension Reader {
         add(item.position, "\(item.path) is never reached", remedy)
       }
       let isTCP = listener.mode == .tcp
-      if isTCP { refuseHTTPOnly(fields, ["redirect", "respond", "headers", "rewrite", "rate_limit"]) }
+      if isTCP { refuseHTTPOnly(fields, ["redirect", "respond", "static", "headers", "rewrite", "rate_limit"]) }
       let name = routeName(fields["name"], default: "\(listener.name)/\(index)", &references)
       guard let action = action(item, fields, listener.mode, pools, hasPools: hasPools, &references) else { continue }
       var route = RouteConfiguration(name: name, action: action)
@@ -42,9 +42,9 @@ extension Reader {
       if let limit = fields["rate_limit"] { route.rateLimit = rateLimit(limit) }
       if let rewrite = fields["rewrite"] {
         switch action {
-        case .pool: route.rewrite = self.rewrite(rewrite)
+        case .pool, .files: route.rewrite = self.rewrite(rewrite)
         case .redirect, .respond:
-          add(rewrite.keyPosition, "\(rewrite.path) has no meaning where no server gets the request", "remove it")
+          add(rewrite.keyPosition, "\(rewrite.path) has no meaning for a \(key(of: action))", "remove it")
         }
       }
       routes.append(route)
@@ -75,6 +75,7 @@ extension Reader {
     switch key {
     case "redirect": return redirect(field)
     case "respond": return respond(field)
+    case "static": return files(field)
     default:
       guard let pool = name(field, "pool") else { return nil }
       checkPool(pool, field, mode, pools, hasPools, &references)
@@ -151,6 +152,33 @@ extension Reader {
     return .respond(status: status, body: body, fields: lines)
   }
 
+  private func key(of action: RouteConfiguration.Action) -> String {
+    if case .redirect = action { "redirect" } else { "response of our own" }
+  }
+
+  private func files(_ field: Field) -> RouteConfiguration.Action? {
+    let shape = "{root: /srv/www, index: index.html}"
+    guard let fields = self.fields(field, Keys(["root", "index"]), shape: shape),
+      let root = required(fields, "root", "for instance /srv/www", { text($0, "a folder", example: "/srv/www") })
+    else { return nil }
+    if !root.hasPrefix("/") || root.utf8.contains(0) || root.utf8.count > 1024 {
+      add(
+        fields["root"]?.position ?? field.position,
+        "\(field.path).root: \"\(root.abbreviated)\" is not an absolute path",
+        "for instance /srv/www")
+      return nil
+    }
+    var index = "index.html"
+    if let field = fields["index"], let name = text(field, "the name of a file", example: "index.html") {
+      if name.contains("/") || name.hasPrefix(".") || name.utf8.contains(0) || name.utf8.count > 255 {
+        add(
+          field.position, "\(field.path): \"\(name.abbreviated)\" is not the name of a file", "for instance index.html")
+      }
+      index = name
+    }
+    return .files(root: root, index: index)
+  }
+
   // MARK: Heads
 
   private func readHeaders(_ field: Field, into route: inout RouteConfiguration) {
@@ -160,11 +188,18 @@ extension Reader {
       route.requestFields = edits(request, isRequest: true)
       switch route.action {
       case .pool: break
-      case .redirect, .respond:
+      case .redirect, .respond, .files:
         add(request.keyPosition, "\(request.path) has no meaning where no server gets the request", "remove it")
       }
     }
-    if let response = fields["response"] { route.responseFields = edits(response, isRequest: false) }
+    if let response = fields["response"] {
+      route.responseFields = edits(response, isRequest: false)
+      guard case .files = route.action else { return }
+      let names = (route.responseFields.set + route.responseFields.add).map(\.name) + route.responseFields.remove
+      for name in names where HTTPWords.ofFiles.contains(name.lowercased()) {
+        add(response.position, "\(response.path): \(name) says what a file is", "it is written by static; remove it")
+      }
+    }
   }
 
   private func edits(_ field: Field, isRequest: Bool) -> FieldEdits {

@@ -93,11 +93,11 @@ import Testing
       ("{pool: ap}", "16: listeners.web.routes[0].pool: there is no pool \"ap\" (did you mean \"app\"?)"),
       (
         "{match: {host: a.test}}",
-        "9: listeners.web.routes[0] does not say what to do (one of pool, redirect, respond)"
+        "9: listeners.web.routes[0] does not say what to do (one of pool, redirect, respond, static)"
       ),
       (
         "{pool: app, respond: {}}",
-        "9: listeners.web.routes[0] says pool and respond (one of pool, redirect, respond)"
+        "9: listeners.web.routes[0] says pool and respond (one of pool, redirect, respond, static)"
       ),
       (
         "{match: {host: \"a.test:80\"}, pool: app}",
@@ -190,7 +190,7 @@ import Testing
       ),
       (
         "{respond: {}, rewrite: {prefix: {from: /a, to: /}}}",
-        "23: listeners.web.routes[0].rewrite has no meaning where no server gets the request (remove it)"
+        "23: listeners.web.routes[0].rewrite has no meaning for a response of our own (remove it)"
       ),
       (
         "{pool: app, rate_limit: {per: ip, requests: 1}}",

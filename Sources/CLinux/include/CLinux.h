@@ -8,3 +8,4 @@
 #include "CLinuxListen.h"
 #include "CLinuxLocal.h"
 #include "CLinuxStream.h"
+#include "CLinuxFile.h"

@@ -1,0 +1,104 @@
+// Dates, entity tags, ranges and types of files.
+
+import HTTP1
+import Primitives
+import Testing
+
+@Suite("Files") struct FileRequestTests {
+  private func date(_ second: Int64) -> String {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: HTTPDate.byteCount) { memory in
+      HTTPDate.write(second, to: memory.baseAddress!)
+      return String(decoding: memory, as: UTF8.self)
+    }
+  }
+
+  private func second(_ text: String) -> Int64? {
+    Array(text.utf8).withUnsafeBufferPointer { HTTPDate.parse($0) }
+  }
+
+  @Test(
+    "dates are written as the RFC says",
+    arguments: [
+      (0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+      (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"), (1_767_225_599, "Wed, 31 Dec 2025 23:59:59 GMT"),
+      (253_402_300_799, "Fri, 31 Dec 9999 23:59:59 GMT"),
+    ] as [(Int64, String)])
+  func writes(_ unixSecond: Int64, _ text: String) {
+    #expect(date(unixSecond) == text)
+    #expect(second(text) == unixSecond)
+  }
+
+  @Test("what is written is read back", arguments: 0..<20) func readsBack(_ seed: Int) {
+    var random = SeededRandom(seed: UInt64(seed))
+    for _ in 0..<200 {
+      let moment = Int64(random.next() % 253_402_300_799)
+      #expect(second(date(moment)) == moment)
+    }
+  }
+
+  @Test(
+    "other texts are no dates",
+    arguments: [
+      "", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Mon, 06 Nov 1994 08:49:37 GMT",
+      "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Now 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC",
+      "Thu, 31 Jun 2026 00:00:00 GMT", "Sun, 06 Nov 1994 08:49:37 GMT ", "Sun, 06 Nov 1894 08:49:37 GMT",
+    ])
+  func refuses(_ text: String) { #expect(second(text) == nil) }
+
+  @Test(
+    "types follow the ending",
+    arguments: [
+      ("a/b.HTML", "text/html; charset=utf-8"), ("b.tar.gz", "application/gzip"), ("b", "application/octet-stream"),
+      ("b.", "application/octet-stream"), (".html", "text/html; charset=utf-8"),
+      ("a.png/b", "application/octet-stream"),
+      ("x.exe", "application/octet-stream"),
+    ])
+  func types(_ path: String, _ type: String) {
+    let found = Array(path.utf8).withUnsafeBufferPointer { MediaTypes.type(of: $0) }
+    #expect("\(found)" == type)
+  }
+
+  private func answer(_ fields: String, method: String = "GET", size: Int64 = 10) -> FileAnswer? {
+    let text = Array("\(method) / HTTP/1.1\r\nHost: h\r\n\(fields)\r\n".utf8)
+    let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: text.count + scanSlack)
+    let scratch = HeadScratch()
+    defer {
+      bytes.deallocate()
+      scratch.deallocate()
+    }
+    bytes.initialize(repeating: 65, count: text.count + scanSlack)
+    bytes.update(from: text, count: text.count)
+    var head = RequestHead()
+    guard head.parse(bytes, count: text.count, limits: HeadLimits(), options: [], scratch: scratch) == .complete else {
+      return nil
+    }
+    return .decide(head, of: bytes, FileVersion(byteCount: size, modifiedSecond: 784_111_777))
+  }
+
+  @Test("entity tags: lists, weak ones, and what is none") func tags() {
+    let expected = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: FileVersion.largestTagByteCount) { memory in
+      let count = FileVersion(byteCount: 10, modifiedSecond: 784_111_777).writeTag(to: memory.baseAddress!)
+      return String(decoding: memory.prefix(count), as: UTF8.self)
+    }
+    #expect(expected == "\"2ebc98a1-a\"")
+    #expect(answer("If-None-Match: \(expected)\r\n") == .notModified)
+    #expect(answer("If-None-Match: \"a,b\", ,W/\(expected)\r\n") == .notModified)
+    #expect(answer("If-None-Match: \"a\"\r\nIf-None-Match: \(expected)\r\n") == .notModified)
+    #expect(answer("If-None-Match: \(expected.dropLast())\r\n") == .whole)
+    #expect(answer("If-None-Match: 2ebc\r\n") == .whole)
+    #expect(answer("If-Match: \"a\", \(expected)\r\n") == .whole)
+    #expect(answer("If-Match: W/\(expected)\r\n") == .preconditionFailed)
+    #expect(answer("If-Range: W/\(expected)\r\nRange: bytes=0-0\r\n") == .whole)
+  }
+
+  @Test("ranges only of GET, and of an empty file none") func ranges() {
+    #expect(answer("Range: bytes=2-3\r\n") == .part(2..<4))
+    #expect(answer("Range: bytes=2-3\r\n", method: "HEAD") == .whole)
+    #expect(answer("Range: bytes=0-\r\n", size: 0) == .unsatisfiable)
+    #expect(answer("Range: bytes=-1\r\n", size: 0) == .unsatisfiable)
+    #expect(answer("Range: bytes=1-9223372036854775807\r\n") == .part(1..<10))
+    #expect(answer("Range: bytes=0-99999999999999999999999\r\n") == .part(0..<10))
+    #expect(answer("Range: bytes= 0-1\r\n") == .whole)
+    #expect(answer("Range: BYTES=0-1\r\n") == .part(0..<2))
+  }
+}
