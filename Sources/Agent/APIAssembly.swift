@@ -13,12 +13,13 @@ package struct APISources: Sendable {
   package var configuration: Configuration
   package var view: NodeView
   package var drains: [APIDrain]
+  package var switches: [RouteSwitch]
   /// What should be known and changes no verdict, besides what the children say.
   package var warnings: [String]
 
   package init(
     node: NodeName, version: String, started: APITime, configuration: Configuration, view: NodeView,
-    drains: [APIDrain] = [], warnings: [String] = []
+    drains: [APIDrain] = [], switches: [RouteSwitch] = [], warnings: [String] = []
   ) {
     self.node = node
     self.version = version
@@ -26,6 +27,7 @@ package struct APISources: Sendable {
     self.configuration = configuration
     self.view = view
     self.drains = drains
+    self.switches = switches
     self.warnings = warnings
   }
 
@@ -100,10 +102,12 @@ package struct APISources: Sendable {
   package var listeners: [APIListener] {
     configuration.listeners.map { listener in
       let status = view.balancer?.listeners.first { $0.name == listener.name }
+      let moved = switches.filter { listener.poolsByRoute[$0.route] != nil }.map { ($0.route, $0.pool) }
+      let switched = Dictionary(moved, uniquingKeysWith: { first, _ in first })
       return APIListener(
         name: listener.name, bind: listener.bind.map(\.description), mode: listener.mode.rawValue, pool: listener.pool,
         connections: status?.connections ?? 0, accepted: status?.accepted ?? 0, requests: status?.requests ?? 0,
-        refused: status?.refused ?? 0)
+        refused: status?.refused ?? 0, switched: switched)
     }
   }
 

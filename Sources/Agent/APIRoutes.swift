@@ -43,7 +43,7 @@ package struct APIEnvironment: Sendable {
     if let refusal = board.refusal { warnings.append(refusal) }
     return APISources(
       node: node, version: Software.version, started: started, configuration: configuration, view: controls.view,
-      drains: await requests.drains(), warnings: warnings)
+      drains: await requests.drains(), switches: await requests.switches(), warnings: warnings)
   }
 }
 
@@ -92,6 +92,7 @@ struct APIRoutes: HTTPResponder {
         try Self.checkServer(body, e.configuration)
         return (.ok, try await e.requests.setServer(body))
       },
+      post("/v1/switch") { (body: APISwitchRequest) in (.ok, try await Self.switchRoute(body, e)) },
       post("/v1/drain") { (body: APIDrainRequest) in
         let answer = try await e.requests.drain(body)
         return (answer.recorded ? .accepted : .ok, answer)
@@ -184,6 +185,26 @@ struct APIRoutes: HTTPResponder {
     return try await environment.requests.forwardMove(request, to: holder)
   }
 
+  private static func switchRoute(_ request: APISwitchRequest, _ environment: APIEnvironment) async throws
+    -> APISwitchAnswer
+  {
+    let configuration = environment.configuration
+    let routes = configuration.listeners.map(\.poolsByRoute).reduce(into: [:]) { $0.merge($1) { first, _ in first } }
+    guard let configured = routes[request.route] else {
+      let known = routes.keys.sorted().joined(separator: ", ")
+      throw Refusal(
+        404, "there is no route \(request.route) that goes to a pool\(known.isEmpty ? "" : " (there are \(known))")")
+    }
+    guard configuration.pools.contains(where: { $0.name == request.pool }) else {
+      let known = configuration.pools.map(\.name).joined(separator: ", ")
+      throw Refusal(404, "there is no pool \(request.pool) (pools are \(known))")
+    }
+    var answer = try await environment.requests.switchRoute(
+      request.route, to: request.pool == configured ? nil : request.pool, by: request.by)
+    answer.pool = request.pool
+    return answer
+  }
+
   private static func checkServer(_ request: APIServerRequest, _ configuration: Configuration) throws {
     guard let pool = configuration.pools.first(where: { $0.name == request.pool }) else {
       let known = configuration.pools.map(\.name).joined(separator: ", ")
@@ -192,6 +213,12 @@ struct APIRoutes: HTTPResponder {
     guard pool.servers.contains(where: { $0.name == request.server }) else {
       let known = pool.servers.map(\.name).joined(separator: ", ")
       throw Refusal(404, "pool \(request.pool) has no server \(request.server) (it has \(known))")
+    }
+    guard request.state != nil || request.weight != nil else {
+      throw Refusal(400, "state (drain, maint or ready) or weight is missing")
+    }
+    guard request.weight.map({ (-1...1_000).contains($0) }) ?? true else {
+      throw Refusal(400, "a weight is 0 to 1000, or -1 for what the configuration says")
     }
   }
 

@@ -75,6 +75,7 @@ package actor ClusterRequests: OperatorRequests, Service {
   var nextCommand: UInt64 = 1
   private var reported: NodeReport?
   private var ordersSent: [ServerOrder]?
+  private var switchesSent: [RouteSwitch]?
   private var digestSent: UInt64?
   /// When each server of a draining member was last seen in use, by the count of its requests.
   private var uses: [ServerName: Use] = [:]
@@ -105,6 +106,7 @@ package actor ClusterRequests: OperatorRequests, Service {
     controls.setIntentsDigest(intents.digest)
     controls.setOrders(
       DrainOrders.orders(intents, pools: plan.balancer?.pools ?? [], unixNow: Clock.unixNanoseconds))
+    controls.setSwitches(DrainOrders.switches(intents))
   }
 
   /// A drain `--until-reboot` that is older than this machine's start is over.
@@ -174,6 +176,11 @@ package actor ClusterRequests: OperatorRequests, Service {
     if orders != ordersSent {
       ordersSent = orders
       controls.setOrders(orders)
+    }
+    let switches = DrainOrders.switches(intents)
+    if switches != switchesSent {
+      switchesSent = switches
+      controls.setSwitches(switches)
     }
     let digest = intents.digest
     if digest != digestSent {

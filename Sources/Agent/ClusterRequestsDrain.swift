@@ -56,25 +56,6 @@ extension ClusterRequests {
     return APIUndrainAnswer(node: node.text, changed: true)
   }
 
-  package func setServer(_ request: APIServerRequest) async throws -> APIServerAnswer {
-    let asked: ServerIntent =
-      switch request.state {
-      case .ready: .ready
-      case .drain: .drain
-      case .maint: .maint
-      }
-    let key: IntentKey
-    do { key = try .server(request.server, of: request.pool) } catch { throw Refusal(400, "\(error)") }
-    let missing = try await record(key) { [author = plan.node] in
-      try $0.setServer(asked, request.server, of: request.pool, author: author)
-    }
-    let by = request.by.map { " by \($0)" } ?? ""
-    controls.record(
-      "server_ordered", subject: "\(request.pool)/\(request.server)", cause: "\(request.state.rawValue)\(by)")
-    return APIServerAnswer(
-      pool: request.pool, server: request.server, state: request.state, pending: missing.map(\.text))
-  }
-
   package func forwardMove(_ request: APIMoveRequest, to holder: NodeName) async throws -> APIMoveAnswer {
     switch await self.request(.move(request), of: holder, timeout: .seconds(15)) {
     case .moved(let answer): return answer
@@ -140,7 +121,7 @@ extension ClusterRequests {
   }
 
   /// Writes one register here and on every member that can be reached. Returns the members that have not confirmed.
-  private func record(
+  func record(
     _ key: IntentKey, _ change: @escaping @Sendable (inout Intents) throws -> Void
   ) async throws -> [NodeName] {
     let intents: Intents

@@ -142,6 +142,7 @@ package enum DrainOrders {
   package static func orders(_ intents: Intents, pools: [PoolConfiguration], unixNow: Int64) -> [ServerOrder] {
     let asked = intents.servers
     let drains = intents.drains
+    let weights = intents.weights
     var orders: [ServerOrder] = []
     for pool in pools {
       for server in pool.servers {
@@ -154,12 +155,19 @@ package enum DrainOrders {
         case .drain: if administration == .ready { administration = .drain }
         case .ready, nil: break
         }
-        if administration != .ready {
-          orders.append(ServerOrder(pool: pool.name, server: server.name, administration: administration))
+        let weight = weights[ServerName(pool: pool.name, server: server.name)]
+        if administration != .ready || weight != nil {
+          orders.append(
+            ServerOrder(pool: pool.name, server: server.name, administration: administration, weight: weight))
         }
       }
     }
     return orders.sorted { ($0.pool, $0.server) < ($1.pool, $1.server) }
+  }
+
+  /// Sorted by route.
+  package static func switches(_ intents: Intents) -> [RouteSwitch] {
+    intents.switches.sorted { $0.key < $1.key }.map { RouteSwitch(route: $0.key, pool: $0.value) }
   }
 
   package static func isForced(_ drain: DrainIntent, _ unixNow: Int64) -> Bool {

@@ -8,7 +8,9 @@ package import Primitives
 package actor LoneRequests: OperatorRequests {
   private let controls: any NodeControls
   private let file: String
+  private let switchFile: String
   private var orders: [ServerOrder]
+  private var routes: [RouteSwitch]
 
   /// Reads what is kept in `directory` and has it carried out. Throws if it is there and cannot be read.
   package init(controls: any NodeControls, directory: String) throws {
@@ -16,7 +18,11 @@ package actor LoneRequests: OperatorRequests {
     file = directory + "/servers.json"
     orders =
       try Files.readIfThere(file).map { try JSONDecoder().decode([ServerOrder].self, from: Data($0)) } ?? []
+    switchFile = directory + "/routes.json"
+    routes =
+      try Files.readIfThere(switchFile).map { try JSONDecoder().decode([RouteSwitch].self, from: Data($0)) } ?? []
     controls.setOrders(orders)
+    controls.setSwitches(routes)
   }
 
   package func drains() -> [APIDrain] { [] }
@@ -35,20 +41,37 @@ package actor LoneRequests: OperatorRequests {
   }
 
   package func setServer(_ request: APIServerRequest) throws -> APIServerAnswer {
+    let before = orders.first { $0.pool == request.pool && $0.server == request.server }
+    var order =
+      before ?? ServerOrder(pool: request.pool, server: request.server, administration: .ready)
+    if let state = request.state { order.administration = state }
+    if let weight = request.weight { order.weight = weight < 0 ? nil : weight }
     var new = orders.filter { $0.pool != request.pool || $0.server != request.server }
-    if request.state != .ready {
-      new.append(ServerOrder(pool: request.pool, server: request.server, administration: request.state))
-    }
+    if order.administration != .ready || order.weight != nil { new.append(order) }
+    try record(new, in: file)
+    orders = new
+    controls.setOrders(new)
+    controls.record("server_ordered", subject: "\(request.pool)/\(request.server)", cause: request.words)
+    return APIServerAnswer(request)
+  }
+
+  package func switchRoute(_ route: String, to pool: String?, by: String?) throws -> APISwitchAnswer {
+    var new = routes.filter { $0.route != route }
+    if let pool { new.append(RouteSwitch(route: route, pool: pool)) }
+    try record(new, in: switchFile)
+    routes = new
+    controls.setSwitches(new)
+    controls.record("route_switched", subject: route, cause: RouteSwitch.words(to: pool, by: by))
+    return APISwitchAnswer(route: route, pool: pool ?? "", configured: pool == nil)
+  }
+
+  package func switches() -> [RouteSwitch] { routes }
+
+  private func record(_ value: some Encodable, in file: String) throws {
     do {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.sortedKeys]
-      try Files.replace(file, with: Array(try encoder.encode(new)))
+      try Files.replace(file, with: Array(try encoder.encode(value)))
     } catch { throw Refusal(503, "the order could not be recorded: \(error)") }
-    orders = new
-    controls.setOrders(new)
-    let by = request.by.map { " by \($0)" } ?? ""
-    controls.record(
-      "server_ordered", subject: "\(request.pool)/\(request.server)", cause: "\(request.state.rawValue)\(by)")
-    return APIServerAnswer(pool: request.pool, server: request.server, state: request.state)
   }
 }

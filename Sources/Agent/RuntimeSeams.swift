@@ -25,6 +25,9 @@ package protocol OperatorRequests: Sendable {
   func drain(_ request: APIDrainRequest) async throws -> APIDrainAnswer
   func undrain(_ request: APIUndrainRequest) async throws -> APIUndrainAnswer
   func setServer(_ request: APIServerRequest) async throws -> APIServerAnswer
+  /// `pool` nil: back to what the configuration says.
+  func switchRoute(_ route: String, to pool: String?, by: String?) async throws -> APISwitchAnswer
+  func switches() async -> [RouteSwitch]
   /// Has `holder`, another node, carry out a move of a VIP that it holds.
   func forwardMove(_ request: APIMoveRequest, to holder: NodeName) async throws -> APIMoveAnswer
   /// What `status` should warn of ("not connected to n2").
@@ -56,6 +59,8 @@ package protocol NodeControls: AnyObject, Sendable {
   func changes() -> AsyncStream<Void>
   /// The whole list of orders that differ from `ready`, drains of members included. Kept over restarts of the balancer.
   func setOrders(_ orders: [ServerOrder])
+  /// The whole list of routes that operators sent elsewhere. Kept over restarts of the balancer.
+  func setSwitches(_ switches: [RouteSwitch])
   /// Whether this node is being drained: it gives its VIPs away and takes none. Kept over restarts of the elector.
   func setDraining(_ draining: Bool)
   /// The digest of the intents that heartbeats carry, so that nodes notice a difference. Kept over restarts of the elector.

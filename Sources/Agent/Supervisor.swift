@@ -12,6 +12,7 @@ internal import Synchronization
 package final class Supervisor: NodeControls, Service {
   enum Command: Sendable {
     case orders([ServerOrder])
+    case switches([RouteSwitch])
     case draining(Bool)
     case intentsDigest(UInt64)
     case move(APIMoveRequest, CheckedContinuation<APIMoveAnswer, any Error>)
@@ -110,6 +111,7 @@ package final class Supervisor: NodeControls, Service {
   package var view: NodeView { board.view }
   package func changes() -> AsyncStream<Void> { board.changes() }
   package func setOrders(_ orders: [ServerOrder]) { post(.orders(orders)) }
+  package func setSwitches(_ switches: [RouteSwitch]) { post(.switches(switches)) }
   package func setDraining(_ draining: Bool) { post(.draining(draining)) }
   package func setIntentsDigest(_ digest: UInt64) { post(.intentsDigest(digest)) }
   package func record(_ kind: String, subject: String, cause: String) {

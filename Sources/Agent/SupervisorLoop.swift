@@ -30,6 +30,7 @@ final class SupervisorLoop {
   var balancer: Child
   var phase = Phase.running
   var orders: [ServerOrder] = []
+  var switches: [RouteSwitch] = []
   var draining = false
   /// 0 until it is known.
   var intentsDigest: UInt64 = 0
@@ -112,6 +113,10 @@ final class SupervisorLoop {
       guard new != orders else { return }
       orders = new
       tellBalancer(.orders(new))
+    case .switches(let new):
+      guard new != switches else { return }
+      switches = new
+      tellBalancer(.switches(new))
     case .draining(let new):
       guard new != draining else { return }
       draining = new

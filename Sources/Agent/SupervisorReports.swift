@@ -19,6 +19,7 @@ extension SupervisorLoop {
       watch(balancer.socketDescriptor, electorSocket: false)
       watchBalancerProcess()
       if !orders.isEmpty { tellBalancer(.orders(orders)) }
+      if !switches.isEmpty { tellBalancer(.switches(switches)) }
       balancerServes(false, "it is starting")
     } catch {
       events.record("process_failed", subject: "balancer", cause: "\(error)", level: .error)

@@ -18,7 +18,10 @@ struct DataPlane {
   let counters: [WorkerCounters]
   let mailboxes: [Mailbox]
   let reports: ReportBox
+  /// In force: the agent's with the operators' adjustments.
   private(set) var configuration: BalancerConfiguration
+  private var base: BalancerConfiguration
+  private var adjustments = Adjustments()
   private var maker = SnapshotMaker()
   /// The addresses listened on, by place; nil where a socket has been closed.
   private var binds: [Endpoint?] = []
@@ -38,6 +41,7 @@ struct DataPlane {
 
   init(_ configuration: BalancerConfiguration) throws {
     self.configuration = configuration
+    base = configuration
     let threads = max(1, configuration.threads)
     shared = SharedState(threads: threads)
     counters = (0..<threads).map { _ in WorkerCounters() }
@@ -90,9 +94,25 @@ struct DataPlane {
     }
   }
 
+  /// Has the workers take over what operators changed. Throws, and changes nothing, if that cannot be.
+  mutating func adjust(
+    registry: inout ServerRegistry, now: Instant, _ change: (inout Adjustments) -> Void
+  ) throws(BalancerFault) -> [ServerChange] {
+    let before = adjustments
+    change(&adjustments)
+    if adjustments.applied(to: base) == configuration { return [] }
+    do throws(BalancerFault) {
+      return try reconfigure(base, opened: [], sockets: [], registry: &registry, now: now).changes
+    } catch {
+      adjustments = before
+      throw error
+    }
+  }
+
   private mutating func prepare(
-    _ next: BalancerConfiguration, opened: [Endpoint], sockets: [Int32], registry: inout ServerRegistry, now: Instant
+    _ agents: BalancerConfiguration, opened: [Endpoint], sockets: [Int32], registry: inout ServerRegistry, now: Instant
   ) throws(BalancerFault) -> (swaps: [WorkerSwap], changes: [ServerChange]) {
+    let next = adjustments.applied(to: agents)
     let threads = mailboxes.count
     guard max(1, next.threads) == threads else { throw BalancerFault("the number of threads cannot change") }
     guard sockets.count == opened.count * threads else {
@@ -105,6 +125,7 @@ struct DataPlane {
     let owner = try maker.make(next)
     generation += 1
     owners.append((generation, owner))
+    base = agents
     configuration = next
     zeroNewSlots()
     let changes = registry.configure(next, layout, now: now)

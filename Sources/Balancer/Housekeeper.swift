@@ -133,7 +133,10 @@ struct Housekeeper: ~Copyable {
   private mutating func handle(_ command: BalancerCommand, _ now: Instant) {
     switch command {
     case .start, .reconfigure: report(.failed("already started"))
-    case .orders(let orders): note(registry.apply(orders), now)
+    case .orders(let orders):
+      note(registry.apply(orders), now)
+      adjust(now) { $0.weights = orders.filter { $0.weight != nil } }
+    case .switches(let switches): adjust(now) { $0.switches = switches }
     case .quieten(let token, let addresses, let span):
       let deadline = now + span
       let gentleUntil = now + TimeSpan(nanoseconds: span.nanoseconds / 100 * Self.gentleShare)
@@ -148,6 +151,16 @@ struct Housekeeper: ~Copyable {
       filterInForce = []
       post(.resume(addresses))
     case .shutdown: stop(now + plane.configuration.drainTimeout)
+    }
+  }
+
+  /// What operators changed of the configuration is a new one for the workers.
+  private mutating func adjust(_ now: Instant, _ change: (inout Adjustments) -> Void) {
+    do throws(BalancerFault) {
+      note(try plane.adjust(registry: &registry, now: now, change), now)
+      nextStatus = now
+    } catch {
+      report(.failed("what operators asked for is not in force: \(error)"))
     }
   }
 

@@ -31,6 +31,7 @@ package struct AfloatCommand: ParsableCommand {
     subcommands: [
       StatusCommand.self, MembersCommand.self, VIPsCommand.self, PoolsCommand.self, ListenersCommand.self,
       EventsCommand.self, DrainCommand.self, UndrainCommand.self, MoveCommand.self, ServerCommand.self,
+      SwitchCommand.self,
       ReloadCommand.self,
       ConfigCommand.self,
       CheckCommand.self,

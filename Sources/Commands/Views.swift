@@ -152,10 +152,18 @@ package struct Views {
     for listener in listeners {
       table.add(
         Cell(listener.name, .strong), Cell(listener.bind.joined(separator: ", ")), Cell(listener.mode),
-        Cell(listener.pool.isEmpty ? "-" : listener.pool),
+        Cell(pools(listener)),
         "\(listener.connections)", "\(listener.accepted)", "\(listener.requests)", "\(listener.refused)")
     }
     return table.text(style)
+  }
+
+  /// `app`; `app (web/default: green)` where operators sent a route elsewhere.
+  private func pools(_ listener: APIListener) -> String {
+    let pool = listener.pool.isEmpty ? "-" : listener.pool
+    if listener.switched.isEmpty { return pool }
+    let switched = listener.switched.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+    return "\(pool) (\(switched.joined(separator: ", ")))"
   }
 
   package func drains(_ drains: [APIDrain]) -> String {

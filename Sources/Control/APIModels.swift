@@ -209,11 +209,14 @@ package struct APIListener: Codable, Equatable, Sendable {
   package var accepted: UInt64
   package var requests: UInt64
   package var refused: UInt64
+  /// Routes that operators sent to other pools than the configuration does (`afloat switch`): pool by route.
+  package var switched: [String: String]
 
   package init(
     name: String, bind: [String], mode: String, pool: String, connections: Int = 0, accepted: UInt64 = 0,
-    requests: UInt64 = 0, refused: UInt64 = 0
+    requests: UInt64 = 0, refused: UInt64 = 0, switched: [String: String] = [:]
   ) {
+    self.switched = switched
     self.name = name
     self.bind = bind
     self.mode = mode

@@ -248,17 +248,22 @@ package struct APIRollbackRequest: Codable, Equatable, Sendable {
   }
 }
 
-/// POST /v1/server.
+/// POST /v1/server: a state, or a weight.
 package struct APIServerRequest: Codable, Equatable, Sendable {
   package var pool: String
   package var server: String
-  package var state: ServerAdministration
+  package var state: ServerAdministration?
+  /// 0 to 1,000; -1: what the configuration says.
+  package var weight: Int?
   package var by: String?
 
-  package init(pool: String, server: String, state: ServerAdministration, by: String? = nil) {
+  package init(
+    pool: String, server: String, state: ServerAdministration? = nil, weight: Int? = nil, by: String? = nil
+  ) {
     self.pool = pool
     self.server = server
     self.state = state
+    self.weight = weight
     self.by = by
   }
 }
@@ -266,14 +271,46 @@ package struct APIServerRequest: Codable, Equatable, Sendable {
 package struct APIServerAnswer: Codable, Equatable, Sendable {
   package var pool: String
   package var server: String
-  package var state: ServerAdministration
+  package var state: ServerAdministration?
+  package var weight: Int?
   /// Members that have not confirmed yet; they follow when they can be reached.
   package var pending: [String]
 
-  package init(pool: String, server: String, state: ServerAdministration, pending: [String] = []) {
+  package init(_ request: APIServerRequest, pending: [String] = []) {
+    pool = request.pool
+    server = request.server
+    state = request.state
+    weight = request.weight
+    self.pending = pending
+  }
+}
+
+/// POST /v1/switch: sends a route to another pool, on every node. To the pool that the configuration names it goes back.
+package struct APISwitchRequest: Codable, Equatable, Sendable {
+  /// The route's name; LISTENER/default is a listener's own pool.
+  package var route: String
+  package var pool: String
+  package var by: String?
+
+  package init(route: String, pool: String, by: String? = nil) {
+    self.route = route
     self.pool = pool
-    self.server = server
-    self.state = state
+    self.by = by
+  }
+}
+
+package struct APISwitchAnswer: Codable, Equatable, Sendable {
+  package var route: String
+  package var pool: String
+  /// Whether that is what the configuration says.
+  package var configured: Bool
+  /// Members that have not confirmed yet; they follow when they can be reached.
+  package var pending: [String]
+
+  package init(route: String, pool: String, configured: Bool, pending: [String] = []) {
+    self.route = route
+    self.pool = pool
+    self.configured = configured
     self.pending = pending
   }
 }

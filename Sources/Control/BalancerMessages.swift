@@ -91,11 +91,25 @@ package struct ServerOrder: Codable, Equatable, Sendable {
   package var pool: String
   package var server: String
   package var administration: ServerAdministration
+  /// 0 to 1,000; nil: what the configuration says.
+  package var weight: Int?
 
-  package init(pool: String, server: String, administration: ServerAdministration) {
+  package init(pool: String, server: String, administration: ServerAdministration, weight: Int? = nil) {
     self.pool = pool
     self.server = server
     self.administration = administration
+    self.weight = weight
+  }
+}
+
+/// A route that operators sent to another pool than the configuration does. One that does not exist is ignored.
+package struct RouteSwitch: Codable, Equatable, Sendable {
+  package var route: String
+  package var pool: String
+
+  package init(route: String, pool: String) {
+    self.route = route
+    self.pool = pool
   }
 }
 
@@ -108,8 +122,10 @@ package enum BalancerCommand: Codable, Sendable {
   /// sockets of `opened`, the addresses that are new, bind by bind, worker by worker. Answered by `reconfigured`, after
   /// which the sockets of addresses that are in it no more can be closed, or by `refused`.
   case reconfigure(BalancerConfiguration, revision: UInt64, opened: [Endpoint])
-  /// The whole list of orders that differ from `ready`; replaces the one before.
+  /// The whole list of orders that ask for something; replaces the one before.
   case orders([ServerOrder])
+  /// The whole list of routes that go elsewhere; replaces the one before.
+  case switches([RouteSwitch])
   /// These addresses are about to leave the node: close gently what is connected to them (first `Connection: close`, then
   /// new SYNs dropped while requests in flight finish). Answered by `quietened` at the latest after `deadline`.
   case quieten(token: UInt64, addresses: [IPAddress], deadline: TimeSpan)

@@ -28,6 +28,16 @@ package struct IntentKey: Hashable, Sendable {
     return try IntentKey(text)
   }
 
+  /// Throws if `pool` or `server` is not a name.
+  package static func weight(of server: String, of pool: String) throws(IntentsFault) -> IntentKey {
+    let text = "weight/\(pool)/\(server)"
+    guard NodeName.isValid(pool), NodeName.isValid(server) else { throw .invalidKey(text) }
+    return try IntentKey(text)
+  }
+
+  /// `route`: NAME, or LISTENER/INDEX or LISTENER/default for one without a name.
+  package static func route(_ route: String) throws(IntentsFault) -> IntentKey { try IntentKey("route/\(route)") }
+
   private init(trusted text: String) { self.text = text }
 }
 

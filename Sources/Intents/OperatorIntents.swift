@@ -111,6 +111,48 @@ extension Intents {
     try set(key, to: try IntentValue(["state": intent.rawValue], key: key), author: author)
   }
 
+  /// `weight` nil: what the configuration says.
+  package mutating func setWeight(
+    _ weight: Int?, of server: String, of pool: String, author: NodeName
+  ) throws(IntentsFault) {
+    let key = try IntentKey.weight(of: server, of: pool)
+    var value: IntentValue?
+    if let weight { value = try IntentValue(["weight": String(weight)], key: key) }
+    try set(key, to: value, author: author)
+  }
+
+  /// `pool` nil: where the configuration sends it.
+  package mutating func setRoute(_ route: String, to pool: String?, author: NodeName) throws(IntentsFault) {
+    let key = try IntentKey.route(route)
+    var value: IntentValue?
+    if let pool { value = try IntentValue(["pool": pool], key: key) }
+    try set(key, to: value, author: author)
+  }
+
+  /// Weights that operators gave.
+  package var weights: [ServerName: Int] {
+    var result: [ServerName: Int] = [:]
+    for (key, register) in registers where key.hasPrefix("weight/") {
+      let parts = key.split(separator: "/").map(String.init)
+      guard parts.count == 3, let weight = register.value.flatMap(Self.weight) else { continue }
+      result[ServerName(pool: parts[1], server: parts[2])] = weight
+    }
+    return result
+  }
+
+  private static func weight(_ value: IntentValue) -> Int? {
+    value["weight"].flatMap { Int($0) }.flatMap { (0...1_000).contains($0) ? $0 : nil }
+  }
+
+  /// Routes that operators sent to another pool, by name.
+  package var switches: [String: String] {
+    var result: [String: String] = [:]
+    for (key, register) in registers where key.hasPrefix("route/") {
+      if let pool = register.value?["pool"] { result[String(key.dropFirst(6))] = pool }
+    }
+    return result
+  }
+
   /// Servers that are to be something other than ready.
   package var servers: [ServerName: ServerIntent] {
     var result: [ServerName: ServerIntent] = [:]
@@ -137,6 +179,14 @@ extension Intents {
     case "server":
       guard parts.count == 3, value["state"].flatMap(ServerIntent.init) != nil else {
         throw .invalidValue(key: key.text, why: "the state is drain, maint or ready")
+      }
+    case "weight":
+      guard parts.count == 3, Self.weight(value) != nil else {
+        throw .invalidValue(key: key.text, why: "a weight is 0 to 1000")
+      }
+    case "route":
+      guard let pool = value["pool"], NodeName.isValid(pool) else {
+        throw .invalidValue(key: key.text, why: "not a pool")
       }
     default: break
     }

@@ -58,6 +58,7 @@ private final class PlayedNode: NodeControls {
   var view: NodeView { state.withLock { $0.view } }
   func changes() -> AsyncStream<Void> { AsyncStream { _ in } }
   func setOrders(_ orders: [ServerOrder]) { state.withLock { $0.orders = orders } }
+  func setSwitches(_ switches: [RouteSwitch]) {}
   func setIntentsDigest(_ digest: UInt64) {}
   func setDraining(_ draining: Bool) { state.withLock { $0.draining.append(draining) } }
   func move(_ request: APIMoveRequest) async throws -> APIMoveAnswer {

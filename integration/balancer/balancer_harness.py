@@ -408,6 +408,17 @@ class Balancer:
             {"orders": {"_0": [dict(zip(("pool", "server", "administration"), order)) for order in orders]}}
         )
 
+    def weigh(self, *weights):
+        """(pool, server, weight), all that differ from the configuration."""
+        orders = [{"pool": pool, "server": name, "administration": "ready", "weight": weight}
+                  for pool, name, weight in weights]
+        self._send({"orders": {"_0": orders}})
+
+    def switch(self, **routes):
+        """Route → pool, all that differ from the configuration; `/` in a name is `__`."""
+        self._send({"switches": {"_0": [{"route": route.replace("__", "/"), "pool": pool}
+                                        for route, pool in routes.items()]}})
+
     def quieten(self, token, addresses, deadline):
         self._send(
             {"quieten": {"token": Unsigned(token), "addresses": list(addresses), "deadline": span(deadline)}}

@@ -274,3 +274,34 @@ def test_a_route_that_moves_in_the_list_keeps_its_request():
             gate.set()
             assert client.reader.response()[1]["x-route"] == "slow"
             assert client.get("/new")[1]["x-route"] == "new"
+
+
+def test_weights_and_switches_are_in_force_at_once_and_kept_over_reloads():
+    with Farm(3, configured=["s0", "s1"]) as farm:
+        def served(count=20):
+            return {farm.ask()[1]["server-name"] for _ in range(count)}
+
+        assert served() == {"s0", "s1"}
+        farm.balancer.weigh(("app", "s0", 0))
+        farm.balancer.wait(lambda: farm.balancer.server("app", "s0")["weight"] == 0, "weight")
+        assert served() == {"s1"}
+        farm.reload(["s0", "s1"])
+        assert served() == {"s1"}
+        farm.balancer.weigh()
+        farm.balancer.wait(lambda: farm.balancer.server("app", "s0")["weight"] == 100, "weight")
+        assert served() == {"s0", "s1"}
+
+        blue, green = farm.pool(["s0", "s1"]), farm.pool(["s2"], name="green")
+        assert "reconfigured" in farm.balancer.reconfigure(farm.listeners, [blue, green])
+        with Load(farm.port) as load:
+            farm.balancer.switch(web__default="green")
+            deadline = time.monotonic() + 5
+            while served(3) != {"s2"}:
+                assert time.monotonic() < deadline
+            assert served() == {"s2"}
+            assert "reconfigured" in farm.balancer.reconfigure(farm.listeners, [blue, green])
+            assert served() == {"s2"}
+            farm.balancer.switch()
+            while served(3) <= {"s2"}:
+                assert time.monotonic() < deadline
+        assert load.failures == []

@@ -244,3 +244,36 @@ def test_a_vips_address_changes_where_it_is_held(stage):
     wait_until(lambda: cluster.holder() not in (None, holder), 10, "another holder")
     assert "192.0.2.102" in cluster.holder().host.addresses()
     assert "192.0.2.102" not in holder.host.addresses()
+
+
+def test_weights_and_switches_are_on_every_node_and_kept_over_a_restart(stage):
+    cluster = stage.cluster(nodes=2, backends=2)
+    lan, backends = cluster.lan, cluster.backends
+    green = f"  green: {{servers: {{only: {backends[1].address}}}, check: none}}"
+    for agent in cluster.agents:
+        agent.write(cluster.configuration(pools=[green]))
+        assert agent.afloat("reload").returncode == 0
+    first, second = cluster.agents
+    name = backends[0].name
+    assert first.afloat("server", f"app/{backends[1].name}", "maint").returncode == 0
+    assert first.afloat("server", f"app/{name}", "weight", "7").returncode == 0
+    done = first.afloat("switch", "web/default", "green")
+    assert done.returncode == 0 and "goes to green" in done.stdout, done.stderr
+    assert second.afloat("server", f"app/{name}", "weight", "2000").returncode == 2
+    assert "web/default" in second.afloat("switch", "web/other", "green").stderr
+
+    def both(agent):
+        pools, listeners = agent.query("pools"), agent.query("listeners")
+        return (pools and listeners and pools[0]["servers"][0]["weight"] == 7
+                and listeners[0]["switched"] == {"web/default": "green"})
+
+    for agent in cluster.agents:
+        wait_until(lambda agent=agent: both(agent), 10, f"weight and switch on {agent}")
+    command = ["curl", "-s", "-D", "-", "-o", "/dev/null", "-m", "2", f"http://{cluster.vip}/"]
+    assert f"X-Backend: {backends[1].name}" in lan.client.run(*command).stdout
+    second.stop()
+    second.start()
+    wait_until(lambda: both(second), 15, "both after a restart")
+    assert first.afloat("switch", "web/default", "app").returncode == 0
+    wait_until(lambda: all(agent.query("listeners")[0]["switched"] == {} for agent in cluster.agents), 10, "back")
+    wait_until(lambda: f"X-Backend: {name}" in lan.client.run(*command).stdout, 5, "the first pool again")

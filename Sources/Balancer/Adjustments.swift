@@ -1,0 +1,35 @@
+// What operators changed of the configuration while it runs: weights of servers and pools of routes. Applied to every
+// configuration of the agent's; what names something that is not there is ignored.
+
+internal import Control
+
+struct Adjustments: Equatable {
+  /// Orders that carry a weight.
+  var weights: [ServerOrder] = []
+  var switches: [RouteSwitch] = []
+
+  func applied(to configuration: BalancerConfiguration) -> BalancerConfiguration {
+    if weights.isEmpty && switches.isEmpty { return configuration }
+    var result = configuration
+    let weightsByPool = Dictionary(grouping: weights, by: \.pool)
+    for pool in result.pools.indices {
+      for order in weightsByPool[result.pools[pool].name] ?? [] {
+        guard let weight = order.weight,
+          let server = result.pools[pool].servers.firstIndex(where: { $0.name == order.server })
+        else { continue }
+        result.pools[pool].servers[server].weight = weight
+      }
+    }
+    for change in switches where result.pools.contains(where: { $0.name == change.pool }) {
+      for listener in result.listeners.indices { send(&result.listeners[listener], change) }
+    }
+    return result
+  }
+
+  private func send(_ listener: inout ListenerConfiguration, _ change: RouteSwitch) {
+    if change.route == listener.defaultRoute && !listener.pool.isEmpty { listener.pool = change.pool }
+    for route in listener.routes.indices where listener.routes[route].name == change.route {
+      if case .pool = listener.routes[route].action { listener.routes[route].action = .pool(change.pool) }
+    }
+  }
+}
