@@ -70,7 +70,7 @@ package struct Views {
         Cell(Words.percent(member.lossOut)), Cell(configuration, differs ? .warning : nil),
         Cell(Words.milliseconds(member.worstStallMilliseconds)), Cell(member.version ?? "-"))
     }
-    return table.text(style)
+    return table.text(style) + links(members)
   }
 
   private func memberName(_ member: APIMember) -> Cell { Cell(member.name + (member.isSelf ? " (here)" : ""), .strong) }

@@ -40,7 +40,9 @@ func sampleDatagram() -> [UInt8] {
     expectTrue(writer.append(ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved)))
     writer.end()
     expectTrue(writer.begin(.peers, roomFor: PeerReport.byteCount))
-    expectTrue(writer.append(PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7)))
+    let report = PeerReport(
+      peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7, roundTrip: 8)
+    expectTrue(writer.append(report))
     writer.end()
     expectTrue(writer.begin(.vips, roomFor: VIPReport.byteCount))
     expectTrue(writer.append(VIPReport(vip: 0xa1, priority: 0xfffe, role: .holder, eligible: true, term: 9)))
@@ -127,7 +129,8 @@ struct DatagramTests {
       #expect(datagram.releases.count == 1)
       #expect(datagram.releases[0] == ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved))
       #expect(
-        datagram.peers[0] == PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7))
+        datagram.peers[0]
+          == PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7, roundTrip: 8))
       #expect(datagram.vips.count == 2)
       #expect(datagram.vips[1] == VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false))
       #expect(datagram.resign == nil)
