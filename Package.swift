@@ -11,8 +11,10 @@ let swift: [SwiftSetting] = [
 ]
 
 /// A room in plain Swift.
-func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: swift)
+func room(
+  _ name: String, _ dependencies: [Target.Dependency] = [], plugins: [Target.PluginUsage] = []
+) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: swift, plugins: plugins)
 }
 
 func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -42,6 +44,9 @@ let package = Package(
   targets: [
     // C: constants and calls that Swift cannot import.
     .target(name: "CLinux", dependencies: ["CNetlink"], linkerSettings: [.linkedLibrary("cap")]),
+    .target(
+      name: "CGate", dependencies: ["CNetlink"], exclude: ["kernel"], linkerSettings: [.linkedLibrary("bpf")]),
+    .plugin(name: "CompileGate", capability: .buildTool()),
     .systemLibrary(name: "CNetlink", pkgConfig: "libnl-route-3.0", providers: [.apt(["libnl-route-3-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
@@ -63,6 +68,7 @@ let package = Package(
     // Rooms that touch the system.
     room("Patterns", ["CPCRE2"]),
     room("Kernel", ["CLinux", "CNetlink", "Primitives"]),
+    room("Gate", ["CGate", "Kernel", "Primitives"], plugins: ["CompileGate"]),
     room("Cryptography", ["COpenSSL", "Primitives", "Wire"]),
     room("Control", ["Primitives"]),
     room(
@@ -71,7 +77,7 @@ let package = Package(
     room(
       "Agent",
       [
-        "Primitives", "Wire", "Intents", "Settings", "Kernel", "Cryptography", "Control", "COpenSSL",
+        "Primitives", "Wire", "Intents", "Settings", "Kernel", "Gate", "Cryptography", "Control", "COpenSSL",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
@@ -107,9 +113,11 @@ let package = Package(
     tests("RoutingTests", ["Routing", "HTTP1", "Patterns", "Primitives"]),
     tests("SettingsTests", ["Settings", "Control", "Primitives"]),
     tests("KernelTests", ["Kernel", "Primitives"]),
+    tests("GateTests", ["Gate", "Kernel", "Primitives"]),
     tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),
-    tests("ElectorTests", ["Elector", "ClusterNode", "Election", "Control", "Kernel", "Primitives", "Wire"]),
+    tests(
+      "ElectorTests", ["Elector", "ClusterNode", "Cryptography", "Election", "Control", "Kernel", "Primitives", "Wire"]),
     tests("BalancerTests", ["Balancer", "Balancing", "Health", "Control", "Primitives", "Kernel"]),
     tests(
       "AgentTests",

@@ -77,6 +77,7 @@ package struct APISources: Sendable {
           $0.sinceUnixNanoseconds == 0 ? nil : APITime(unixNanoseconds: $0.sinceUnixNanoseconds)
         },
         cause: status?.cause ?? electorDown ?? "the elector has not reported yet",
+        fence: view.gate?.fence(of: vip.name).rawValue ?? "none",
         ineligible: status == nil ? electorDown : status?.ineligible,
         eligible: status?.eligible.map(\.text) ?? [], claimedBy: status?.claimedBy,
         requires: view.requirements[vip.name] ?? [])
@@ -124,6 +125,7 @@ package struct APISources: Sendable {
 
   private var allWarnings: [String] {
     var all = configuration.warnings + view.warnings + warnings
+    all += view.gate?.warnings ?? []
     all += view.elector?.warnings ?? []
     all += view.balancer?.warnings ?? []
     for member in view.elector?.members ?? [] where member.name != node {

@@ -12,28 +12,35 @@ package import Settings
 /// What the routes need of the rest of the agent.
 package struct APIEnvironment: Sendable {
   package var node: NodeName
-  package var configuration: Configuration
+  package var board: ConfigurationBoard
+  package var reloads: any ReloadRequests
   package var started: APITime
   package var controls: any NodeControls
   package var requests: any OperatorRequests
   package var events: EventLog
 
   package init(
-    node: NodeName, configuration: Configuration, started: APITime, controls: any NodeControls,
+    node: NodeName, board: ConfigurationBoard, reloads: any ReloadRequests, started: APITime,
+    controls: any NodeControls,
     requests: any OperatorRequests, events: EventLog
   ) {
     self.node = node
-    self.configuration = configuration
+    self.board = board
+    self.reloads = reloads
     self.started = started
     self.controls = controls
     self.requests = requests
     self.events = events
   }
 
+  /// The one in force.
+  package var configuration: Configuration { board.configuration }
+
   /// All that an answer is made of, now.
   package func sources() async -> APISources {
     var warnings = await requests.warnings()
     if let failure = events.failure { warnings.append(failure) }
+    if let refusal = board.refusal { warnings.append(refusal) }
     return APISources(
       node: node, version: Software.version, started: started, configuration: configuration, view: controls.view,
       drains: await requests.drains(), warnings: warnings)
@@ -89,6 +96,10 @@ struct APIRoutes: HTTPResponder {
         let answer = try await e.requests.drain(body)
         return (answer.recorded ? .accepted : .ok, answer)
       },
+      post("/v1/reload") { (body: APIReloadRequest) in (.ok, try await e.reloads.reload(body)) },
+      get("/v1/config") { _ in try await e.reloads.accepted() },
+      get("/v1/config/text") { request in try await e.reloads.text(of: Self.number(request)) },
+      post("/v1/config/rollback") { (body: APIRollbackRequest) in (.ok, try await e.reloads.rollBack(body)) },
       post("/v1/undrain") { (body: APIUndrainRequest) in (.ok, try await e.requests.undrain(body)) },
     ]
   }
@@ -124,6 +135,13 @@ struct APIRoutes: HTTPResponder {
   private struct Health: Encodable {
     var node: String
     var version: String
+  }
+
+  private static func number(_ request: Request) throws -> Int {
+    guard let text = request.uri.queryParameters["number"], let number = Int(text) else {
+      throw Refusal(400, "number is missing, or not a number (GET /v1/config lists them)")
+    }
+    return number
   }
 
   private static func events(_ request: Request, _ log: EventLog) throws -> [APIEvent] {

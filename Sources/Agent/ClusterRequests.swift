@@ -61,7 +61,7 @@ package actor ClusterRequests: OperatorRequests, Service {
     var at: Instant
   }
 
-  nonisolated let plan: ClusterPlan
+  private(set) var plan: ClusterPlan
   nonisolated let store: IntentsStore
   nonisolated let controls: any NodeControls
   nonisolated let link: ClusterLink
@@ -119,6 +119,15 @@ package actor ClusterRequests: OperatorRequests, Service {
     } catch {
       controls.record("warning", subject: node.text, cause: "the drain until restart could not be ended: \(error)")
     }
+  }
+
+  /// Goes on with other members, addresses, keys or pools; the node and the cluster are the same ones.
+  package func take(_ next: ClusterPlan) {
+    precondition(next.node == plan.node, "a node does not change its name while it runs")
+    plan = next
+    reports = reports.filter { report in next.cluster.members.contains { $0.name == report.key } }
+    if let settings = next.link { link.update(settings) }
+    step()
   }
 
   /// Until a graceful shutdown.

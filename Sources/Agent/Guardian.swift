@@ -1,7 +1,8 @@
 // The guardian: when the elector dies or hangs, the node must not keep VIPs that nobody looks after, and the peers must not
 // wait for the detection time. A plain thread with real-time priority does that within a fraction of a millisecond: it waits
-// for the elector's pidfd, removes the VIPs' addresses, and sends a signed resign in the elector's name. Everything that it
-// needs for this is prepared when an elector starts.
+// for the elector's pidfd, shuts the kernel gate, sends a signed resign in the elector's name, and removes the VIPs' addresses.
+// Where there is no gate the addresses go first: what still answers must not be resigned for. Everything that it needs for
+// this is prepared when an elector starts.
 
 internal import Control
 internal import Cryptography
@@ -26,7 +27,7 @@ struct GuardianReport: Sendable {
   var hung = false
   var resigned = false
   var failures: [String] = []
-  /// Durations since the guardian knew: "remove", "resign".
+  /// Durations since the guardian knew: "resign", "remove".
   var steps: [String: Int64] = [:]
 
   /// The end of the elector in words.
@@ -53,12 +54,12 @@ final class Guardian: Sendable {
   private let wakeUp: WakeUp
 
   /// Starts the thread. `report` is called on it, and must not block.
-  init(plan: SupervisorPlan, report: @escaping @Sendable (Supervisor.Command) -> Void) throws {
+  init(plan: SupervisorPlan, gate: GateWarden?, report: @escaping @Sendable (Supervisor.Command) -> Void) throws {
     guard let configuration = plan.elector else { preconditionFailure("a lone balancer has no guardian") }
     wakeUp = try WakeUp()
     try Threads.start("guardian") { [self] in
       do {
-        try GuardianLoop(guardian: self, configuration: configuration, report: report).run()
+        try GuardianLoop(guardian: self, configuration: configuration, gate: gate, report: report).run()
       } catch {
         report(.warning("nobody guards the elector: \(error)"))
       }

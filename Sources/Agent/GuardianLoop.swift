@@ -17,6 +17,7 @@ final class GuardianLoop {
 
   private let guardian: Guardian
   private var configuration: ElectorConfiguration
+  private let gate: GateWarden?
   private let report: @Sendable (Supervisor.Command) -> Void
   private let poller: Poller
   private let timer: Timer
@@ -30,10 +31,12 @@ final class GuardianLoop {
   private var nextWakeUp = Instant.distantFuture
 
   init(
-    guardian: Guardian, configuration: ElectorConfiguration, report: @escaping @Sendable (Supervisor.Command) -> Void
+    guardian: Guardian, configuration: ElectorConfiguration, gate: GateWarden?,
+    report: @escaping @Sendable (Supervisor.Command) -> Void
   ) throws {
     self.guardian = guardian
     self.configuration = configuration
+    self.gate = gate
     self.report = report
     poller = try Poller(capacity: 8)
     timer = try Timer()
@@ -113,6 +116,7 @@ final class GuardianLoop {
       ProcessDescriptor.signal(ward.process, 9)
       if waitForEnd(of: ward, now + Self.patience) { return bury(hung: true) }
       report(.warning("the elector hangs and cannot be killed: its VIPs are removed, nothing is said to the peers"))
+      gate?.deadlines?.shutAll()
       var ignored = GuardianReport()
       removeAddresses(&ignored)
     }
@@ -135,16 +139,33 @@ final class GuardianLoop {
     poller.remove(ward.process.raw)
     var done = GuardianReport()
     done.hung = hung
-    // Without a gate in the kernel an address that is still there would answer beside the successor's: first away with it.
+    // Nobody but the elector opens it, and that is gone.
+    gate?.deadlines?.shutAll()
+    if isGated, sender != nil {
+      resign(for: ward.page, hung: hung, start, &done)
+      removeAllAddresses(start, &done)
+    } else {
+      // Without a gate an address that is still there would answer beside the successor's: first away with it.
+      removeAllAddresses(start, &done)
+      resign(for: ward.page, hung: hung, start, &done)
+    }
+    timer.arm(at: .distantFuture)
+    report(.electorGone(done))
+  }
+
+  /// Every VIP is behind the gate.
+  private var isGated: Bool {
+    guard let slots = gate?.slots else { return false }
+    return configuration.vips.allSatisfy { slots[$0.name] != nil }
+  }
+
+  private func removeAllAddresses(_ start: Instant, _ done: inout GuardianReport) {
     removeAddresses(&done)
     done.steps["remove"] = (Clock.monotonic - start).nanoseconds
     // An interface may have come back under another index since it was looked up.
     let before = addresses
     prepare()
     if addresses != before { removeAddresses(&done) }
-    resign(for: ward.page, hung: hung, start, &done)
-    timer.arm(at: .distantFuture)
-    report(.electorGone(done))
   }
 
   private func removeAddresses(_ done: inout GuardianReport) {

@@ -69,36 +69,44 @@ package enum AgentProgram {
   private static func run(
     _ loaded: LoadedConfiguration, node: NodeName, options: AgentOptions, sink: LogSink
   ) async throws {
-    var configuration = loaded.configuration
     let started = APITime(unixNanoseconds: Clock.unixNanoseconds)
     let manager = ServiceManager.fromEnvironment()
     Host.setFileCreationMask(0o027)
     Host.ignoreBrokenPipes()
     _ = Privileges.raiseOpenFiles(to: 1 << 20)
-    let logger = makeLogger(configuration.log, sink)
+    let logger = makeLogger(loaded.configuration.log, sink)
     let directories = try Directories(run: options.runDirectory, state: options.stateDirectory)
     let plan = try makePlan(loaded, node: node, directories: directories)
-    configuration.warnings += configuration.programWarnings(Files.faultOfProgram)
-    if plan.user == Privileges.standInUser {
-      configuration.warnings.append("there is no user afloat: elector and balancer run as \(plan.user)")
-    }
+    let configuration = noting(plan, in: loaded.configuration)
     let events = EventLog(directory: directories.state, node: node.text, logger: logger)
     events.record("agent_started", subject: node.text, cause: "version \(Software.version)")
     for warning in configuration.warnings { logger.warning("\(warning)") }
 
+    let gate = try plan.elector.map { elector in
+      let gate = try GateWarden()
+      gate.guardVIPs(of: elector)
+      return gate
+    }
+    for warning in gate?.view.warnings ?? [] { logger.warning("\(warning)") }
     let supervisor = try Supervisor(
       plan: plan, sockets: try await plan.balancer.asyncMap { try await openSockets($0, logger) }, events: events,
-      manager: manager, logger: logger)
+      manager: manager, logger: logger, gate: gate)
     let cluster = try makeClusterRequests(plan, configuration, controls: supervisor, directory: directories.state)
     let requests: any OperatorRequests =
       try cluster ?? LoneRequests(controls: supervisor, directory: directories.state)
+    let board = ConfigurationBoard(configuration)
+    let reloader = Reloader(
+      options: options, directories: directories, plan: plan, board: board, supervisor: supervisor, cluster: cluster,
+      events: events)
+    await reloader.keepFirst()
     let environment = APIEnvironment(
-      node: node, configuration: configuration, started: started, controls: supervisor, requests: requests,
+      node: node, board: board, reloads: reloader, started: started, controls: supervisor, requests: requests,
       events: events)
     let api = LocalAPI(path: directories.socketPath, environment: environment, logger: logger)
     // Stopped from the last to the first: the supervisor hands over while the API still answers.
     var group = ServiceGroupConfiguration(
-      services: [api] + (cluster.map { [$0] } ?? []) + [supervisor], gracefulShutdownSignals: [.sigterm, .sigint],
+      services: [api, HangupService(reloader: reloader)] + (cluster.map { [$0] } ?? []) + [supervisor],
+      gracefulShutdownSignals: [.sigterm, .sigint],
       logger: quiet(logger))
     group.maximumGracefulShutdownDuration = .seconds(12)
     try await ServiceGroup(configuration: group).run()
@@ -111,12 +119,27 @@ package enum AgentProgram {
   private static func makeClusterRequests(
     _ plan: SupervisorPlan, _ configuration: Configuration, controls: any NodeControls, directory: String
   ) throws -> ClusterRequests? {
-    guard let elector = plan.elector else { return nil }
-    let cluster = ClusterPlan(
-      cluster: elector, balancer: plan.balancer, drainTimeout: configuration.balancer.drainTimeout,
-      maximumDraining: configuration.cluster?.maximumDraining ?? 1,
-      version: Software.version)
-    return try ClusterRequests(plan: cluster, controls: controls, directory: directory)
+    try clusterPlan(plan, configuration).map {
+      try ClusterRequests(plan: $0, controls: controls, directory: directory)
+    }
+  }
+
+  static func clusterPlan(_ plan: SupervisorPlan, _ configuration: Configuration) -> ClusterPlan? {
+    plan.elector.map {
+      ClusterPlan(
+        cluster: $0, balancer: plan.balancer, drainTimeout: configuration.balancer.drainTimeout,
+        maximumDraining: configuration.cluster?.maximumDraining ?? 1, version: Software.version)
+    }
+  }
+
+  /// The configuration with what should be known of the plan.
+  static func noting(_ plan: SupervisorPlan, in configuration: Configuration) -> Configuration {
+    var configuration = configuration
+    configuration.warnings += configuration.programWarnings(Files.faultOfProgram)
+    if plan.user == Privileges.standInUser {
+      configuration.warnings.append("there is no user afloat: elector and balancer run as \(plan.user)")
+    }
+    return configuration
   }
 
   private static func makeLogger(_ settings: Configuration.Log, _ sink: LogSink) -> Logger {
@@ -132,7 +155,7 @@ package enum AgentProgram {
     return logger
   }
 
-  private static func makePlan(
+  static func makePlan(
     _ loaded: LoadedConfiguration, node: NodeName, directories: Directories
   ) throws -> SupervisorPlan {
     let configuration = loaded.configuration
@@ -190,7 +213,7 @@ package enum AgentProgram {
     }
   }
 
-  private static func remedy(for error: SystemError) -> String {
+  static func remedy(for error: SystemError) -> String {
     switch error.code {
     case SystemError.addressInUse: " (see ss -ltnp for who has it)"
     case SystemError.accessDenied: " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"

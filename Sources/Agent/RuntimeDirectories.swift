@@ -67,14 +67,22 @@ package final class Directories: Sendable {
 
 /// How the configuration and its keys are read.
 package enum ConfigurationFiles {
-  package static func load(_ path: String, mayLackKeys: Bool = false) throws(SettingsError) -> LoadedConfiguration {
-    try LoadedConfiguration.load(path: path, mayLackKeys: mayLackKeys) { (path, limit) throws(FileFault) in
-      do throws(SystemError) {
-        let file = try Files.readWithMode(path, limit: limit)
-        return FileContents(bytes: file.bytes, mode: file.mode)
-      } catch {
-        throw FileFault(cause: error.cause, isAbsent: error.code == ENOENT)
-      }
+  /// Reads and validates the file and the keys that it names. `text` stands for what is in the file.
+  package static func load(_ path: String, text: FileContents? = nil) throws(SettingsError) -> LoadedConfiguration {
+    try LoadedConfiguration.load(path: path) { (other, limit) throws(FileFault) in
+      if let text, other == path { return text }
+      return try read(other, limit)
+    }
+  }
+
+  package static func read(_ path: String, _ limit: Int = Configuration.maximumByteCount) throws(FileFault)
+    -> FileContents
+  {
+    do throws(SystemError) {
+      let file = try Files.readWithMode(path, limit: limit)
+      return FileContents(bytes: file.bytes, mode: file.mode)
+    } catch {
+      throw FileFault(cause: error.cause, isAbsent: error.code == ENOENT)
     }
   }
 }

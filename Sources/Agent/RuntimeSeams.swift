@@ -9,9 +9,9 @@ package struct Refusal: Error, Equatable, Sendable, CustomStringConvertible {
   package var status: Int
   package var body: APIError
 
-  package init(_ status: Int, _ error: String, override: String? = nil) {
+  package init(_ status: Int, _ error: String, override: String? = nil, lines: [String]? = nil) {
     self.status = status
-    body = APIError(error: error, override: override)
+    body = APIError(error: error, override: override, lines: lines)
   }
 
   package var description: String { body.error }
@@ -45,6 +45,8 @@ package struct NodeView: Sendable {
   package var requirements: [String: [APIRequirement]] = [:]
   /// From the agent itself and from the guardian.
   package var warnings: [String] = []
+  /// Nil for a lone balancer.
+  package var gate: GateView?
 
   package init() {}
 }

@@ -32,6 +32,8 @@ package final class Supervisor: NodeControls, Service {
   let manager: ServiceManager
   let wakeUp: WakeUp
   let packetSocketDescriptor: Int32?
+  /// Nil for a lone balancer.
+  let gate: GateWarden?
   private let mailbox = Mutex<[Command]>([])
   /// For announcements. Kept open here, since closing the last descriptor of one would delay the end of a dead elector,
   /// and with it the guardian, by 5 to 15 ms.
@@ -40,13 +42,15 @@ package final class Supervisor: NodeControls, Service {
   private let end: AsyncStream<Void>.Continuation
 
   package init(
-    plan: SupervisorPlan, sockets: ListeningSockets?, events: EventLog, manager: ServiceManager, logger: Logger
+    plan: SupervisorPlan, sockets: ListeningSockets?, events: EventLog, manager: ServiceManager, logger: Logger,
+    gate: GateWarden? = nil
   ) throws {
     self.plan = plan
     listening = Mutex(sockets)
     self.events = events
     self.manager = manager
     self.logger = logger
+    self.gate = gate
     wakeUp = try WakeUp()
     // The elector can open its own, where the agent cannot.
     if plan.elector != nil, let socket = try? PacketSocket() {
@@ -62,7 +66,10 @@ package final class Supervisor: NodeControls, Service {
   /// Starts the children and looks after them until a graceful shutdown; then has the elector hand over, the balancer
   /// drain, and returns.
   package func run() async throws {
-    let guardian = plan.elector == nil ? nil : try Guardian(plan: plan) { [weak self] in self?.post($0) }
+    let guardian = plan.elector == nil ? nil : try Guardian(plan: plan, gate: gate) { [weak self] in self?.post($0) }
+    try gate?.watch(
+      news: { [self] in events.record("gate_restored", subject: plan.node.text, cause: "\($0): attached again") },
+      changed: { [self] view in board.update { $0.gate = view } })
     try Threads.start("supervisor") { [self] in
       do {
         try SupervisorLoop(supervisor: self, guardian: guardian).run()
@@ -76,6 +83,7 @@ package final class Supervisor: NodeControls, Service {
     } onGracefulShutdown: {
       self.post(.stop)
     }
+    gate?.end()
   }
 
   package var sockets: ListeningSockets? {
@@ -111,6 +119,7 @@ package final class Supervisor: NodeControls, Service {
   /// Has the children take over another plan, whose new addresses are open already, and returns when they have. Throws
   /// `Refusal`; then everything is as it was, unless it says otherwise.
   package func reload(_ plan: SupervisorPlan, sockets: ListeningSockets?) async throws {
+    if let elector = plan.elector { gate?.guardVIPs(of: elector) }
     try await withCheckedThrowingContinuation { continuation in post(.reload(plan, sockets, continuation)) }
   }
 

@@ -63,9 +63,11 @@ extension SupervisorLoop {
     let startsBalancer = plan.balancer == nil && pending.plan.balancer != nil
     plan = pending.plan
     supervisor.sockets = pending.sockets
-    if let configuration = plan.elector {
+    if var configuration = plan.elector {
       guardian?.update(configuration)
+      configuration.gateSlots = supervisor.gate?.slots
       tellElector(.configure(configuration))
+      supervisor.gate?.settle(on: configuration)
     }
     configureRequirements()
     if startsBalancer { startBalancer() }

@@ -104,14 +104,17 @@ extension SupervisorLoop {
   // MARK: Elector
 
   func startElector() {
-    guard let configuration = plan.elector, let guardian, phase == .running else { return }
+    guard var configuration = plan.elector, let guardian, phase == .running else { return }
     do {
       let page = try guardian.newPage()
       let packets = supervisor.packetSocketDescriptor.map { [$0] } ?? []
+      // Whatever an elector before this one had opened.
+      supervisor.gate?.deadlines?.shutAll()
+      configuration.gateSlots = supervisor.gate?.slots
       let first = try MessageCoding.encode(ElectorCommand.configure(configuration))
       try elector.start(
-        user: plan.user, descriptors: [page.memory.descriptor.raw] + packets, first: first, firstDescriptors: [],
-        now: Clock.monotonic)
+        user: plan.user, descriptors: [page.memory.descriptor.raw] + packets, first: first,
+        firstDescriptors: supervisor.gate?.deadlines.map { [$0.rawDescriptor] } ?? [], now: Clock.monotonic)
       watch(elector.socketDescriptor, electorSocket: true)
       if let process = elector.processDescriptor { try guardian.watch(process, page: page) }
       if draining { tellElector(.draining(true)) }

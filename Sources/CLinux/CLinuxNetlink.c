@@ -142,7 +142,8 @@ static int failure(struct afloat_netlink *connection, int code) {
   }
 }
 
-static int change_address(struct afloat_netlink *connection, int type, int flags, const struct afloat_address *address) {
+static int change_address(struct afloat_netlink *connection, int type, int flags, const struct afloat_address *address,
+                          uint32_t lifetime) {
   struct nl_msg *message = nlmsg_alloc_simple(type, flags);
   if (!message) return -ENOMEM;
   struct ifaddrmsg body = {.ifa_family = AF_INET,
@@ -157,6 +158,10 @@ static int change_address(struct afloat_netlink *connection, int type, int flags
   if (code >= 0 && address->flags) code = nla_put_u32(message, IFA_FLAGS, address->flags);
   if (code >= 0 && type == RTM_NEWADDR && address->protocol)
     code = nla_put_u8(message, attribute_proto, address->protocol);
+  if (code >= 0 && lifetime) {
+    struct ifa_cacheinfo times = {.ifa_prefered = lifetime, .ifa_valid = lifetime};
+    code = nla_put(message, IFA_CACHEINFO, sizeof times, &times);
+  }
   connection->error = 0;
   if (code >= 0) code = nl_send_auto(connection->socket, message);
   if (code >= 0) code = nl_wait_for_ack(connection->socket);
@@ -164,13 +169,13 @@ static int change_address(struct afloat_netlink *connection, int type, int flags
   return code < 0 || connection->error ? failure(connection, code) : 0;
 }
 
-int afloat_netlink_add_address(struct afloat_netlink *connection, const struct afloat_address *address) {
-  int code = change_address(connection, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address);
+int afloat_netlink_add_address(struct afloat_netlink *connection, const struct afloat_address *address, uint32_t lifetime) {
+  int code = change_address(connection, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address, lifetime);
   return code == -EEXIST ? 0 : code;
 }
 
 int afloat_netlink_remove_address(struct afloat_netlink *connection, const struct afloat_address *address) {
-  return change_address(connection, RTM_DELADDR, 0, address);
+  return change_address(connection, RTM_DELADDR, 0, address, 0);
 }
 
 int afloat_netlink_set_up(struct afloat_netlink *connection, uint32_t interface) {

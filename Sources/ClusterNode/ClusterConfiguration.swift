@@ -23,16 +23,20 @@ package struct ClusterConfiguration: Sendable {
     /// It requires something: the node may not hold it until `Command.requirements` says so.
     package var isConditional: Bool
     package var announce: TimeSpan
+    /// The shell can silence this node for the VIP at once (the kernel gate): `Effect.release` does, before anything that
+    /// follows it, and the address may go later.
+    package var isGated: Bool
 
     package init(
       name: String, prefer: [NodeName]? = nil, failback: FailbackRule = .never, isConditional: Bool = false,
-      announce: TimeSpan = .seconds(60)
+      announce: TimeSpan = .seconds(60), isGated: Bool = false
     ) {
       self.name = name
       self.prefer = prefer
       self.failback = failback
       self.isConditional = isConditional
       self.announce = announce
+      self.isGated = isGated
     }
   }
 

@@ -86,6 +86,9 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   /// The node claims the VIP in its heartbeats.
   package func isHolder(_ vip: VIPIndex) -> Bool { core.vips[vip.value].isClaimed }
 
+  /// The node is to answer for the VIP, for a detection time from each heartbeat that it sends.
+  package func answers(for vip: VIPIndex) -> Bool { core.vips[vip.value].answers }
+
   /// Slots by name, nil if not configured. Not for the heartbeat thread's hot path.
   package func memberIndex(_ name: NodeName) -> MemberIndex? { core.memberIndex(name) }
   package func vipIndex(_ name: String) -> VIPIndex? { core.vipIndex(name) }

@@ -7,6 +7,7 @@ import Primitives
 extension NodeCore {
   mutating func handle(_ command: Command, now: Instant, effects: inout EffectBuffer) {
     guard !hasExited else { return }
+    noteWake(now: now, effects: &effects)
     switch command {
     case .draining(let wanted):
       guard draining != wanted else { break }
@@ -30,6 +31,7 @@ extension NodeCore {
       step(vip, now: now, effects: &effects)
     case .addressResult(let vip, let ok): addressResult(vip, ok: ok, now: now, effects: &effects)
     case .addressRemoved(let vip): addressRemoved(vip, now: now, effects: &effects)
+    case .silenced: silenced(now: now, effects: &effects)
     case .shutdown(let quieten): shutDown(quieten: quieten, now: now, effects: &effects)
     }
     finish(now: now, effects: &effects)
@@ -93,6 +95,13 @@ extension NodeCore {
     guard case .removing(let handover, _) = vips[slot].phase else { return }
     finishRelease(vip, handover, now: now, effects: &effects)
     step(vip, now: now, effects: &effects)
+  }
+
+  /// What slept has dropped its VIPs already; a node whose heartbeats are refused by its own system ends here. A lone member
+  /// goes on: nobody has taken over.
+  private mutating func silenced(now: Instant, effects: inout EffectBuffer) {
+    guard otherMemberCount > 0, (0..<vipCount).contains(where: { vips[$0].answers }) else { return }
+    loseEverything(now: now, effects: &effects)
   }
 
   private mutating func shutDown(quieten: Bool, now: Instant, effects: inout EffectBuffer) {

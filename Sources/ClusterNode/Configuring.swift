@@ -99,6 +99,7 @@ extension NodeCore {
       vips[slot].failback = vip.failback
       vips[slot].isConditional = vip.isConditional
       vips[slot].announce = vip.announce
+      vips[slot].isGated = vip.isGated
       vips[slot].priority = Preference.priority(vip: vip.name, node: new.node, prefer: vip.prefer)
       vips[slot].urgentRepeats = ElectionLimits.releaseRepeats
       vipSlots.insert(hash, slot: slot)

@@ -52,7 +52,8 @@ package enum Effect: Hashable, Sendable {
   case send
   /// Add the VIP's addresses, then report `addressResult`. Announcements follow as effects of their own.
   case acquire(VIPIndex, cause: TransitionCause)
-  /// Remove the VIP's addresses, then report `addressRemoved`. Also for a VIP that was never quite added.
+  /// Shut the kernel gate if there is one, before the next effect; remove the VIP's addresses, then report
+  /// `addressRemoved`. Also for a VIP that was never quite added.
   case release(VIPIndex, cause: TransitionCause)
   /// Send one gratuitous ARP request and reply for each address of the VIP, now.
   case announce(VIPIndex)
@@ -105,6 +106,9 @@ package enum Command: Hashable, Sendable {
   /// The answer to one `Effect.release`.
   case addressRemoved(VIPIndex)
   case intentsDigest(UInt64)
+  /// A detection time has passed without a heartbeat that was sent: the kernel gate has shut, and the peers have given this
+  /// node up.
+  case silenced
   /// Hand everything over, then `Effect.exit`. `quieten` false: nobody is there to quieten the balancer.
   case shutdown(quieten: Bool)
 }

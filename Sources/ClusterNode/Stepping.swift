@@ -162,10 +162,13 @@ extension NodeCore {
     vips[slot].swapStartedAt = now
     vips[slot].releasesPending += 1
     effects.append(.release(vip, cause: handover.cause))
-    if faults.contains(.releaseBeforeRemoval) { finishRelease(vip, handover, now: now, effects: &effects) }
+    // Behind the shut gate the address answers nobody: the successor may know at once.
+    if vips[slot].isGated || faults.contains(.releaseBeforeRemoval) {
+      finishRelease(vip, handover, now: now, effects: &effects)
+    }
   }
 
-  /// The address is gone: now the successor may know.
+  /// This node answers no more: now the successor may know.
   mutating func finishRelease(_ vip: VIPIndex, _ handover: Handover, now: Instant, effects: inout EffectBuffer) {
     let slot = vip.value
     var successor = handover.to

@@ -76,11 +76,16 @@ extension NodeCore {
       effects.append(.event(NodeEvent(.woke, elapsed: lateness)))
     case .lost(let lateness):
       effects.append(.event(NodeEvent(.woke, cause: .stalled, elapsed: lateness)))
-      dropAll(cause: .stalled, now: now, effects: &effects)
-      beginListening(now: now)
-      // It knew its peers before it slept: a detection time is enough.
-      heardAnyone = true
-      listenUntil = now + detectionTime
+      loseEverything(now: now, effects: &effects)
     }
+  }
+
+  /// The peers have given this node up.
+  mutating func loseEverything(now: Instant, effects: inout EffectBuffer) {
+    dropAll(cause: .stalled, now: now, effects: &effects)
+    beginListening(now: now)
+    // It knew its peers before: a detection time is enough.
+    heardAnyone = true
+    listenUntil = now + detectionTime
   }
 }

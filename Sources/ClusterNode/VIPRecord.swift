@@ -19,7 +19,8 @@ struct VIPRecord: Sendable {
     case holding
     /// The balancer finishes what is in flight; the address still answers.
     case quietening(Handover, deadline: Instant)
-    /// The address is being removed; the claim stands until it is gone, so that nobody starts to answer before.
+    /// The address is being removed; the claim stands until it is gone, so that nobody starts to answer before. A gated VIP
+    /// is silent at once and passes through here without waiting.
     case removing(Handover, deadline: Instant)
   }
 
@@ -30,6 +31,7 @@ struct VIPRecord: Sendable {
   /// Nothing is told yet: unmet.
   var requirements = RequirementVerdict.unmet(strict: false)
   var announce = TimeSpan.seconds(60)
+  var isGated = false
   var priority: UInt16 = 0
   /// Of its own interface.
   var hasCarrier = true
@@ -75,6 +77,13 @@ struct VIPRecord: Sendable {
   var isConfigured: Bool { nameHash != 0 }
   /// What the node claims on the wire.
   var isClaimed: Bool { phase != .idle }
+  /// Whether the node is to answer for it.
+  var answers: Bool {
+    switch phase {
+    case .acquiring, .holding, .quietening: true
+    case .idle, .removing: false
+    }
+  }
 }
 
 /// Gratuitous announcements: a burst after a gain and after a rival gave way, then a refresh.

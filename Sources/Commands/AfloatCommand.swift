@@ -18,6 +18,8 @@ package struct AfloatCommand: ParsableCommand {
         afloat undrain n1             give it work again
         afloat move web n2            hand the virtual IP web to n2
         afloat server app/s1 drain    no new clients for a server
+        afloat reload                 take over a changed configuration file
+        afloat config rollback        and back again
       Set up:
         afloat keygen > cluster.key
         afloat check afloat.yaml
@@ -29,6 +31,8 @@ package struct AfloatCommand: ParsableCommand {
     subcommands: [
       StatusCommand.self, MembersCommand.self, VIPsCommand.self, PoolsCommand.self, ListenersCommand.self,
       EventsCommand.self, DrainCommand.self, UndrainCommand.self, MoveCommand.self, ServerCommand.self,
+      ReloadCommand.self,
+      ConfigCommand.self,
       CheckCommand.self,
       KeygenCommand.self, AgentCommand.self, VersionCommand.self,
     ])

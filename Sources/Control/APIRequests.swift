@@ -181,6 +181,73 @@ package struct APIMoveAnswer: Codable, Equatable, Sendable {
   }
 }
 
+/// POST /v1/reload: reads the configuration file again. A file with errors is refused with 409 and all of them in `lines`;
+/// then, and whenever it is refused, the configuration stays as it was.
+package struct APIReloadRequest: Codable, Equatable, Sendable {
+  /// Only say whether it would be accepted and what it would change.
+  package var check: Bool?
+  package var by: String?
+
+  package init(check: Bool? = nil, by: String? = nil) {
+    self.check = check
+    self.by = by
+  }
+}
+
+package struct APIReloadAnswer: Codable, Equatable, Sendable {
+  /// False for a check.
+  package var applied: Bool
+  /// What it changes, in words, a line each; empty if it means the same as before.
+  package var changes: [String]
+  package var warnings: [String]
+  /// Hash of the file, 16 hex digits, as in `members`.
+  package var configuration: String
+
+  package init(applied: Bool, changes: [String], warnings: [String], configuration: String) {
+    self.applied = applied
+    self.changes = changes
+    self.warnings = warnings
+    self.configuration = configuration
+  }
+}
+
+/// GET /v1/config: an array of these, oldest first.
+package struct APIAcceptedConfiguration: Codable, Equatable, Sendable {
+  package var number: Int
+  package var accepted: APITime
+  /// Whether it is the one in force.
+  package var current: Bool
+
+  package init(number: Int, accepted: APITime, current: Bool) {
+    self.number = number
+    self.accepted = accepted
+    self.current = current
+  }
+}
+
+/// GET /v1/config/text?number=N.
+package struct APIConfigurationText: Codable, Equatable, Sendable {
+  package var number: Int
+  package var text: String
+
+  package init(number: Int, text: String) {
+    self.number = number
+    self.text = text
+  }
+}
+
+/// POST /v1/config/rollback: writes an accepted configuration back to the file and reloads.
+package struct APIRollbackRequest: Codable, Equatable, Sendable {
+  /// Nil: the one before the present one.
+  package var number: Int?
+  package var by: String?
+
+  package init(number: Int? = nil, by: String? = nil) {
+    self.number = number
+    self.by = by
+  }
+}
+
 /// POST /v1/server.
 package struct APIServerRequest: Codable, Equatable, Sendable {
   package var pool: String

@@ -158,9 +158,12 @@ package struct APIError: Error, Codable, Equatable, Sendable {
   package var error: String
   /// For a refusal that can be overridden: the options that do it, for instance `--force --yes`.
   package var override: String?
+  /// Every error of a configuration, with its place.
+  package var lines: [String]?
 
-  package init(error: String, override: String? = nil) {
+  package init(error: String, override: String? = nil, lines: [String]? = nil) {
     self.error = error
     self.override = override
+    self.lines = lines
   }
 }

@@ -85,6 +85,9 @@ package struct ElectorConfiguration: Codable, Equatable, Sendable {
   package var vips: [VIPConfiguration]
   /// Hash of the configuration file, shown by `members`.
   package var digest: UInt64
+  /// VIP → its slot in the kernel gate's deadlines, whose descriptor comes with the message; nil without a gate. A VIP that
+  /// is missing here is not behind it.
+  package var gateSlots: [String: Int]?
 
   package init(
     clusterName: String, node: NodeName, interfaces: [String], transport: Transport = .multicast, group: Endpoint,

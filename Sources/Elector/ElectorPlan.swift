@@ -57,7 +57,7 @@ struct ElectorPlan: Sendable {
       vips: configuration.vips.map {
         .init(
           name: $0.name, prefer: $0.prefer, failback: FailbackRule($0.failback), isConditional: !$0.requires.isEmpty,
-          announce: $0.announce)
+          announce: $0.announce, isGated: configuration.gateSlots?[$0.name] != nil)
       }, digest: configuration.digest, softwareVersion: SoftwareVersion.text)
   }
 
@@ -72,6 +72,8 @@ struct ElectorPlan: Sendable {
     applied.clusterName = configuration.clusterName
     applied.interfaces = configuration.interfaces
     applied.group = configuration.group
+    // The deadlines came with the first message, or never.
+    if configuration.gateSlots == nil { applied.gateSlots = nil }
     return (try ElectorPlan(applied), kept)
   }
 }

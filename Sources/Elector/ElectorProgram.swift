@@ -56,9 +56,17 @@ package enum ElectorProgram {
 
   private static func start(_ reporter: Reporter, page: consuming SharedMemory, packets: consuming PacketSocket) throws
   {
-    guard case .configure(let configuration) = try reporter.receive() else {
+    var deadlines: GateDeadlines?
+    var refusal: (any Error)?
+    let first = try reporter.receive { descriptors in
+      guard let file = descriptors.takeFirst() else { return }
+      do { deadlines = try GateDeadlines(mapping: file) } catch { refusal = error }
+    }
+    if let refusal { throw refusal }
+    guard case .configure(var configuration) = first else {
       throw PlanFault("the agent's first message is not a configuration")
     }
+    if deadlines == nil { configuration.gateSlots = nil }
     let plan = try ElectorPlan(configuration)
     let netlink = try NetlinkConnection()
     let watcher = try NetlinkWatcher()
@@ -85,7 +93,8 @@ package enum ElectorProgram {
       shared: shared, netlink: netlink, watcher: watcher, packets: packets, reporter: reporter, plan: plan,
       names: NameTable(of: node, configuration: configuration), interfaces: interfaces,
       otherAddresses: present.filter { address in !leftovers.contains(address) && !address.isOurs })
-    var loop = try HeartbeatLoop(node: node, shared: shared, page: page, plan: plan)
+    let gate = GateRefresh(deadlines: deadlines, node: node, slots: configuration.gateSlots)
+    var loop = try HeartbeatLoop(node: node, shared: shared, page: page, plan: plan, gate: gate)
     try reporter.stopWaiting()
     reporter.report(.ready(bootHigh: boot.high, bootLow: boot.low))
     if !leftovers.isEmpty {

@@ -30,6 +30,8 @@ final class Hands: @unchecked Sendable {
   var otherAddresses: [InterfaceAddress]
   /// By slot: what has been put on the interfaces; nil for a VIP that is not held.
   var held: [[InterfaceAddress]?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// When the lifetimes of what is held begin anew.
+  var prolongAt = Instant(nanoseconds: 0)
   /// Addresses that are not held any more and would not go.
   var owed = OwedRemovals()
   /// Addresses that others remove.
@@ -107,6 +109,7 @@ final class Hands: @unchecked Sendable {
       payOwedRemovals(now: Clock.monotonic)
       putBackWhatIsDue(now: Clock.monotonic)
       if readsNetwork { readNetwork() }
+      prolongAddresses(now: Clock.monotonic)
       if readsAgent, agentIsThere { readAgent() }
       while let first = backlog.first, push(first) { backlog.removeFirst() }
       if shared.status.isOffered {
@@ -121,7 +124,7 @@ final class Hands: @unchecked Sendable {
   private var patience: TimeSpan? {
     if !backlog.isEmpty || reporter.isWaiting { return .milliseconds(2) }
     let now = Clock.monotonic
-    return [owed.wait(now: now), putBacks.wait(now: now)].compactMap { $0 }.min()
+    return [owed.wait(now: now), putBacks.wait(now: now), prolongWait(now: now)].compactMap { $0 }.min()
   }
 
   private func carryOut(_ order: HandsOrder) {
@@ -231,7 +234,7 @@ final class Hands: @unchecked Sendable {
 
   // MARK: Network
 
-  private func readNetwork() {
+  func readNetwork() {
     while let news = watcher.next() {
       switch news {
       case .link(let link): linkChanged(link)

@@ -1,4 +1,6 @@
-// Addresses come and go, and are announced.
+// Addresses come and go, and are announced. Each is added for a few seconds only and prolonged while it is held: what a
+// node that fell silent altogether has left behind goes away by itself. That is a janitor, not the fence: the kernel counts in
+// whole seconds.
 
 import ClusterNode
 import Control
@@ -9,6 +11,10 @@ import Primitives
 import Wire
 
 extension Hands {
+  /// Long enough for a host that stalls for a second or two, and for a kernel whose rtnl lock is busy.
+  static let addressLifetime = TimeSpan.seconds(5)
+  static let prolongEvery = TimeSpan.seconds(1)
+
   static func same(_ left: InterfaceAddress, _ right: InterfaceAddress) -> Bool {
     left.interface == right.interface && left.prefix == right.prefix
   }
@@ -30,7 +36,7 @@ extension Hands {
       held[vip.value] = wanted
       for address in wanted {
         owed.forgive(address)
-        try netlink.add(address)
+        try netlink.add(address, lifetime: Self.addressLifetime)
         added.append(address)
       }
       addressFaults[vip.value] = nil
@@ -43,6 +49,24 @@ extension Hands {
       addressFaults[vip.value] = words
       tellNode(.command(.addressResult(vip, ok: false)))
     }
+  }
+
+  /// Begins the lifetimes of everything that is held anew, if it is time.
+  func prolongAddresses(now: Instant) {
+    guard now >= prolongAt, prolongWait(now: now) != nil else { return }
+    // What another program removed is noticed as such, and not put back in silence.
+    readNetwork()
+    for address in held.lazy.compactMap({ $0 }).joined() where !putBacks.isPausing(address) {
+      do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
+        reporter.warn("\(error)")
+      }
+    }
+    prolongAt = now + Self.prolongEvery
+  }
+
+  /// How long until then; nil while nothing is held.
+  func prolongWait(now: Instant) -> TimeSpan? {
+    held.contains { $0 != nil } ? max(.zero, prolongAt - now) : nil
   }
 
   func release(_ vip: VIPIndex) {
@@ -105,7 +129,7 @@ extension Hands {
       for address in wanted where !present.contains(where: { Self.same($0, address) }) {
         owed.forgive(address)
         do throws(SystemError) {
-          try netlink.add(address)
+          try netlink.add(address, lifetime: Self.addressLifetime)
           grew = true
         } catch { reporter.warn("\(error)") }
       }
@@ -172,7 +196,7 @@ extension Hands {
   private func restore(_ address: InterfaceAddress, of vip: VIPIndex, cause: String?) {
     owed.forgive(address)
     do throws(SystemError) {
-      try netlink.add(address)
+      try netlink.add(address, lifetime: Self.addressLifetime)
       announce(vip)
       if let cause { reporter.event(.warning, subject: names.vip(vip), cause: cause) }
     } catch { reporter.warn("\(error)") }

@@ -33,6 +33,9 @@ struct HeartbeatLoop: ~Copyable {
   private var addresses: PeerAddresses
   private let buffer: UnsafeMutableRawBufferPointer
   private var times: ReceiveTimes
+  private var gate: GateRefresh
+  /// When this wake-up began, on the gate's clock: what the node decides now, it decides as of then.
+  private var wokeAt = Instant(nanoseconds: 0)
   private var armedAt = Instant.distantFuture
   private var statusDueAt: Instant
   private var beat: UInt64 = 0
@@ -47,7 +50,7 @@ struct HeartbeatLoop: ~Copyable {
 
   init(
     node: consuming ClusterNode<HeartbeatAuthenticator>, shared: ElectorShared, page: consuming SharedMemory,
-    plan: ElectorPlan
+    plan: ElectorPlan, gate: GateRefresh
   ) throws(SystemError) {
     let poller = try Poller(capacity: 8)
     let timer = try Timer()
@@ -58,6 +61,7 @@ struct HeartbeatLoop: ~Copyable {
     self.node = node
     self.shared = shared
     self.page = page
+    self.gate = gate
     self.poller = poller
     self.timer = timer
     buffer = .allocate(byteCount: DatagramLayout.maximumByteCount, alignment: 16)
@@ -98,6 +102,11 @@ struct HeartbeatLoop: ~Copyable {
   /// node sees one wake-up, however much had gathered.
   private mutating func wakeUp() {
     let now = Clock.monotonic
+    wokeAt = Clock.boot
+    if gate.hasLapsed(at: wokeAt) {
+      node.handle(.silenced, now: now, effects: &effects)
+      carryOut(now: now)
+    }
     let heardAll = drainSockets(now: now, unixNow: Clock.unixNanoseconds)
     while let order = shared.toNode.pop() { take(order, now: now) }
     node.advance(now: now, heardAll: heardAll, effects: &effects)
@@ -149,6 +158,7 @@ struct HeartbeatLoop: ~Copyable {
         counters.lostOrders &+= 1
       }
       versionsTold = 0
+      gate.assign(node, slots: plan.configuration.gateSlots)
     }
     statusDueAt = now
     carryOut(now: now)
@@ -174,21 +184,31 @@ struct HeartbeatLoop: ~Copyable {
   }
 
   private mutating func send(now: Instant) {
+    // Stopped since it woke, for so long that others have taken over: what it decided then must not be said now.
+    guard Clock.monotonic - now < node.detectionTime else { return }
     let count = node.encodeDatagram(into: buffer, now: now)
     // A guardian that resigns for us from here on must use a later sequence.
     store(node.nextSequence, .nextSequence)
     let datagram = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count])
     let destinations = node.destinations
+    let refusedBefore = counters.refusedSends
+    var attempts: UInt64 = 0
     for path in shared.paths.indices {
-      if destinations.group { note(shared.paths[path].socket.send(datagram)) }
+      if destinations.group {
+        attempts += 1
+        note(shared.paths[path].socket.send(datagram))
+      }
       var left = destinations.members[path]
       while left != 0 {
         let slot = left.trailingZeroBitCount
         left &= left - 1
         guard let to = addresses.member(slot, path: path), let from = addresses.own(path: path) else { continue }
+        attempts += 1
         note(shared.paths[path].socket.send(datagram, to: to, from: from))
       }
     }
+    // What the system refused altogether nobody heard. (A lone member may have nobody to send to.)
+    if attempts == 0 || counters.refusedSends - refusedBefore < attempts { gate.refresh(node, sentAt: wokeAt) }
   }
 
   private mutating func note(_ code: Int32) {
@@ -207,6 +227,7 @@ struct HeartbeatLoop: ~Copyable {
         node.handle(.addressResult(vip, ok: false), now: now, effects: &effects)
       }
     case .release(let vip, _):
+      gate.shut(vip)
       if !shared.toHands.push(.release(vip)) {
         counters.lostOrders &+= 1
         releasesOwed[vip.value] = true

@@ -45,6 +45,11 @@ struct PutBacks {
     return due
   }
 
+  /// It was removed, and its pause is not over.
+  func isPausing(_ address: InterfaceAddress) -> Bool {
+    entries.contains { $0.dueAt != nil && Hands.same($0.address, address) }
+  }
+
   /// It is not wanted any more.
   mutating func forget(_ address: InterfaceAddress) { entries.removeAll { Hands.same($0.address, address) } }
 

@@ -37,8 +37,10 @@ final class Reporter {
   var rawDescriptor: Int32 { control.descriptor.raw }
 
   /// Waits for the first message; later ones do not wait. Throws `SystemError` when the agent is gone.
-  func receive() throws -> ElectorCommand? {
-    guard let packet = try control.receive() else { return nil }
+  /// `descriptors` is given those that came with the message.
+  func receive(_ descriptors: (inout FileDescriptorList) -> Void = { _ in }) throws -> ElectorCommand? {
+    guard var packet = try control.receive() else { return nil }
+    descriptors(&packet.descriptors)
     do { return try MessageCoding.decode(ElectorCommand.self, from: packet.bytes) } catch {
       throw ReporterFault(description: "the agent sent a message that cannot be read: \(error)")
     }

@@ -24,6 +24,30 @@ extension Files {
     return (bytes, information.st_mode & 0o7777)
   }
 
+  /// Names in a directory, in no order; none if there is no such directory.
+  package static func names(in path: String) throws(SystemError) -> [String] {
+    guard let directory = opendir(path) else {
+      if errno == ENOENT { return [] }
+      throw .last("list \(path)")
+    }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    return names
+  }
+
+  /// The file that a path leads to, symbolic links followed.
+  package static func resolved(_ path: String) throws(SystemError) -> String {
+    guard let real = realpath(path, nil) else { throw .last("find \(path)") }
+    defer { free(real) }
+    return String(cString: real)
+  }
+
   /// Removes a file; one that is not there is fine.
   package static func remove(_ path: String) throws(SystemError) {
     if unlink(path) != 0, errno != ENOENT { throw .last("remove \(path)") }

@@ -87,9 +87,12 @@ package struct NetlinkConnection: ~Copyable, @unchecked Sendable {
   deinit { afloat_netlink_close(connection) }
 
   /// Adds an address; one that is there already is fine. Needs CAP_NET_ADMIN.
-  package borrowing func add(_ address: InterfaceAddress) throws(SystemError) {
+  /// - Parameter lifetime: whole seconds after which the kernel removes it by itself, up to a second late; for one that is
+  ///   there already they begin anew. Nil: it stays.
+  package borrowing func add(_ address: InterfaceAddress, lifetime: TimeSpan? = nil) throws(SystemError) {
     var raw = address.raw
-    let code = afloat_netlink_add_address(connection, &raw)
+    let seconds = lifetime.map { max(1, $0.nanoseconds / 1_000_000_000) } ?? 0
+    let code = afloat_netlink_add_address(connection, &raw, UInt32(clamping: seconds))
     guard code == 0 else { throw SystemError("add \(address.prefix) to interface \(address.interface)", code: -code) }
   }
 

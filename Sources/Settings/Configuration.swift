@@ -21,9 +21,10 @@ package struct Configuration: Equatable, Sendable {
     package var members: [MemberConfiguration]
   }
 
-  package struct KeyFile: Equatable, Sendable {
+  package struct KeyFile: Equatable, Sendable, CustomStringConvertible {
     package var path: String
     package var position: Position
+    package var description: String { path }
   }
 
   package struct Balancer: Equatable, Sendable {
@@ -54,6 +55,9 @@ package struct Configuration: Equatable, Sendable {
   package var digest: UInt64
   /// What is allowed and probably not meant: `pool "old" is not used by any listener`.
   package var warnings: [String] = []
+
+  /// Longer files are refused.
+  package static let maximumByteCount = Document.maximumByteCount
 
   /// Reads and validates. `file` is its name for messages. Throws all errors at once.
   package static func parse(_ bytes: [UInt8], file: String) throws(SettingsError) -> Configuration {

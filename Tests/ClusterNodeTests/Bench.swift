@@ -45,7 +45,8 @@ struct Bench {
 
   init(
     count: Int, heartbeat: TimeSpan = .milliseconds(10), failback: FailbackRule = .never, vips: Int = 1,
-    prefer: Bool = true, transport: ClusterConfiguration.Transport = .multicast, paths: Int = 1
+    prefer: Bool = true, transport: ClusterConfiguration.Transport = .multicast, paths: Int = 1,
+    gated: Bool = false
   ) {
     let names = (0..<count).map { NodeName("n\($0 + 1)")! }
     configurations = names.map { name in
@@ -55,7 +56,7 @@ struct Bench {
         vips: (0..<vips).map {
           .init(
             name: $0 == 0 ? "web" : "web\($0)", prefer: prefer ? names : nil, failback: failback,
-            isConditional: true)
+            isConditional: true, isGated: gated)
         }, softwareVersion: "1.0")
     }
     sent = Array(repeating: [], count: count)

@@ -8,9 +8,9 @@ process that made them, so that several labs can stand side by side and leftover
 from .agent import Agent, Cluster, executables, wait_until
 from .backend import Backend
 from .lan import Host, Lan, sweep
-from .measure import ArpWatch, Probe, Traffic, tool
+from .measure import AnswerWatch, ArpWatch, Probe, Traffic, tool
 
 __all__ = [
-    "Agent", "ArpWatch", "Backend", "Cluster", "Host", "Lan", "Probe", "Traffic",
+    "Agent", "AnswerWatch", "ArpWatch", "Backend", "Cluster", "Host", "Lan", "Probe", "Traffic",
     "executables", "sweep", "tool", "wait_until",
 ]

@@ -64,8 +64,9 @@ class Agent:
                 file.write(key)
             os.chmod(path, 0o600)
 
-    def start(self):
-        command = [os.path.join(executables(), "afloat"), "agent", "--config", self.configuration, "--node", self.name]
+    def start(self, *prefix):
+        """Starts it; `prefix` is a command that starts others, with its options."""
+        command = [*prefix, os.path.join(executables(), "afloat"), "agent", "--config", self.configuration, "--node", self.name]
         command += ["--state-dir", os.path.join(self.directory, "state"), "--run-dir", os.path.join(self.directory, "run")]
         self.process = self.host.start(*command, log="agent.log")
         return self

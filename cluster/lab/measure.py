@@ -115,3 +115,22 @@ class ArpWatch(_Lines):
         began = time.time()
         time.sleep(seconds)
         return {line["mac"] for line in self.claims(began, announcements=False)}
+
+
+class AnswerWatch(_Lines):
+    """Asks each of `hosts` for `address` every `period` seconds, by ARP and by ICMP, and notes who answers."""
+
+    def __init__(self, host, address, hosts, period=0.001):
+        self._began = time.monotonic()
+        macs = [one.mac() for one in hosts]
+        script = os.path.join(TOOLS, "answer_watch.py")
+        super().__init__(host, ["/usr/bin/python3", script, address, str(period), *macs])
+
+    def answers(self, since=0.0, mac=None):
+        """[wall-clock seconds, MAC, "arp" or "icmp"] of what came after `since`, in the order in which the kernel got it."""
+        found = [one for line in list(self.lines) for one in line.get("answers", [])]
+        return sorted(one for one in found if one[0] > since and mac in (None, one[1]))
+
+    def rate(self):
+        """Questions a second to each host, so far."""
+        return self.lines[-1]["asked"] / (time.monotonic() - self._began) if self.lines else 0.0

@@ -29,8 +29,8 @@ struct afloat_link {
 struct afloat_netlink;
 int afloat_netlink_open(struct afloat_netlink **connection);
 void afloat_netlink_close(struct afloat_netlink *connection);
-// Adds (idempotent: an address that is there is replaced) or removes an address.
-int afloat_netlink_add_address(struct afloat_netlink *connection, const struct afloat_address *address);
+// Adds an address, for `lifetime` seconds (0: until it is removed); for one that is there, they begin anew. Or removes it.
+int afloat_netlink_add_address(struct afloat_netlink *connection, const struct afloat_address *address, uint32_t lifetime);
 int afloat_netlink_remove_address(struct afloat_netlink *connection, const struct afloat_address *address);
 // Brings an interface up.
 int afloat_netlink_set_up(struct afloat_netlink *connection, uint32_t interface);

@@ -1,0 +1,242 @@
+// Another configuration for the running agent: read, compared, refused with what to do where it cannot be had without a
+// restart, opened, handed to the children, kept. Whatever fails before the children have it changes nothing.
+
+package import Control
+internal import Kernel
+internal import Logging
+internal import Primitives
+internal import ServiceLifecycle
+internal import Settings
+internal import UnixSignals
+
+/// What operators ask of the configuration of this node. Throws `Refusal`.
+package protocol ReloadRequests: Sendable {
+  func reload(_ request: APIReloadRequest) async throws -> APIReloadAnswer
+  func accepted() async throws -> [APIAcceptedConfiguration]
+  func text(of number: Int) async throws -> APIConfigurationText
+  func rollBack(_ request: APIRollbackRequest) async throws -> APIReloadAnswer
+}
+
+package actor Reloader: ReloadRequests {
+  private let options: AgentOptions
+  private let directories: Directories
+  private let board: ConfigurationBoard
+  private let supervisor: Supervisor
+  private let cluster: ClusterRequests?
+  private let events: EventLog
+  private let history: ConfigurationHistory
+  /// The one in force.
+  private var plan: SupervisorPlan
+  private var isBusy = false
+
+  package init(
+    options: AgentOptions, directories: Directories, plan: SupervisorPlan, board: ConfigurationBoard,
+    supervisor: Supervisor, cluster: ClusterRequests?, events: EventLog
+  ) {
+    self.options = options
+    self.directories = directories
+    self.plan = plan
+    self.board = board
+    self.supervisor = supervisor
+    self.cluster = cluster
+    self.events = events
+    history = ConfigurationHistory(directory: directories.state)
+  }
+
+  /// Keeps what the agent has started with.
+  func keepFirst() {
+    guard let file = try? ConfigurationFiles.read(options.configurationFile) else { return }
+    keep(file)
+  }
+
+  private func keep(_ file: FileContents) {
+    do {
+      try history.keep(file.bytes, mode: file.mode & 0o777, unixNanoseconds: Clock.unixNanoseconds)
+    } catch {
+      events.record(
+        "warning", subject: plan.node.text, cause: "the accepted configuration is not kept: \(error)", level: .warning)
+    }
+  }
+
+  // MARK: Reload
+
+  package func reload(_ request: APIReloadRequest) async throws -> APIReloadAnswer {
+    try begin()
+    defer { isBusy = false }
+    do {
+      return try await take(try contents(), check: request.check ?? false, by: request.by)
+    } catch let refusal as Refusal {
+      if request.check != true { noteRefusal(refusal) }
+      throw refusal
+    }
+  }
+
+  private func begin() throws {
+    guard !isBusy else { throw Refusal(503, "another reload is under way") }
+    isBusy = true
+  }
+
+  private func contents() throws -> FileContents {
+    do throws(FileFault) {
+      return try ConfigurationFiles.read(options.configurationFile)
+    } catch {
+      throw Refusal(409, "cannot read \(options.configurationFile): \(error.cause)")
+    }
+  }
+
+  private func noteRefusal(_ refusal: Refusal) {
+    let first = refusal.body.lines?.first ?? refusal.body.error
+    let more = (refusal.body.lines?.count ?? 1) - 1
+    let words = first + (more > 0 ? " (and \(more) more; see afloat check)" : "")
+    let time = APITime(unixNanoseconds: Clock.unixNanoseconds)
+    board.refuse("the configuration was refused at \(time) and the one before is in force: \(words)")
+    events.record("reload_refused", subject: plan.node.text, cause: words, level: .warning)
+  }
+
+  private func take(_ file: FileContents, check: Bool, by: String?) async throws -> APIReloadAnswer {
+    let (loaded, next) = try prepare(file)
+    let configuration = AgentProgram.noting(next, in: loaded.configuration)
+    let changes = board.configuration.changes(to: configuration)
+    var answer = APIReloadAnswer(
+      applied: false, changes: changes, warnings: configuration.warnings,
+      configuration: APISources.hexadecimal(configuration.digest))
+    if configuration.log != board.configuration.log {
+      answer.warnings.append("log: what changes is in force from the next start of the agent on")
+    }
+    if check { return answer }
+    try await supervisor.reload(next, sockets: try sockets(next))
+    plan = next
+    board.accept(configuration)
+    if let clusterPlan = AgentProgram.clusterPlan(next, configuration) { await cluster?.take(clusterPlan) }
+    keep(file)
+    let who = by.map { ", asked by \($0)" } ?? ""
+    let what = changes.isEmpty ? "nothing changes" : changes.joined(separator: "; ")
+    events.record("reloaded", subject: plan.node.text, cause: String((what + who).prefix(2_000)))
+    answer.applied = true
+    return answer
+  }
+
+  /// Reads and compares. Throws `Refusal` with every error, or with everything that needs a restart.
+  private func prepare(_ file: FileContents) throws -> (LoadedConfiguration, SupervisorPlan) {
+    let path = options.configurationFile
+    do {
+      let loaded = try ConfigurationFiles.load(path, text: file)
+      let node = try loaded.configuration.nodeName(option: options.node, hostname: Host.name)
+      var next = try AgentProgram.makePlan(loaded, node: node, directories: directories)
+      let obstacles = ReloadObstacles.between(
+        plan, &next, threadsChange: loaded.configuration.balancer.threads != board.configuration.balancer.threads)
+      guard obstacles.isEmpty else {
+        throw Refusal(
+          409, "\(obstacles.joined(separator: "; ")): restart the agent for that, one node after another")
+      }
+      return (loaded, next)
+    } catch let error as SettingsError {
+      throw Refusal(409, "\(path) has errors, the configuration stays as it was", lines: error.lines)
+    } catch let error as NodeNameFault {
+      throw Refusal(409, "\(path): \(error)")
+    } catch let error as StartFailure {
+      throw Refusal(409, error.description)
+    }
+  }
+
+  private func sockets(_ next: SupervisorPlan) throws -> ListeningSockets? {
+    guard let balancer = next.balancer else { return nil }
+    do {
+      return try ListeningSockets(for: balancer, before: supervisor.sockets)
+    } catch let error as SystemError {
+      throw Refusal(409, "\(error)\(AgentProgram.remedy(for: error))")
+    }
+  }
+
+  // MARK: What was accepted
+
+  package func accepted() throws -> [APIAcceptedConfiguration] {
+    let entries = try history.entries()
+    return entries.map {
+      APIAcceptedConfiguration(number: $0.number, accepted: $0.accepted, current: $0 == entries.last)
+    }
+  }
+
+  private func entry(_ number: Int) throws -> ConfigurationHistory.Entry {
+    let entries = try history.entries()
+    guard let entry = entries.first(where: { $0.number == number }) else {
+      let known =
+        entries.isEmpty ? "none are kept" : "\(entries[0].number) to \(entries[entries.count - 1].number) are kept"
+      throw Refusal(404, "there is no configuration \(number) (\(known))")
+    }
+    return entry
+  }
+
+  package func text(of number: Int) throws -> APIConfigurationText {
+    APIConfigurationText(
+      number: number, text: String(decoding: try history.bytes(of: try entry(number)), as: UTF8.self))
+  }
+
+  /// Validates before the file is touched; what the children refuse after that puts the file back.
+  package func rollBack(_ request: APIRollbackRequest) async throws -> APIReloadAnswer {
+    try begin()
+    defer { isBusy = false }
+    let before = try contents()
+    let entries = try history.entries()
+    guard let number = request.number ?? entries.dropLast().last?.number else {
+      throw Refusal(409, "there is no configuration before the present one")
+    }
+    let text = FileContents(bytes: try history.bytes(of: try entry(number)), mode: before.mode)
+    _ = try prepare(text)
+    let path = try Files.resolved(options.configurationFile)
+    try Files.replace(path, with: text.bytes, mode: before.mode & 0o777)
+    do {
+      return try await take(text, check: false, by: request.by)
+    } catch {
+      try Files.replace(path, with: before.bytes, mode: before.mode & 0o777)
+      throw error
+    }
+  }
+}
+
+/// What cannot change while the agent runs.
+enum ReloadObstacles {
+  /// In words, and `next` made such that the rest can be taken over.
+  static func between(_ plan: SupervisorPlan, _ next: inout SupervisorPlan, threadsChange: Bool) -> [String] {
+    var found: [String] = []
+    func compare<Value: Equatable>(_ name: String, _ before: Value, _ after: Value) {
+      if before != after { found.append("\(name) changes from \(before) to \(after)") }
+    }
+    compare("the node's name", plan.node, next.node)
+    if let before = plan.elector, let after = next.elector {
+      compare("cluster.name", before.clusterName, after.clusterName)
+      compare("cluster.interface", before.interfaces, after.interfaces)
+      compare("cluster.transport", before.transport, after.transport)
+      compare("cluster.group", before.group, after.group)
+      let own = { (elector: ElectorConfiguration) in elector.members.first { $0.name == elector.node }?.addresses }
+      if let old = own(before), let new = own(after) { compare("this node's address", old, new) }
+    } else if plan.elector != nil || next.elector != nil {
+      found.append(plan.elector == nil ? "a lone balancer becomes a cluster" : "the cluster becomes a lone balancer")
+    }
+    guard let before = plan.balancer else { return found }
+    // It goes on without listeners, so that what is connected can finish.
+    var after = next.balancer ?? before
+    if next.balancer == nil { after.listeners = [] }
+    if threadsChange { found.append("balancer.threads changes") }
+    after.threads = before.threads
+    let sockets = after.threads * after.listeners.reduce(0) { $0 + $1.bind.count }
+    if sockets > AgentProgram.maximumSockets {
+      found.append("\(sockets) listening sockets are more than \(AgentProgram.maximumSockets)")
+    }
+    next.balancer = after
+    return found
+  }
+}
+
+/// SIGHUP: as `afloat reload`.
+struct HangupService: Service {
+  let reloader: Reloader
+
+  func run() async throws {
+    let signals = await UnixSignalsSequence(trapping: .sighup)
+    for await _ in signals.cancelOnGracefulShutdown() {
+      // Refusals are in the log, in the events and in `status`.
+      _ = try? await reloader.reload(APIReloadRequest(by: "SIGHUP"))
+    }
+  }
+}

@@ -1,0 +1,83 @@
+// What a node says where the kernel gate stands before its VIPs.
+
+import ClusterNode
+import Election
+import Primitives
+import Testing
+
+private let web = VIPIndex(0)
+
+@Suite("Behind the kernel gate")
+struct GateStories {
+  @Test("a planned handover names the successor at once: the gate is shut first, the address goes later")
+  func handover() {
+    var bench = Bench(count: 2, gated: true)
+    bench.run(.milliseconds(200))
+    bench.confirmsAddresses = false
+    bench.command(0, .move(web, to: bench.index(1)))
+    #expect(bench.nodes[0]!.answers(for: web), "while the balancer finishes it still serves")
+    bench.clear()
+    bench.command(0, .handoverReady(web))
+    let own = bench.made.filter { $0.node == 0 }.map(\.effect)
+    let shut = own.firstIndex(of: .release(web, cause: .moved(bench.index(1))))
+    let told = own.firstIndex(of: .send)
+    #expect(shut != nil && told != nil && shut! < told!)
+    #expect(bench.holders() == [1])
+    #expect(bench.acquisitions().first?.at == bench.now, "without waiting for the address to go")
+    bench.command(0, .addressRemoved(web))
+    bench.run(.milliseconds(100))
+    #expect(bench.holders() == [1])
+    bench.command(1, .addressResult(web, ok: true))
+    bench.command(1, .move(web, to: bench.index(0)))
+    bench.command(1, .handoverReady(web))
+    #expect(bench.holders() == [0], "and back")
+  }
+
+  @Test("a node answers from its claim until it lets go")
+  func answering() {
+    var bench = Bench(count: 2, gated: true)
+    #expect(!bench.nodes[0]!.answers(for: web))
+    bench.run(.milliseconds(200))
+    #expect(bench.nodes[0]!.answers(for: web) && !bench.nodes[1]!.answers(for: web))
+    bench.command(0, .carrier(up: false))
+    #expect(!bench.nodes[0]!.answers(for: web))
+  }
+
+  @Test("a node whose gate has shut by itself lets go of everything and listens for a detection time")
+  func silenced() {
+    var bench = Bench(count: 2, gated: true)
+    bench.run(.milliseconds(200))
+    bench.clear()
+    bench.cut = [[0, 1], [1, 0]]
+    bench.command(0, .silenced)
+    #expect(bench.made.map(\.effect).contains(.release(web, cause: .stalled)))
+    #expect(bench.holders() == [])
+    bench.run(.milliseconds(30))
+    #expect(!bench.nodes[0]!.answers(for: web))
+    bench.clear()
+    bench.command(1, .silenced)
+    #expect(
+      bench.made.filter { $0.node == 1 }.map(\.effect).allSatisfy { $0 == .send }, "there is nothing to let go of")
+  }
+
+  @Test("a lone member goes on after a stall: nobody has taken over")
+  func lone() {
+    var bench = Bench(count: 1, gated: true)
+    bench.run(.milliseconds(50))
+    bench.clear()
+    bench.command(0, .silenced)
+    #expect(bench.nodes[0]!.answers(for: web))
+    #expect(!bench.made.contains { $0.effect == .release(web, cause: .stalled) })
+  }
+
+  @Test("whoever wakes after its detection time drops its VIPs first, whatever woke it")
+  func wokenByAnOrder() {
+    var bench = Bench(count: 3, gated: true)
+    bench.run(.milliseconds(200))
+    bench.clear()
+    bench.now = bench.now + .milliseconds(100)
+    bench.command(0, .intentsDigest(7))
+    #expect(bench.made.first?.effect != .send, "it must not claim what others have taken")
+    #expect(!bench.nodes[0]!.answers(for: web))
+  }
+}

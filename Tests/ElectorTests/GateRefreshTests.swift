@@ -1,0 +1,78 @@
+// The stores of the heartbeat thread into the kernel gate's deadlines.
+
+import ClusterNode
+import Control
+import Cryptography
+import Election
+import Kernel
+import Primitives
+import Testing
+
+@testable import Elector
+
+private func makeNode(_ vips: [String], now: Instant) -> ClusterNode<HeartbeatAuthenticator> {
+  let name = NodeName("n1")!
+  return ClusterNode(
+    configuration: ClusterConfiguration(
+      clusterName: "zone-a", node: name, heartbeat: .milliseconds(10),
+      members: [.init(name: name)],
+      vips: vips.map { .init(name: $0, isGated: true) }),
+    authenticator: HeartbeatAuthenticator(clusterKeys: [[UInt8](repeating: 7, count: 32)]),
+    bootID: BootID(high: 1, low: 1), randomSeed: 1, now: now)
+}
+
+@Suite struct GateRefreshTests {
+  let start = Instant(nanoseconds: 1_000_000_000)
+  let detection = TimeSpan.milliseconds(35)
+
+  @Test("what the node answers for is open for a detection time from each heartbeat, and nothing else ever is")
+  func refreshes() throws {
+    let deadlines = try GateDeadlines(mapping: try SharedMemory(name: "gate", byteCount: 4096).descriptor.duplicate())
+    var node = makeNode(["web", "mail", "plain"], now: start)
+    var gate = GateRefresh(deadlines: deadlines, node: node, slots: ["web": 5, "mail": 6])
+    #expect(!gate.hasLapsed(at: .distantFuture - .seconds(1)), "nothing was open")
+    gate.refresh(node, sentAt: start)
+    #expect(deadlines.deadline(of: 5) == Instant(nanoseconds: 0), "not yet taken")
+    var effects = EffectBuffer()
+    node.advance(now: start, effects: &effects)
+    let (web, mail) = (node.vipIndex("web")!, node.vipIndex("mail")!)
+    #expect(node.answers(for: web))
+    gate.refresh(node, sentAt: start)
+    for slot in 0..<GateDeadlines.slotCount {
+      #expect(deadlines.deadline(of: slot) == (slot == 5 || slot == 6 ? start + detection : Instant(nanoseconds: 0)))
+    }
+    gate.refresh(node, sentAt: start + .milliseconds(10))
+    #expect(deadlines.deadline(of: 5) == start + .milliseconds(10) + detection)
+    #expect(!gate.hasLapsed(at: start + detection))
+    #expect(gate.hasLapsed(at: start + .milliseconds(10) + detection))
+    gate.shut(web)
+    #expect(deadlines.deadline(of: 5) == Instant(nanoseconds: 0))
+    #expect(deadlines.deadline(of: 6) != Instant(nanoseconds: 0))
+    gate.shut(mail)
+    #expect(!gate.hasLapsed(at: start + .seconds(60)), "nothing is open any more")
+  }
+
+  @Test("another configuration shuts what left the gate and keeps the slots of what stayed")
+  func assigns() throws {
+    let deadlines = try GateDeadlines(mapping: try SharedMemory(name: "gate", byteCount: 4096).descriptor.duplicate())
+    var node = makeNode(["web", "mail"], now: start)
+    var gate = GateRefresh(deadlines: deadlines, node: node, slots: ["web": 5, "mail": 6])
+    var effects = EffectBuffer()
+    node.advance(now: start, effects: &effects)
+    gate.refresh(node, sentAt: start)
+    gate.assign(node, slots: ["web": 5])
+    #expect(deadlines.deadline(of: 5) == start + detection && deadlines.deadline(of: 6) == Instant(nanoseconds: 0))
+    gate.refresh(node, sentAt: start + .milliseconds(10))
+    #expect(deadlines.deadline(of: 6) == Instant(nanoseconds: 0))
+  }
+
+  @Test("without a gate there is nothing to store and nothing lapses")
+  func absent() throws {
+    var node = makeNode(["web"], now: start)
+    var gate = GateRefresh(deadlines: nil, node: node, slots: nil)
+    var effects = EffectBuffer()
+    node.advance(now: start, effects: &effects)
+    gate.refresh(node, sentAt: start)
+    #expect(!gate.hasLapsed(at: start + .seconds(60)))
+  }
+}

@@ -1,0 +1,51 @@
+// What a reload says that it changes.
+
+import Settings
+import Testing
+
+@Suite struct ChangesTests {
+  private let before = """
+    listeners:
+      web: {bind: ["*:80"], pool: app}
+    pools:
+      app:
+        servers: {s1: "192.0.2.21:8080", s2: "192.0.2.22:8080"}
+        check: {http: /, every: 2s}
+      old: {servers: {o1: "192.0.2.31:80"}}
+    """
+
+  @Test func `the same meaning in other words is no change`() throws {
+    let same = before.replacing("every: 2s", with: "every: 2000ms") + "\n# a remark\n"
+    #expect(try parse(before).changes(to: parse(same)).isEmpty)
+  }
+
+  @Test func `what comes, what goes and what is different is named`() throws {
+    let after = """
+      listeners:
+        web: {bind: ["*:80"], pool: new, timeouts: {idle: 30s}}
+      pools:
+        app:
+          servers: {s1: {address: "192.0.2.21:8080", weight: 50}, s3: "192.0.2.23:8080"}
+          check: {http: /, every: 1s}
+        new: {servers: {n1: "192.0.2.41:80"}}
+      """
+    let changes = try parse(before).changes(to: parse(after))
+    for line in [
+      "listener web: pool app → new", "listener web: timeouts.idle 1m → 30s",
+      "pool app: server s1: weight 100 → 50", "pool app: server s2 is removed", "pool app: server s3 is new",
+      "pool app: check.every 2s → 1s", "pool old is removed", "pool new is new: n1",
+    ] {
+      #expect(changes.contains(line), "\(line) is not in \(changes)")
+    }
+    #expect(changes.count == 8)
+  }
+
+  @Test func `members and VIPs are named, the rest of the cluster by its keys`() throws {
+    let vips = "vips:\n  web: {addresses: [192.0.2.100/24]}\n"
+    let other = cluster.replacing("n3: 192.0.2.13", with: "n4: 192.0.2.14") + vips
+    let changes = try parse(cluster + vips).changes(
+      to: parse(other.replacing("name: zone-a", with: "name: zone-a\n  heartbeat: 20ms")))
+    #expect(changes == ["member n3 is removed", "member n4 is new", "cluster: heartbeat 10ms → 20ms"])
+    #expect(try parse(web).changes(to: parse(cluster + web)).contains("a cluster instead of a lone balancer"))
+  }
+}

@@ -1,0 +1,246 @@
+"""`afloat reload`, SIGHUP and `afloat config`: another configuration for running agents."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from lab import ArpWatch, Backend, Traffic, wait_until
+from lab.agent import Agent
+
+
+def get(connection):
+    """A GET on a kept connection; the status."""
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = connection.recv(65536)
+        if not part:
+            raise EOFError(f"ended after {data!r}")
+        data += part
+    head, body = data.split(b"\r\n\r\n", 1)
+    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+    while len(body) < length:
+        body += connection.recv(65536)
+    return int(head.split()[1])
+
+
+def events(agent, kind):
+    return [event for event in agent.query("events") if event["kind"] == kind]
+
+
+class Pool:
+    """A lone balancer whose file is written anew again and again."""
+
+    def __init__(self, stage, count=2):
+        self.lan = stage.lan(nodes=1, backends=count)
+        self.backends = [Backend(host).start() for host in self.lan.backends]
+        self.agent = Agent(self.lan.nodes[0], self.text()).start()
+        wait_until(lambda: os.path.exists(self.agent.socket) and self.agent.query("pools"), 15, "an agent")
+        wait_until(lambda: all(state == "up" for state in self.states().values()), 15, "servers up")
+
+    def text(self, names=None, listeners="", check="{http: /, every: 300ms}"):
+        backends = {backend.name: backend.address for backend in self.backends}
+        servers = ", ".join(f"{name}: {backends[name]}" for name in names or backends)
+        return (
+            f'listeners:\n  web: {{bind: ["*:80"], pool: app}}\n{listeners}'
+            f"pools:\n  app:\n    servers: {{{servers}}}\n    check: {check}\n"
+        )
+
+    def write(self, **options):
+        self.agent.write(self.text(**options))
+
+    def states(self):
+        pools = self.agent.query("pools")
+        return {server["name"]: server["state"] for server in pools[0]["servers"]} if pools else {}
+
+
+@pytest.fixture
+def pool(stage):
+    made = Pool(stage)
+    yield made
+    if made.agent.running():
+        made.agent.stop()
+
+
+def test_a_reload_shows_and_applies_what_changed(pool):
+    name = list(pool.states())[1]
+    keep = [other for other in pool.states() if other != name]
+    pool.write(names=keep)
+    done = pool.agent.afloat("reload", "--check")
+    assert done.returncode == 0 and f"pool app: server {name} is removed" in done.stdout
+    assert len(pool.states()) == 2, "a check changes nothing"
+    with Traffic(pool.lan.client, pool.lan.nodes[0].address, rate=1000) as traffic:
+        time.sleep(0.2)
+        done = pool.agent.afloat("reload")
+        assert done.returncode == 0 and f"pool app: server {name} is removed" in done.stdout, done.stderr
+        time.sleep(0.2)
+        pool.write()
+        assert f"pool app: server {name} is new" in pool.agent.afloat("reload").stdout
+        wait_until(lambda: pool.states().get(name) == "up", 10, "the server to be back")
+        time.sleep(0.2)
+        seen = traffic.lap()
+    assert seen["failed"] == 0 and seen["requests"] > 100, seen
+    assert len(events(pool.agent, "reloaded")) == 2
+    assert "nothing changes" in pool.agent.afloat("reload").stdout
+
+
+def test_a_port_comes_and_goes(pool):
+    node = pool.lan.nodes[0]
+    pool.write(listeners='  more: {bind: ["*:8081"], pool: app}\n')
+    assert pool.agent.afloat("reload").returncode == 0
+    with pool.lan.client.connect(node.address, 8081, timeout=5) as kept:
+        assert get(kept) == 200
+        pool.write()
+        assert pool.agent.afloat("reload").returncode == 0
+        wait_until(lambda: ":8081" not in node.run("ss", "-Hltn").stdout, 5, "the socket to be closed")
+        assert get(kept) == 200, "what is connected may finish"
+    # A narrower address of the same port, while the wider one is still there.
+    text = pool.text().replace('"*:80"', f'"{node.address}:80"')
+    pool.agent.write(text)
+    done = pool.agent.afloat("reload")
+    assert done.returncode == 0, done.stderr
+    with pool.lan.client.connect(node.address, 80, timeout=5) as fresh:
+        assert get(fresh) == 200
+    assert [item["bind"] for item in pool.agent.query("listeners")] == [[f"{node.address}:80"]]
+
+
+def test_a_port_that_another_program_has_is_refused(pool):
+    node = pool.lan.nodes[0]
+    other = node.start("/usr/bin/python3", "-m", "http.server", "8090", log="other.log")
+    try:
+        wait_until(lambda: ":8090" in node.run("ss", "-Hltn").stdout, 10, "the other program to listen")
+        pool.write(listeners='  more: {bind: ["*:8090"], pool: app}\n')
+        done = pool.agent.afloat("reload")
+        assert done.returncode == 2 and "8090" in done.stderr and "in use" in done.stderr
+        assert [item["name"] for item in pool.agent.query("listeners")] == ["web"]
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_file_with_errors_is_refused_with_all_of_them(pool):
+    pool.agent.write(pool.text().replace("http: /", "htp: /").replace("pool: app", "pool: ap"))
+    done = pool.agent.afloat("reload")
+    assert done.returncode == 2
+    assert done.stderr.count("afloat.yaml:") >= 2 and "stays as it was" in done.stderr
+    warnings = pool.agent.query("status")["warnings"]
+    assert any("refused" in warning and "the one before is in force" in warning for warning in warnings), warnings
+    assert set(pool.states().values()) == {"up"}
+    assert events(pool.agent, "reload_refused")
+    pool.write()
+    assert pool.agent.afloat("reload").returncode == 0
+    assert not any("refused" in warning for warning in pool.agent.query("status")["warnings"])
+
+
+def test_sighup_reloads(pool):
+    names = list(pool.states())
+    pool.write(names=names[:1])
+    os.kill(pool.agent.pid, signal.SIGHUP)
+    wait_until(lambda: list(pool.states()) == names[:1], 5, "the new configuration")
+    pool.agent.write("listeners: {")
+    os.kill(pool.agent.pid, signal.SIGHUP)
+    wait_until(lambda: any("refused" in warning for warning in pool.agent.query("status")["warnings"]), 5, "a warning")
+    assert list(pool.states()) == names[:1]
+
+
+def test_a_new_balancer_starts_with_the_new_configuration(pool):
+    names = list(pool.states())
+    pool.write(names=names[:1], listeners='  more: {bind: ["*:8081"], pool: app}\n')
+    assert pool.agent.afloat("reload").returncode == 0
+    os.kill(pool.agent.balancer, signal.SIGKILL)
+    address = pool.lan.nodes[0].address
+
+    def serves():
+        try:
+            with pool.lan.client.connect(address, 8081, timeout=2) as fresh:
+                return get(fresh) == 200
+        except (OSError, EOFError):
+            return False
+
+    wait_until(serves, 15, "the port of the new configuration")
+    assert list(pool.states()) == names[:1]
+
+
+def test_accepted_configurations_are_kept_compared_and_brought_back(pool):
+    names = list(pool.states())
+    assert [entry["number"] for entry in pool.agent.query("config", "list")] == [1]
+    before = pool.text()
+    pool.write(names=names[:1])
+    assert pool.agent.afloat("reload").returncode == 0
+    assert pool.agent.afloat("config", "show", "1").stdout == before
+    difference = pool.agent.afloat("config", "diff").stdout
+    assert any(line.startswith("- ") and names[1] in line for line in difference.splitlines()), difference
+    assert pool.agent.afloat("reload").returncode == 0
+    assert len(pool.agent.query("config", "list")) == 2, "the same file again is not another one"
+    done = pool.agent.afloat("config", "rollback")
+    assert done.returncode == 0 and f"server {names[1]} is new" in done.stdout, done.stderr
+    with open(pool.agent.configuration, encoding="utf-8") as file:
+        assert file.read() == before
+    wait_until(lambda: list(pool.states()) == names, 5, "both servers")
+    assert [entry["current"] for entry in pool.agent.query("config", "list")] == [False, False, True]
+    assert pool.agent.afloat("config", "rollback", "99").returncode == 2
+    pool.agent.stop()
+    pool.agent.start()
+    wait_until(lambda: os.path.exists(pool.agent.socket) and pool.agent.query("config", "list"), 15, "an agent")
+    assert len(pool.agent.query("config", "list")) == 3, "kept over a restart"
+
+
+def test_what_needs_a_restart_is_refused_and_says_so(stage):
+    cluster = stage.cluster(nodes=2)
+    agent = cluster.agents[0]
+    with open(agent.configuration, encoding="utf-8") as file:
+        text = file.read()
+    for old, new, words in [("name: ", "name: x", "cluster.name"), ("interface: ", "interface: lo #", "cluster.interface")]:
+        agent.write(text.replace(old, new, 1))
+        done = agent.afloat("reload")
+        assert done.returncode == 2 and words in done.stderr and "restart" in done.stderr, done.stderr
+    agent.write(text)
+    assert agent.afloat("reload").returncode == 0
+
+
+def test_nodes_are_reloaded_one_after_another_and_no_vip_moves(stage):
+    cluster = stage.cluster(nodes=3)
+    holder = cluster.wait_for_holder()
+    with open(holder.configuration, encoding="utf-8") as file:
+        text = file.read()
+    second = "192.0.2.101"
+    changed = text.replace("vips:\n", f"vips:\n  more: {{addresses: [{second}/24]}}\n", 1)
+    with ArpWatch(cluster.lan.client, cluster.vip) as watch:
+        for agent in cluster.agents:
+            agent.write(changed)
+            done = agent.afloat("reload")
+            assert done.returncode == 0 and "VIP more is new" in done.stdout, done.stderr
+            time.sleep(0.3)
+        wait_until(lambda: all(agent.holder("more") for agent in cluster.agents), 10, "a holder of the new VIP")
+        wait_until(lambda: len({member["configuration"] for member in cluster.agents[0].query("members")}) == 1, 5,
+                   "one configuration on all")
+        # And away again, while heartbeats become slower on one node after another.
+        slower = text.replace("heartbeat: 10ms", "heartbeat: 20ms", 1)
+        assert slower != text
+        for agent in cluster.agents:
+            agent.write(slower)
+            assert agent.afloat("reload").returncode == 0
+            time.sleep(0.3)
+        assert watch.answerers(0.5) == {holder.host.mac()}
+    assert cluster.holder() is holder
+    assert not [event for event in events(holder, "vip_lost") if event["subject"] == "web"]
+    wait_until(lambda: not any(second in node.addresses() for node in cluster.lan.nodes), 5, "the removed VIP to be gone")
+
+
+def test_a_vips_address_changes_where_it_is_held(stage):
+    cluster = stage.cluster(nodes=2)
+    holder = cluster.wait_for_holder()
+    with open(holder.configuration, encoding="utf-8") as file:
+        text = file.read().replace(f"[{cluster.vip}/24]", f"[{cluster.vip}/24, 192.0.2.102/24]")
+    for agent in cluster.agents:
+        agent.write(text)
+        assert "VIP web: addresses" in agent.afloat("reload").stdout
+    wait_until(lambda: "192.0.2.102" in holder.host.addresses(), 5, "the second address")
+    assert cluster.holder() is holder
+    # The guardian knows of it: it goes when the elector dies.
+    os.kill(holder.elector, signal.SIGKILL)
+    wait_until(lambda: cluster.holder() not in (None, holder), 10, "another holder")
+    assert "192.0.2.102" in cluster.holder().host.addresses()
+    assert "192.0.2.102" not in holder.host.addresses()
