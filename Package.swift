@@ -61,6 +61,7 @@ let package = Package(
     room("Health", ["Primitives"]),
     room("Balancing", ["Primitives", "Health"]),
     room("HTTP1", ["Primitives"]),
+    room("ProxyProtocol", ["Primitives"]),
     room("Routing", ["Primitives", "HTTP1", "Patterns"]),
     room("Settings", ["Primitives", "Control", "Patterns", .product(name: "Yams", package: "Yams")]),
     room("Simulator", ["Primitives", "Wire", "Membership", "Election", "ClusterNode"]),
@@ -73,7 +74,9 @@ let package = Package(
     room("Control", ["Primitives"]),
     room(
       "Elector", ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"]),
-    room("Balancer", ["Primitives", "HTTP1", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"]),
+    room(
+      "Balancer",
+      ["Primitives", "HTTP1", "ProxyProtocol", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"]),
     room(
       "Agent",
       [
@@ -110,6 +113,7 @@ let package = Package(
     tests("BalancingTests", ["Balancing", "Health", "Primitives"]),
     tests("HTTP1Tests", ["HTTP1", "Primitives"]),
     tests("PatternsTests", ["Patterns"]),
+    tests("ProxyProtocolTests", ["ProxyProtocol", "Primitives"]),
     tests("RoutingTests", ["Routing", "HTTP1", "Patterns", "Primitives"]),
     tests("SettingsTests", ["Settings", "Control", "Primitives"]),
     tests("KernelTests", ["Kernel", "Primitives"]),

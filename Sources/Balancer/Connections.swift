@@ -6,6 +6,8 @@ internal import HTTP1
 internal import Primitives
 
 enum ClientPhase: UInt8 {
+  /// The header of the proxy before us is awaited: who the client is, is not known yet.
+  case proxyHeader
   /// Between requests, or a request's head is incomplete.
   case head
   /// A request's body is being read.

@@ -139,15 +139,15 @@ struct DataPlane {
 
   private enum PlaceChange {
     /// `bind`: its place among the addresses that were opened.
-    case open(place: Int, bind: Int, listener: Int)
-    case assign(place: Int, listener: Int)
+    case open(place: Int, bind: Int, BindUse)
+    case assign(place: Int, BindUse)
     case close(place: Int)
 
     func change(worker: Int, threads: Int, sockets: [Int32]) -> WorkerSwap.BindChange {
       switch self {
-      case .open(let place, let bind, let listener):
-        .open(place: place, raw: sockets[bind * threads + worker], listener: Int32(listener))
-      case .assign(let place, let listener): .assign(place: place, listener: Int32(listener))
+      case .open(let place, let bind, let use):
+        .open(place: place, raw: sockets[bind * threads + worker], use)
+      case .assign(let place, let use): .assign(place: place, use)
       case .close(let place): .close(place: place)
       }
     }
@@ -155,15 +155,18 @@ struct DataPlane {
 
   /// Places keep their numbers; new addresses take free ones first.
   private mutating func changeBinds(_ opened: [Endpoint]) -> [PlaceChange] {
-    var listeners: [Endpoint: Int] = [:]
+    var uses: [Endpoint: BindUse] = [:]
     for (listener, slot) in zip(configuration.listeners, layout.listeners) {
-      for endpoint in listener.bind { listeners[endpoint] = slot }
+      for (bind, endpoint) in listener.bind.enumerated() {
+        uses[endpoint] = BindUse(
+          listener: Int32(slot), startsWithProxyHeader: listener.proxyBinds.contains(bind))
+      }
     }
     var changes: [PlaceChange] = []
     for (place, endpoint) in binds.enumerated() {
       guard let endpoint else { continue }
-      if let listener = listeners[endpoint] {
-        changes.append(.assign(place: place, listener: listener))
+      if let use = uses[endpoint] {
+        changes.append(.assign(place: place, use))
       } else {
         changes.append(.close(place: place))
         binds[place] = nil
@@ -172,7 +175,8 @@ struct DataPlane {
     for (bind, endpoint) in opened.enumerated() {
       let place = binds.firstIndex(of: nil) ?? binds.count
       if place == binds.count { binds.append(endpoint) } else { binds[place] = endpoint }
-      changes.append(.open(place: place, bind: bind, listener: listeners[endpoint] ?? 0))
+      let use = uses[endpoint] ?? BindUse(listener: 0, startsWithProxyHeader: false)
+      changes.append(.open(place: place, bind: bind, use))
     }
     return changes
   }

@@ -25,6 +25,15 @@ enum RouteAction {
   case respond(head: Text, body: Text)
 }
 
+/// A limit of requests per source, or per value of a field.
+struct RateRecord {
+  var rule: RateRule
+  /// Which bucket of a source or value: the route's.
+  var name: UInt64
+  /// In lower case; empty: per source.
+  var field: Text
+}
+
 struct RouteRecord {
   var name: Text
   var match: RouteMatch
@@ -34,6 +43,7 @@ struct RouteRecord {
   var request: EditsRecord
   var response: EditsRecord
   var rewrite: PrefixRewrite?
+  var rate: RateRecord?
 }
 
 /// Builds the records; what they point to lives in `memory`.
@@ -55,6 +65,12 @@ struct RouteBuilder {
         conditions: try conditions(route.match, route.name), exceptions: try conditions(route.exception, route.name)),
       action: .pool, pool: -1, request: edits(route.requestFields), response: edits(route.responseFields),
       rewrite: route.rewrite.map { PrefixRewrite(from: memory.text($0.from), to: memory.text($0.to)) })
+    if let limit = route.rateLimit {
+      record.rate = RateRecord(
+        rule: RateRule(requests: limit.requests, every: limit.every, burst: limit.burst),
+        name: StableHash.combine(StableHash.hash(listener), StableHash.hash(route.name)),
+        field: memory.text(limit.field?.lowercased() ?? ""))
+    }
     switch route.action {
     case .pool(let name):
       guard let pool = pools[name] else {

@@ -65,6 +65,7 @@ struct SharedState: @unchecked Sendable {
   /// Open client connections by listener.
   let listenerConnections: UnsafeMutablePointer<Atomic<Int>>
   let sources = SourceTable()
+  let rates = RateTable(seed: (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max)))
 
   init() {
     serverLoads = .allocate(capacity: SnapshotMaker.serverCapacity)

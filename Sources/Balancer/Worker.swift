@@ -24,12 +24,19 @@ struct WorkerSeed: Sendable {
   let first: WorkerSwap
 }
 
+/// What is listened for on an address.
+struct BindUse: Sendable {
+  /// Slot of the listener.
+  var listener: Int32
+  /// Connections start with a PROXY header.
+  var startsWithProxyHeader: Bool
+}
+
 /// A listening socket of this worker.
 struct ListeningPlace {
   /// -1 once it is closed.
   var raw: Int32
-  /// Slot of the listener.
-  var listener: Int32
+  var use: BindUse
 }
 
 struct Worker: ~Copyable {

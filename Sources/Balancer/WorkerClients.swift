@@ -3,6 +3,7 @@
 internal import HTTP1
 internal import Kernel
 internal import Primitives
+internal import ProxyProtocol
 internal import Synchronization
 
 typealias Client = UnsafeMutablePointer<ClientConnection>
@@ -33,16 +34,18 @@ extension Worker {
         if StreamSocket.isOutOfDescriptors(raw) { giveUpIdle() }
         return Int(raw) == StreamSocket.wouldBlock
       }
-      admit(raw, peer, listening[place].listener)
+      admit(raw, peer, listening[place])
     }
   }
 
-  private mutating func admit(_ raw: Int32, _ peer: SocketAddress, _ listener: Int32) {
+  private mutating func admit(_ raw: Int32, _ peer: SocketAddress, _ place: ListeningPlace) {
+    let listener = place.use.listener
     let record = snapshot.listeners[Int(listener)]
     counters.listeners[Int(listener)].accepted.increase()
     let open = shared.listenerConnections[Int(listener)].wrappingAdd(1, ordering: .relaxed).newValue
     let address = peer.address
-    let limit = record.maximumConnectionsPerSource
+    // Behind a proxy everybody comes from one address until its header has been read.
+    let limit = place.use.startsWithProxyHeader ? 0 : record.maximumConnectionsPerSource
     var refusal: StaticString?
     if open > record.maximumConnections {
       refusal = "this listener has reached its limit of connections"
@@ -63,9 +66,13 @@ extension Worker {
     client.pointee.stream.descriptor = raw
     client.pointee.stream.mayRead = true
     client.pointee.idleSince = tick
-    for prefix in record.trusted where prefix.contains(address) { client.pointee.isTrusted = true }
     if !handover.addresses.isEmpty { noteLeaving(client) }
-    if !record.isHTTP {
+    if place.use.startsWithProxyHeader {
+      client.pointee.phase = .proxyHeader
+    } else {
+      noteTrust(client)
+    }
+    if !record.isHTTP && !place.use.startsWithProxyHeader {
       openTunnel(index, client)
       return
     }
@@ -73,6 +80,62 @@ extension Worker {
     // TCP_DEFER_ACCEPT: the request is there already.
     readClient(index, client)
     if client.pointee.isOpen && client.pointee.stream.descriptor == raw { watch(index, client) }
+  }
+
+  @inline(__always)  // once per connection
+  private func noteTrust(_ client: Client) {
+    for prefix in snapshot.listeners[Int(client.pointee.listener)].trusted
+    where prefix.contains(client.pointee.address) {
+      client.pointee.isTrusted = true
+    }
+  }
+
+  /// Takes a PROXY header from the receive area, of which `count` bytes have arrived. False when reading cannot go on now.
+  @inline(never)
+  mutating func takeProxyHeader(_ index: Int32, _ client: Client, _ count: Int) -> Bool {
+    switch ProxyHeader.parse(receiveStart, count: count) {
+    case .incomplete:
+      if client.pointee.stream.hasEnded {
+        closeClient(index, client, abortively: false)
+        return false
+      }
+      client.pointee.stream.hold(receiveStart, count, &buffers)
+      return client.pointee.stream.mayRead
+    case .fault:
+      // Whoever sent this is no proxy, or one gone wrong: an answer would not be understood.
+      counters.listeners[Int(client.pointee.listener)].refused.increase()
+      closeClient(index, client, abortively: true)
+      return false
+    case .complete(let header):
+      if let source = header.source { client.pointee.address = source.address }
+      client.pointee.stream.holdNext(receiveStart + header.byteCount, count - header.byteCount, &buffers)
+      client.pointee.phase = .head
+      return welcome(index, client)
+    }
+  }
+
+  /// A client of a proxy is known: from here on it is one like others. False when reading cannot go on now.
+  private mutating func welcome(_ index: Int32, _ client: Client) -> Bool {
+    let listener = client.pointee.listener
+    let record = snapshot.listeners.baseAddress! + Int(listener)
+    noteTrust(client)
+    let limit = record.pointee.maximumConnectionsPerSource
+    if limit > 0 {
+      if !shared.sources.admit(client.pointee.address, listener: listener, limit: limit) {
+        counters.listeners[Int(listener)].refused.increase()
+        client.pointee.keepsAlive = false
+        if record.pointee.isHTTP {
+          answer(index, client, status: 503, "your address has reached its limit of connections", retryAfterSeconds: 1)
+        } else {
+          closeClient(index, client, abortively: true)
+        }
+        return false
+      }
+      client.pointee.isCountedBySource = true
+    }
+    if record.pointee.isHTTP { return client.pointee.stream.hasMore }
+    openTunnel(index, client)
+    return false
   }
 
   private mutating func refuse(_ raw: Int32, _ listener: Int32, _ isHTTP: Bool, _ reason: StaticString) {
@@ -124,7 +187,7 @@ extension Worker {
     }
     if !client.pointee.stream.mayRead { return }
     switch client.pointee.phase {
-    case .head, .body: readClient(index, client)
+    case .head, .body, .proxyHeader: readClient(index, client)
     case .waiting: if client.pointee.stream.peerClosed { clientHasEnded(client, index) }
     case .tunnel: relay(index, client)
     case .closing: break
@@ -150,7 +213,7 @@ extension Worker {
     switch client.pointee.phase {
     case .tunnel: relay(index, client)
     case .closing: finishClosing(index, client)
-    case .lingering: break
+    case .lingering, .proxyHeader: break
     case .head:
       let stream = client.pointee.stream
       if stopDeadline != nil && stream.input.isEmpty && !StreamSocket.hasInput(stream.descriptor) {

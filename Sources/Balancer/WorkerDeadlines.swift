@@ -60,7 +60,7 @@ extension Worker {
         closeClient(index, client, abortively: true)
       }
     case .closing: closeClient(index, client, abortively: true)
-    case .lingering: closeClient(index, client, abortively: false)
+    case .lingering, .proxyHeader: closeClient(index, client, abortively: false)
     }
   }
 

@@ -130,9 +130,11 @@ extension Worker {
     answer(place, client, status: 503, reason, retryAfterSeconds: 1)
   }
 
-  mutating func answer(_ place: Int32, _ client: Client, status: Int, _ reason: StaticString) {
+  mutating func answer(
+    _ place: Int32, _ client: Client, status: Int, _ reason: StaticString, retryAfterSeconds: Int = 0
+  ) {
     let text = Text(start: reason.utf8Start, count: reason.utf8CodeUnitCount)
-    answer(place, client, status: status, text, retryAfterSeconds: 0)
+    answer(place, client, status: status, text, retryAfterSeconds: retryAfterSeconds)
   }
 
   /// Answers the client's request; no server has one for it any more.

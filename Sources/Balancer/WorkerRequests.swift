@@ -22,6 +22,7 @@ extension Worker {
         // Answers of ours that are not taken must not pile up.
         if !client.pointee.stream.output.isEmpty { return }
       case .body: if !serverTakesBody(client) { return }
+      case .proxyHeader: break
       default: return
       }
       burst &+= 1
@@ -35,7 +36,7 @@ extension Worker {
         // What came behind the last request may be the whole next one.
       } else if client.pointee.stream.mayRead {
         // Between requests a small read: what comes after the head is copied aside until its turn.
-        let room = client.pointee.phase == .head ? Self.requestHeadReadByteCount : room(for: client.pointee.stream)
+        let room = client.pointee.phase != .body ? Self.requestHeadReadByteCount : room(for: client.pointee.stream)
         precondition(count &+ room <= receiveByteCount)
         switch client.pointee.stream.read(into: receiveStart + count, room: room) {
         case .bytes(let received): count &+= received
@@ -55,6 +56,8 @@ extension Worker {
       }
       if client.pointee.phase == .head {
         if !takeHead(index, client, count) { return }
+      } else if client.pointee.phase == .proxyHeader {
+        if !takeProxyHeader(index, client, count) { return }
       } else {
         if !takeBody(index, client, receiveStart, count) { return }
       }

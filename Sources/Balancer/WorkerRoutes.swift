@@ -28,6 +28,7 @@ extension Worker {
       }
       client.pointee.exchange.route = Int32(truncatingIfNeeded: place)
       client.pointee.exchange.pool = route.pointee.pool
+      if let rate = route.pointee.rate, isOverRate(index, client, head, count, rate) { return true }
       switch route.pointee.action {
       case .pool: return false
       case .redirect(let start, let target):
@@ -40,6 +41,27 @@ extension Worker {
     }
     if client.pointee.exchange.pool >= 0 { return false }
     refuse(index, client, head, count, status: 404, "no route of this listener takes this request")
+    return true
+  }
+
+  /// Whether the source, or the value of a field, has sent too much; answered then.
+  private mutating func isOverRate(
+    _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, _ rate: RateRecord
+  ) -> Bool {
+    let wait: Int64
+    if rate.field.isEmpty {
+      wait = shared.rates.take(client.pointee.address, rule: rate.name, rate.rule, now: now)
+    } else {
+      var values = FieldValues(named: rate.field, in: head)
+      let value = values.next(receiveStart).map { Text(start: receiveStart + $0.offset, count: $0.count) } ?? .empty
+      wait = shared.rates.take(value, rule: rate.name, rate.rule, now: now)
+    }
+    if wait == 0 { return false }
+    counters.listeners[Int(client.pointee.listener)].refused.increase()
+    takeWholeBody(client, head, count)
+    answer(
+      index, client, status: 429, "more requests than this route allows",
+      retryAfterSeconds: Int((wait + 999_999_999) / 1_000_000_000))
     return true
   }
 

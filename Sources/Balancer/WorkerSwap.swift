@@ -10,9 +10,9 @@ internal import Primitives
 struct WorkerSwap: Sendable {
   enum BindChange: Sendable {
     /// `raw` is the worker's from here on.
-    case open(place: Int, raw: Int32, listener: Int32)
-    /// The same socket, for a listener in another slot.
-    case assign(place: Int, listener: Int32)
+    case open(place: Int, raw: Int32, BindUse)
+    /// The same socket, for a listener in another slot, or with or without PROXY headers.
+    case assign(place: Int, BindUse)
     case close(place: Int)
   }
 
@@ -130,15 +130,15 @@ extension Worker {
     for bind in binds {
       switch bind {
       case .close(let place): stopListening(place)
-      case .assign(let place, let listener): listening[place].listener = listener
-      case .open(let place, let raw, let listener):
+      case .assign(let place, let use): listening[place].use = use
+      case .open(let place, let raw, let use):
         if stopDeadline != nil {
           StreamSocket.close(raw)
           continue
         }
         hasOpened = true
-        if place == listening.count { listening.append(ListeningPlace(raw: -1, listener: listener)) }
-        listening[place] = ListeningPlace(raw: raw, listener: listener)
+        if place == listening.count { listening.append(ListeningPlace(raw: -1, use: use)) }
+        listening[place] = ListeningPlace(raw: raw, use: use)
         StreamSocket.sendWithoutDelay(raw)
         do throws(SystemError) {
           try poller.add(raw, .read, token: EventToken(.listener, index: Int32(place)).rawValue)
@@ -170,7 +170,7 @@ extension Worker {
       if snapshot.listeners[listener].isRetired { use.listeners.insert(listener) }
       switch client.pointee.phase {
       case .body, .waiting, .tunnel: use.pools.insert(Int(client.pointee.exchange.pool))
-      case .head, .closing, .lingering: break
+      case .head, .closing, .lingering, .proxyHeader: break
       }
     }
     for index in 0..<Int32(upstreams.highWater) where upstreams[index].pointee.isOpen {

@@ -30,6 +30,8 @@ package struct ListenerConfiguration: Codable, Equatable, Sendable {
   package var mode: ProxyMode
   /// In the order of the file. Worker w's socket for bind b is the b × threads + w th descriptor of `listen`.
   package var bind: [Endpoint]
+  /// Those of `bind`, by index, whose connections start with a PROXY header.
+  package var proxyBinds: [Int] = []
   /// For what no route takes; empty: 404.
   package var pool: String
   /// The first that matches takes a request.

@@ -68,6 +68,22 @@ package struct RouteConfiguration: Codable, Equatable, Sendable {
     }
   }
 
+  /// A bucket of `burst` requests that is filled with `requests` of them in each `every`.
+  package struct RateLimit: Codable, Equatable, Sendable {
+    package var requests: Int
+    package var every: TimeSpan
+    package var burst: Int
+    /// The field whose values have a bucket each (requests without it share one); nil: each source has.
+    package var field: String?
+
+    package init(requests: Int, every: TimeSpan, burst: Int, field: String? = nil) {
+      self.requests = requests
+      self.every = every
+      self.burst = burst
+      self.field = field
+    }
+  }
+
   /// LISTENER/INDEX where the file gives no name.
   package var name: String
   /// Empty: every request.
@@ -78,6 +94,7 @@ package struct RouteConfiguration: Codable, Equatable, Sendable {
   package var requestFields = FieldEdits()
   package var responseFields = FieldEdits()
   package var rewrite: PrefixRewrite?
+  package var rateLimit: RateLimit?
 
   package init(name: String, action: Action) {
     self.name = name

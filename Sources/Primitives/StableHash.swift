@@ -32,7 +32,7 @@ package enum StableHash {
 
 /// SipHash-2-4 (Aumasson, Bernstein 2012): a 64-bit keyed tag that nobody forges without the 128-bit key.
 package enum SipHash {
-  package static func tag<Bytes: Collection>(_ bytes: Bytes, key: (UInt64, UInt64)) -> UInt64
+  @inlinable package static func tag<Bytes: Collection>(_ bytes: Bytes, key: (UInt64, UInt64)) -> UInt64
   where Bytes.Element == UInt8 {
     var v0 = key.0 ^ 0x736f_6d65_7073_6575
     var v1 = key.1 ^ 0x646f_7261_6e64_6f6d

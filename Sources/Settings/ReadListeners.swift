@@ -18,9 +18,10 @@ extension Reader {
     var owners: [Endpoint: String] = [:]
     var listeners: [ListenerConfiguration] = []
     for (name, entry) in entries {
+      var proxyBinds: [Int] = []
       guard let fields = self.fields(entry, Self.listenerKeys, shape: "{bind: [\"*:80\"], pool: app}") else { continue }
       let mode = choice(fields["mode"], ["http": ProxyMode.http, "tcp": .tcp]) ?? .http
-      let bind = required(fields, "bind", "for instance [\"*:80\"]") { binds($0, name, &owners) }
+      let bind = required(fields, "bind", "for instance [\"*:80\"]") { binds($0, name, &owners, &proxyBinds) }
       // With routes there need not be a default.
       let pool =
         fields["routes"] != nil && fields["pool"] == nil
@@ -28,6 +29,7 @@ extension Reader {
         : required(fields, "pool", "the name of the pool that serves it") { self.name($0, "pool") }
       if let pool, let field = fields["pool"] { checkPool(pool, field, mode, pools, hasPools, &references) }
       var listener = ListenerConfiguration(name: name, mode: mode, bind: bind ?? [], pool: pool ?? "")
+      listener.proxyBinds = proxyBinds
       if mode == .tcp { refuseHTTPOnly(fields, ["served_by_header", "forwarded"]) }
       listener.servedByHeader = servedBy(fields["served_by_header"])
       if let field = fields["routes"] {
@@ -68,7 +70,9 @@ extension Reader {
     }
   }
 
-  private func binds(_ field: Field, _ name: String, _ owners: inout [Endpoint: String]) -> [Endpoint]? {
+  private func binds(
+    _ field: Field, _ name: String, _ owners: inout [Endpoint: String], _ proxyBinds: inout [Int]
+  ) -> [Endpoint]? {
     guard let items = list(field, orOne: true, item: "\"*:80\"") else { return nil }
     guard (1...Self.maximumBindsPerListener).contains(items.count) else {
       add(field.position, "\(field.path) has \(items.count) addresses", "from 1 to \(Self.maximumBindsPerListener)")
@@ -78,11 +82,12 @@ extension Reader {
     for item in items {
       let found: Endpoint?
       if case .mapping = item.value.content {
-        let keys = Keys(["address"], notYet: ["tls", "proxy_protocol"])
+        let keys = Keys(["address", "proxy_protocol"], notYet: ["tls"])
         guard let fields = self.fields(item, keys, shape: "{address: \"*:80\"}") else { continue }
         found = required(fields, "address", "for instance \"*:80\"") {
           endpoint($0, wildcard: true, example: "\"*:80\"")
         }
+        if flag(fields["proxy_protocol"]) == true { proxyBinds.append(endpoints.count) }
       } else {
         found = endpoint(item, wildcard: true, example: "\"*:80\"")
       }

@@ -8,7 +8,7 @@ extension Reader {
   private static let routeShape = "{match: {host: www.example.org}, pool: app}"
   private static let actions = ["pool", "redirect", "respond"]
   private static let routeKeys = Keys(
-    ["name", "match"] + actions + ["headers", "rewrite"], notYet: ["static", "rate_limit"])
+    ["name", "match"] + actions + ["headers", "rewrite", "rate_limit"], notYet: ["static"])
   /// Longest texts, in bytes.
   private static let largestValue = 1024
   private static let largestBody = 16 * 1024
@@ -32,13 +32,14 @@ extension Reader {
         add(item.position, "\(item.path) is never reached", remedy)
       }
       let isTCP = listener.mode == .tcp
-      if isTCP { refuseHTTPOnly(fields, ["redirect", "respond", "headers", "rewrite"]) }
+      if isTCP { refuseHTTPOnly(fields, ["redirect", "respond", "headers", "rewrite", "rate_limit"]) }
       let name = routeName(fields["name"], default: "\(listener.name)/\(index)", &references)
       guard let action = action(item, fields, listener.mode, pools, hasPools: hasPools, &references) else { continue }
       var route = RouteConfiguration(name: name, action: action)
       if let match = fields["match"] { readMatch(match, isTCP: isTCP, into: &route) }
       if route.match.isEmpty && route.exception.isEmpty { catchAll = item.position }
       if let headers = fields["headers"] { readHeaders(headers, into: &route) }
+      if let limit = fields["rate_limit"] { route.rateLimit = rateLimit(limit) }
       if let rewrite = fields["rewrite"] {
         switch action {
         case .pool: route.rewrite = self.rewrite(rewrite)
@@ -227,6 +228,33 @@ extension Reader {
       return true
     }
     return false
+  }
+
+  private func rateLimit(_ field: Field) -> RouteConfiguration.RateLimit? {
+    let keys = Keys(["per", "requests", "every", "burst"])
+    let shape = "{per: source, requests: 100, every: 1s}"
+    guard let fields = self.fields(field, keys, shape: shape) else { return nil }
+    let requests = required(fields, "requests", "how many are taken in each period", { integer($0, 1...1_000_000) })
+    let every = duration(fields["every"], .milliseconds(1) ... .seconds(24 * 3600), example: "1s") ?? .seconds(1)
+    let burst = integer(fields["burst"], 1...1_000_000)
+    var header: String?
+    if let per = fields["per"] {
+      guard let name = rateKey(per) else { return nil }
+      header = name.isEmpty ? nil : name
+    }
+    return requests.map { .init(requests: $0, every: every, burst: burst ?? $0, field: header) }
+  }
+
+  /// Empty for `source`, else the name behind `header`.
+  private func rateKey(_ field: Field) -> String? {
+    let words = (field.text ?? "").split(separator: " ").map(String.init)
+    if words == ["source"] { return "" }
+    if words.count == 2, words[0] == "header", HTTPWords.isToken(words[1]), words[1].utf8.count <= 64 {
+      return words[1]
+    }
+    add(
+      field.position, "\(field.path) cannot be \(field.value.kind)", "source, or header and its name: header X-Api-Key")
+    return nil
   }
 
   private func rewrite(_ field: Field) -> RouteConfiguration.PrefixRewrite? {

@@ -193,6 +193,14 @@ import Testing
         "23: listeners.web.routes[0].rewrite has no meaning where no server gets the request (remove it)"
       ),
       (
+        "{pool: app, rate_limit: {per: ip, requests: 1}}",
+        "39: listeners.web.routes[0].rate_limit.per cannot be \"ip\" (source, or header and its name: header X-Api-Key)"
+      ),
+      (
+        "{pool: app, rate_limit: {}}",
+        "21: listeners.web.routes[0].rate_limit needs \"requests\" (how many are taken in each period)"
+      ),
+      (
         "{pool: app, rewrite: {prefix: {from: /a}}}",
         "31: listeners.web.routes[0].rewrite.prefix needs \"to\" (for instance /)"
       ),
@@ -200,6 +208,24 @@ import Testing
   func mistakes(_ route: String, _ expected: String) {
     let found = errors(file("- \(route)"))
     #expect(found == ["afloat.yaml:6:\(expected)"])
+  }
+
+  @Test("rate limits and PROXY headers are read, with their defaults") func limits() throws {
+    let listener = try parse(
+      """
+      listeners:
+        web:
+          bind: ["*:80", {address: "*:81", proxy_protocol: yes}, {address: "*:82", proxy_protocol: no}]
+          routes:
+            - {match: {path: /a}, pool: app, rate_limit: {requests: 5}}
+            - {pool: app, rate_limit: {per: header X-Key, requests: 5, every: 1m, burst: 9}}
+      pools:
+        app: {servers: {s1: "192.0.2.21:8080"}}
+      """
+    ).listeners[0]
+    #expect(listener.proxyBinds == [1])
+    #expect(listener.routes[0].rateLimit == .init(requests: 5, every: .seconds(1), burst: 5))
+    #expect(listener.routes[1].rateLimit == .init(requests: 5, every: .seconds(60), burst: 9, field: "X-Key"))
   }
 
   @Test("a route behind one that takes everything, and two of one name, are refused") func unreachable() {

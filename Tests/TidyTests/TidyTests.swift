@@ -60,6 +60,7 @@ enum Repository {
     "Health": ["Primitives"],
     "Balancing": ["Primitives", "Health"],
     "HTTP1": ["Primitives"],
+    "ProxyProtocol": ["Primitives"],
     "Patterns": ["CPCRE2"],
     "Routing": ["Primitives", "HTTP1", "Patterns"],
     "Settings": ["Primitives", "Control", "Patterns"],
@@ -69,7 +70,9 @@ enum Repository {
     "Cryptography": ["COpenSSL", "Primitives", "Wire"],
     "Control": ["Primitives"],
     "Elector": ["Primitives", "Wire", "Membership", "Election", "ClusterNode", "Kernel", "Cryptography", "Control"],
-    "Balancer": ["Primitives", "HTTP1", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control"],
+    "Balancer": [
+      "Primitives", "HTTP1", "ProxyProtocol", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control",
+    ],
     "Agent": ["Primitives", "Wire", "Intents", "Settings", "Kernel", "Gate", "Cryptography", "Control", "COpenSSL"],
     "Commands": ["Primitives", "Control", "Settings", "Kernel"],
     "afloat": ["Agent", "Commands"],
@@ -80,7 +83,7 @@ enum Repository {
   /// No I/O, clock, randomness or logger: time and chance come in as arguments.
   static let pure: Set<String> = [
     "Primitives", "Wire", "Membership", "Election", "ClusterNode", "Intents", "Health", "Balancing", "HTTP1",
-    "Routing", "Simulator",
+    "ProxyProtocol", "Routing", "Simulator",
   ]
   /// What the two children are made of: no Foundation, no Swift concurrency runtime of their own, no packages.
   static let lean: Set<String> = [

@@ -152,6 +152,7 @@ def pool(
 def listener(
     name, bind, pool, mode="http", served_by=None, trust=(), style="x-forwarded", head=10, idle=60, body=30, tunnel=3600,
     connections=20_000, head_size=16 * 1024, headers=100, body_size=None, per_source=None, routes=(),
+    proxy_binds=(),
 ):  # fmt: skip
     limits = {"connections": connections, "headByteCount": head_size, "headerCount": headers}
     if body_size is not None:
@@ -160,7 +161,7 @@ def listener(
         limits["connectionsPerSource"] = per_source
     value = {
         "name": name, "mode": mode, "bind": [endpoint(item) for item in bind], "pool": pool, "limits": limits,
-        "routes": list(routes),
+        "routes": list(routes), "proxyBinds": list(proxy_binds),
         "forwardedTrust": [
             {"address": item.split("/")[0], "length": int(item.split("/")[1])} for item in trust
         ],
