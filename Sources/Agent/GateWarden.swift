@@ -95,6 +95,7 @@ package final class GateWarden: Sendable {
     assignSlots(vips, &state)
     state.vips = vips
     guardAddresses(&state)
+    sweep(&state)
   }
 
   private func assignSlots(_ vips: [VIPConfiguration], _ state: inout State) {
@@ -131,14 +132,25 @@ package final class GateWarden: Sendable {
 
   // MARK: Where it is attached
 
+  /// Takes it off interfaces that this or an earlier agent guarded under another configuration.
+  private func sweep(_ state: inout State) {
+    let wanted = Self.interfaces(state)
+    for link in (try? NetlinkConnection().links()) ?? [] where !wanted.contains(link.name) {
+      KernelGate.detach(from: link)
+      state.attached[link.name] = nil
+      state.faults[link.name] = nil
+    }
+  }
+
+  private static func interfaces(_ state: borrowing State) -> Set<String> { Set(state.vips.map(\.interface) + ["lo"]) }
+
   /// Attaches it where it is missing. Returns what another program took away, in words.
   private func look(_ state: inout State) -> [String] {
     guard state.gate != nil else { return [] }
     var news: [String] = []
     do {
       let links = try NetlinkConnection().links()
-      let wanted = Set(state.vips.map(\.interface) + ["lo"])
-      for name in wanted {
+      for name in Self.interfaces(state) {
         guard let link = links.first(where: { $0.name == name }) else {
           state.attached[name] = nil
           state.faults[name] = "there is no interface \(name)"
@@ -156,12 +168,6 @@ package final class GateWarden: Sendable {
           state.attached[name] = nil
           state.faults[name] = "\(error)"
         }
-      }
-      // What this or an earlier agent guarded under another configuration.
-      for link in links where !wanted.contains(link.name) {
-        KernelGate.detach(from: link)
-        state.attached[link.name] = nil
-        state.faults[link.name] = nil
       }
     } catch { state.faults["lo"] = "\(error)" }
     return news

@@ -14,6 +14,8 @@ package struct Handovers {
     /// Still to be answered by the balancer.
     var awaited: Bool
     var expires: Instant
+    /// The VIP has been handed over already.
+    var isParting = false
   }
   package init() {}
 
@@ -24,11 +26,14 @@ package struct Handovers {
   package var nextExpiry: Instant { byToken.values.map(\.expires).min() ?? .distantFuture }
 
   /// A token for the balancer. `expires`: when the VIP is served again if nothing is heard of it by then.
-  package mutating func begin(_ vip: String, expires: Instant) -> UInt64 {
+  package mutating func begin(_ vip: String, expires: Instant, isParting: Bool = false) -> UInt64 {
     defer { nextToken += 1 }
-    byToken[nextToken] = Handover(vip: vip, awaited: true, expires: expires)
+    byToken[nextToken] = Handover(vip: vip, awaited: !isParting, expires: expires, isParting: isParting)
     return nextToken
   }
+
+  /// The VIP has been handed over, and the balancer still parts with its clients.
+  package func isParting(_ vip: String) -> Bool { byToken.values.contains { $0.vip == vip && $0.isParting } }
 
   /// The VIP that may be swapped now; nil for a token that is not awaited (any more).
   package mutating func quietened(_ token: UInt64) -> String? {
@@ -88,6 +93,14 @@ extension SupervisorLoop {
     let token = handovers.begin(vip, expires: Clock.monotonic + deadline + .seconds(1))
     tellBalancer(.quieten(token: token, addresses: addresses, deadline: deadline))
     logger.debug("handing \(vip) over to \(to)")
+  }
+
+  /// The VIP is elsewhere; its connections here are to end when their requests do.
+  func partWithConnections(vip: String, deadline: TimeSpan) {
+    let addresses = plan.addresses(of: vip)
+    guard balancer.isReady, !addresses.isEmpty else { return }
+    let token = handovers.begin(vip, expires: Clock.monotonic + deadline + .seconds(1), isParting: true)
+    tellBalancer(.quieten(token: token, addresses: addresses, deadline: deadline))
   }
 
   /// Serves a VIP's addresses again, if they had been quietened.

@@ -158,6 +158,10 @@ extension SupervisorLoop {
     case .handoverCancelled(let vip):
       resume(vip)
       moves.removeValue(forKey: vip)?.refuse("the handover of \(vip) was given up: the successor did not take it")
+    case .connectionsStay(let vip, let deadline, let gently):
+      logger.info("\(vip) is handed over; its connections go on here until they end")
+      if gently { partWithConnections(vip: vip, deadline: deadline) }
+    case .connectionsGone(let vip): resume(vip)
     case .moveRefused(let vip, let why): moves.removeValue(forKey: vip)?.refuse("\(vip) cannot be moved: \(why)")
     case .failed(let why):
       elector.complaint = why
@@ -166,7 +170,10 @@ extension SupervisorLoop {
   }
 
   private func handle(_ event: ElectorEvent) {
-    if event.kind == .vipLost || event.kind == .vipGained { resume(event.subject) }
+    // Connections that stay are parted with until they are gone.
+    if event.kind == .vipGained || (event.kind == .vipLost && !handovers.isParting(event.subject)) {
+      resume(event.subject)
+    }
     moveProgress(event)
     runHook(event)
     let kind = Self.snakeCase(event.kind.rawValue)

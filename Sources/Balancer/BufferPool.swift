@@ -104,6 +104,17 @@ struct BufferPool {
     buffer.end &+= Int32(truncatingIfNeeded: count)
   }
 
+  /// Other bytes, perhaps more or fewer, in the place of those in `range`, which counts from the first that waits.
+  mutating func replace(_ range: Range<Int>, with bytes: UnsafeBufferPointer<UInt8>, in buffer: inout Buffer) {
+    precondition(range.upperBound <= buffer.count)
+    var next = take(buffer.count &- range.count &+ bytes.count)
+    append(buffer.bytes, range.lowerBound, to: &next)
+    if let start = bytes.baseAddress { append(start, bytes.count, to: &next) }
+    append(buffer.bytes + range.upperBound, buffer.count &- range.upperBound, to: &next)
+    give(&buffer)
+    buffer = next
+  }
+
   private static func next(_ block: UnsafeMutablePointer<UInt8>) -> UnsafeMutablePointer<UnsafeMutablePointer<UInt8>?> {
     UnsafeMutableRawPointer(block).assumingMemoryBound(to: UnsafeMutablePointer<UInt8>?.self)
   }

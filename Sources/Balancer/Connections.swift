@@ -56,6 +56,12 @@ struct Exchange {
   var pool: Int32 = 0
   /// Of its listener's; -1: none.
   var route: Int32 = -1
+  /// What the pool's hash is taken of, where that is a header, a cookie or the URI.
+  var hashKey: UInt64 = 0
+  /// Where the value of Host stands in `request`; looked for only where servers have a Host of their own.
+  var host = ByteRange.empty
+  /// The client's Host while a server's stands in its place.
+  var originalHost = Buffer()
   /// Servers that failed this request.
   var tried = TriedServers()
   /// The server of the client's affinity cookie; -1 without a cookie, -2 for a foreign one.
@@ -84,6 +90,14 @@ struct ClientConnection: SlabItem {
   var hasForwardingText = false
   /// Whether it counts in the table of connections per source.
   var isCountedBySource = false
+  var waitingPlace = WaitingPlace.nowhere
+  /// Slot of the pool or of the server whose list it is in.
+  var waitingSlot: Int32 = -1
+  var waitingPool: Int32 = -1
+  var previousWaiting: Int32 = -1
+  var nextWaiting: Int32 = -1
+  /// Of the monotonic clock, in nanoseconds.
+  var waitingSince: Int64 = 0
   /// The server that the last request of this connection went to; -1 before the first.
   var lastServer: Int32 = -1
   /// When the connection was accepted or its last answer ended.

@@ -14,7 +14,7 @@ struct DataPlane {
   /// Between two looks for slots that are not used any more.
   private static let sweepInterval = TimeSpan.seconds(1)
 
-  let shared = SharedState()
+  let shared: SharedState
   let counters: [WorkerCounters]
   let mailboxes: [Mailbox]
   let reports: ReportBox
@@ -29,6 +29,7 @@ struct DataPlane {
   private var takenOver: [UInt64]
   private var preparedServerCount = 0
   private var preparedListenerCount = 0
+  private var preparedPoolCount = 0
   private var sweep: (token: UInt64, waitingFor: Set<Int>, candidates: SlotUse, used: SlotUse)?
   private var nextSweep = Instant(nanoseconds: 0)
   private var sweepToken: UInt64 = 0
@@ -38,6 +39,7 @@ struct DataPlane {
   init(_ configuration: BalancerConfiguration) throws {
     self.configuration = configuration
     let threads = max(1, configuration.threads)
+    shared = SharedState(threads: threads)
     counters = (0..<threads).map { _ in WorkerCounters() }
     mailboxes = try (0..<threads).map { _ in try Mailbox() }
     reports = try ReportBox()
@@ -60,7 +62,7 @@ struct DataPlane {
       WorkerSeed(
         index: worker, core: cores.isEmpty ? nil : cores[worker % cores.count], shared: shared,
         counters: counters[worker], mailbox: mailboxes[worker], reports: reports,
-        clientCapacity: min(max(wanted, 64), possible, 1 << 20), first: swaps[worker])
+        clientCapacity: min(max(wanted, 64), possible, 1 << 20), peers: mailboxes, first: swaps[worker])
     }
     return (
       seeds,
@@ -121,6 +123,8 @@ struct DataPlane {
     for slot in preparedListenerCount..<max(preparedListenerCount, maker.listenerSlots.holders.count) {
       zero(listener: slot)
     }
+    for slot in preparedPoolCount..<max(preparedPoolCount, maker.poolSlots.holders.count) { shared.zero(pool: slot) }
+    preparedPoolCount = max(preparedPoolCount, maker.poolSlots.holders.count)
     preparedServerCount = max(preparedServerCount, maker.serverSlots.holders.count)
     preparedListenerCount = max(preparedListenerCount, maker.listenerSlots.holders.count)
   }

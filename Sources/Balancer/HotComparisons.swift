@@ -25,6 +25,14 @@ extension ServerAvailability {
 
 extension ChoiceCause {
   var isCookie: Bool { if case .cookie = self { true } else { false } }
+  /// Servers are up, and have no room.
+  var isFull: Bool {
+    switch self {
+    case .allFull, .cookieFull: true;
+    default: false
+    }
+  }
+  var isNoneUp: Bool { if case .noneUp = self { true } else { false } }
 }
 
 extension BodyStatus {

@@ -5,6 +5,7 @@ internal import Balancing
 internal import Control
 internal import Kernel
 internal import Primitives
+internal import Synchronization
 
 struct Housekeeper: ~Copyable {
   private static let statusInterval = TimeSpan.milliseconds(250)
@@ -66,6 +67,7 @@ struct Housekeeper: ~Copyable {
     while true {
       var now = Clock.monotonic
       note(registry.advance(now: now, poller: poller), now)
+      takeFailures(now)
       answerLate(now)
       plane.lookForUnused(now)
       if now >= nextStatus { sendStatus(now) }
@@ -169,12 +171,22 @@ struct Housekeeper: ~Copyable {
       post(.availability(server: change.index, server.availability, now: now))
       report(
         .serverChanged(
-          pool: server.pool.name, server: server.configuration.name, state: server.state, cause: change.cause))
+          pool: server.pool.name, server: server.configuration.name, state: registry.state(of: change.index),
+          cause: change.cause))
     }
     if !changes.isEmpty { nextStatus = now }
   }
 
   // MARK: From the workers
+
+  private mutating func takeFailures(_ now: Instant) {
+    guard plane.shared.hasNewFailures.pointee.exchange(false, ordering: .acquiringAndReleasing) else { return }
+    let counters = plane.counters
+    note(
+      registry.takeFailures(
+        plane.shared, requests: { slot in counters.reduce(0) { $0 + $1.servers[slot].requests.current } }, now: now),
+      now)
+  }
 
   private mutating func takeReports() {
     for (worker, report) in plane.reports.takeAll() {
@@ -232,7 +244,7 @@ struct Housekeeper: ~Copyable {
   private mutating func sendStatus(_ now: Instant) {
     nextStatus = now + Self.statusInterval
     // Old figures are worth nothing: none are sent while others wait.
-    if backlog.isEmpty { report(.status(StatusAssembly(plane).status(registry, warnings: warnings))) }
+    if backlog.isEmpty { report(.status(StatusAssembly(plane).status(registry, now: now, warnings: warnings))) }
   }
 
   private mutating func report(_ report: BalancerReport) {

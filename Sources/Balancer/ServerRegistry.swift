@@ -5,6 +5,7 @@ internal import Control
 internal import Health
 internal import Kernel
 internal import Primitives
+internal import Synchronization
 
 struct RegisteredServer {
   var pool: PoolConfiguration
@@ -13,10 +14,21 @@ struct RegisteredServer {
   var probe: HealthProbe
   var administration = ServerAdministration.ready
   var generation: UInt32 = 0
+  /// Nil: live traffic has no say.
+  var passive: PassiveHealth?
+  /// Of the shared counter, up to which failures have been looked at.
+  var failuresSeen: UInt32 = 0
+  /// Why it was ejected.
+  var ejectionCause = ""
+  /// Ordinal of its pool in the configuration.
+  var poolPlace = 0
 
-  /// What `status` shows.
+  var isEjected: Bool { passive?.ejectedUntil != nil }
+
+  /// What `status` shows, but for backups that stand by.
   var state: ServerState {
-    switch (administration, health.verdict) {
+    if isEjected && administration == .ready && health.verdict == .up { return .down }
+    return switch (administration, health.verdict) {
     case (.maint, _): .maint
     case (.drain, _): .drain
     case (.ready, .unknown): .starting
@@ -27,7 +39,8 @@ struct RegisteredServer {
 
   /// What traffic may do. A drained server that fails its checks gets nothing; unknown is not up.
   var availability: ServerAvailability {
-    switch (administration, health.verdict) {
+    if isEjected && administration != .maint { return .down }
+    return switch (administration, health.verdict) {
     case (.maint, _): .maintenance
     case (_, .unknown), (_, .down): .down
     case (.drain, .up): .draining
@@ -37,9 +50,17 @@ struct RegisteredServer {
 }
 
 extension RegisteredServer {
+  /// Of the last check, and of live traffic while that keeps it out; in words.
+  func condition(now: Instant) -> String {
+    guard let until = passive?.ejectedUntil else { return health.lastCheck }
+    let left = max(1, (until - now).nanoseconds / 1_000_000_000)
+    return "ejected for \(left) s more, \(ejectionCause); its last check: \(health.lastCheck)"
+  }
+
   /// A new configuration of the same server: what is known of it stays. With other checks the next one is due at once.
   fileprivate mutating func adopt(_ server: ServerConfiguration, _ pool: PoolConfiguration, now: Instant) {
     let isCheckedOtherwise = pool.check != self.pool.check
+    if pool.passive != self.pool.passive { passive = PassiveHealth(pool.passive) }
     self.pool = pool
     configuration = server
     if !isCheckedOtherwise { return }
@@ -50,6 +71,16 @@ extension RegisteredServer {
     } else {
       health.adopt(HealthSettings(pool.check), now: now)
     }
+  }
+}
+
+extension PassiveHealth {
+  fileprivate init?(_ passive: PoolConfiguration.Passive?) {
+    guard let passive else { return nil }
+    self.init(
+      settings: PassiveSettings(
+        failures: min(max(1, passive.failures), PassiveSettings.largestFailureCount), within: passive.within,
+        eject: passive.eject, atMostPercent: min(max(0, passive.atMostPercent), 100)))
   }
 }
 
@@ -72,8 +103,13 @@ struct ServerRegistry {
   private(set) var servers: [RegisteredServer?] = []
   private var orders: [ServerOrder] = []
   private var random: SeededRandom
+  /// Slots of each pool's servers.
+  private var pools: [[Int]] = []
   /// Of the last check that was started.
   private var generation: UInt32 = 0
+
+  /// The first checks of new servers start this far apart on average: few come at once, many do not come in one burst.
+  private static let firstCheckSpacing = TimeSpan.microseconds(100)
 
   init(seed: UInt64) { random = SeededRandom(seed: seed) }
 
@@ -81,11 +117,14 @@ struct ServerRegistry {
   /// checked any more. Returns what changed for those that stay.
   mutating func configure(_ configuration: BalancerConfiguration, _ layout: Layout, now: Instant) -> [ServerChange] {
     var changes: [ServerChange] = []
+    let spread = Self.firstCheckSpacing * Int64(layout.servers.joined().count)
     var next = [RegisteredServer?](repeating: nil, count: max(servers.count, (layout.servers.joined().max() ?? -1) + 1))
-    for (pool, slots) in zip(configuration.pools, layout.servers) {
+    pools = layout.servers
+    for (place, (pool, slots)) in zip(configuration.pools, layout.servers).enumerated() {
       for (server, slot) in zip(pool.servers, slots) {
+        defer { next[slot]?.poolPlace = place }
         guard slot < servers.count, var known = servers[slot] else {
-          next[slot] = newcomer(server, pool, now)
+          next[slot] = newcomer(server, pool, spread, now)
           continue
         }
         servers[slot] = nil
@@ -102,15 +141,17 @@ struct ServerRegistry {
     return changes
   }
 
-  private mutating func newcomer(_ server: ServerConfiguration, _ pool: PoolConfiguration, _ now: Instant)
-    -> RegisteredServer
-  {
+  private mutating func newcomer(
+    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ spread: TimeSpan, _ now: Instant
+  ) -> RegisteredServer {
     let health =
       pool.check.kind.isNone
       ? HealthState(uncheckedSince: now)
-      : HealthState(settings: HealthSettings(pool.check), now: now, seed: random.next())
+      : HealthState(
+        settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
     var registered = RegisteredServer(
-      pool: pool, configuration: server, health: health, probe: HealthProbe(server, pool.check))
+      pool: pool, configuration: server, health: health, probe: HealthProbe(server, pool.check),
+      passive: PassiveHealth(pool.passive))
     registered.administration = wanted(registered)
     return registered
   }
@@ -122,9 +163,12 @@ struct ServerRegistry {
   /// What traffic may do, by slot.
   var availabilities: [ServerAvailability] { servers.map { $0?.availability ?? .down } }
 
+  /// When the next ejection ends.
+  private var nextReturn = Instant.distantFuture
+
   /// When something has to be done without being woken.
   var nextDue: Instant {
-    servers.reduce(Instant.distantFuture) { nearest, server in
+    servers.reduce(nextReturn) { nearest, server in
       guard let server else { return nearest }
       return min(nearest, server.probe.isRunning ? server.probe.deadline : server.health.nextCheck)
     }
@@ -132,7 +176,7 @@ struct ServerRegistry {
 
   /// Starts checks that are due and ends those that took too long.
   mutating func advance(now: Instant, poller: borrowing Poller) -> [ServerChange] {
-    var changes: [ServerChange] = []
+    var changes = takeBack(now)
     for index in servers.indices {
       guard let server = servers[index] else { continue }
       if server.probe.isRunning {
@@ -178,7 +222,70 @@ struct ServerRegistry {
   private mutating func finish(_ index: Int, _ outcome: CheckOutcome, _ now: Instant) -> ServerChange? {
     servers[index]?.probe.close()
     guard let change = servers[index]?.health.handle(outcome, now: now) else { return nil }
+    // Checks that have seen it go down and come back know more than the failures before that.
+    if change.verdict == .up { _ = servers[index]?.passive?.recover() }
     return ServerChange(index: index, cause: change.cause)
+  }
+
+  // MARK: Live traffic
+
+  /// Looks at what the workers have counted since the last time. `requests`: given to a server so far.
+  mutating func takeFailures(_ shared: SharedState, requests: (Int) -> UInt64, now: Instant) -> [ServerChange] {
+    var changes: [ServerChange] = []
+    for index in servers.indices where servers[index]?.passive != nil {
+      let load = shared.serverLoads + index
+      let failures = load.pointee.failures.load(ordering: .relaxed)
+      guard let seen = servers[index]?.failuresSeen, seen != failures else { continue }
+      servers[index]?.failuresSeen = failures
+      servers[index]?.health.suspect(now: now)
+      let words = ServerFailure(rawValue: UInt8(truncatingIfNeeded: load.pointee.lastFailure.load(ordering: .relaxed)))?
+        .words
+      guard
+        servers[index]?.passive?.handle(failures: Int(failures &- seen), requests: requests(index), now: now) == true
+      else { continue }
+      if let change = eject(index, words ?? "", now) { changes.append(change) }
+    }
+    return changes
+  }
+
+  private mutating func eject(_ index: Int, _ last: String, _ now: Instant) -> ServerChange? {
+    guard let server = servers[index], let settings = server.passive?.settings, server.availability == .up else {
+      return nil
+    }
+    let others = pools[server.poolPlace]
+    let ejected = others.count { servers[$0]?.isEjected ?? false }
+    guard settings.mayEject(ejectedCount: ejected, serverCount: others.count) else { return nil }
+    servers[index]?.passive?.eject(now: now)
+    let cause =
+      "live traffic met \(settings.failures) failures within \(settings.within.milliseconds) ms, last: \(last)"
+    servers[index]?.ejectionCause = cause
+    nextReturn = min(nextReturn, now + settings.eject)
+    return ServerChange(index: index, cause: cause)
+  }
+
+  /// Servers whose ejection is over.
+  private mutating func takeBack(_ now: Instant) -> [ServerChange] {
+    if now < nextReturn { return [] }
+    var changes: [ServerChange] = []
+    nextReturn = .distantFuture
+    for index in servers.indices {
+      if servers[index]?.passive?.advance(now: now) == true {
+        changes.append(ServerChange(index: index, cause: "its ejection is over"))
+      }
+      if let until = servers[index]?.passive?.ejectedUntil { nextReturn = min(nextReturn, until) }
+    }
+    return changes
+  }
+
+  /// What `status` shows of a server.
+  func state(of index: Int) -> ServerState {
+    guard let server = servers[index] else { return .down }
+    if server.state != .up || !server.configuration.isBackup { return server.state }
+    let isNeeded = !pools[server.poolPlace].contains { slot in
+      guard let other = servers[slot] else { return false }
+      return !other.configuration.isBackup && other.availability == .up && other.configuration.weight > 0
+    }
+    return isNeeded ? .up : .backup
   }
 
   /// Takes the whole list of orders; servers that it does not name are ready.

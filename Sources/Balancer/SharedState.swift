@@ -10,7 +10,21 @@ internal import Synchronization
 struct ServerLoad: ~Copyable {
   /// Requests in flight and tunnels, over all workers.
   let connections = Atomic<Int32>(0)
-  private let padding: InlineArray<15, Int32> = .init(repeating: 0)
+  /// Clients that wait for this server and for no other, over all workers.
+  let waiting = Atomic<Int32>(0)
+  /// Failures of live traffic, ever, and what the last one was (`ServerFailure`).
+  let failures = Atomic<UInt32>(0)
+  let lastFailure = Atomic<UInt32>(0)
+  private let padding: InlineArray<12, Int32> = .init(repeating: 0)
+}
+
+/// Of a pool, written by all workers while clients wait.
+struct PoolQueue: ~Copyable {
+  /// Clients that wait for a server of the pool, whichever.
+  let waiting = Atomic<Int32>(0)
+  /// Those and the ones that wait for a certain server.
+  let all = Atomic<Int32>(0)
+  private let padding: InlineArray<14, Int32> = .init(repeating: 0)
 }
 
 /// A counter that one worker writes and the main thread reads: no locked instruction.
@@ -64,15 +78,36 @@ struct SharedState: @unchecked Sendable {
   let serverLoads: UnsafeMutablePointer<ServerLoad>
   /// Open client connections by listener.
   let listenerConnections: UnsafeMutablePointer<Atomic<Int>>
+  let poolQueues: UnsafeMutablePointer<PoolQueue>
+  /// Since when the first in each worker's queues has waited, in nanoseconds: by pool for those who wait for any server,
+  /// by server for those who wait for this one, `threads` in a row each. Int64.max: nobody waits.
+  let poolHeads: UnsafeMutablePointer<Atomic<Int64>>
+  let serverHeads: UnsafeMutablePointer<Atomic<Int64>>
+  let threads: Int
+  /// A server has failed a live request since the main thread last looked.
+  let hasNewFailures: UnsafeMutablePointer<Atomic<Bool>>
   let sources = SourceTable()
   let rates = RateTable(seed: (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max)))
 
-  init() {
+  init(threads: Int) {
+    self.threads = threads
+    poolQueues = .allocate(capacity: SnapshotMaker.poolCapacity)
+    poolHeads = .allocate(capacity: SnapshotMaker.poolCapacity * threads)
+    serverHeads = .allocate(capacity: SnapshotMaker.serverCapacity * threads)
+    hasNewFailures = .allocate(capacity: 1)
+    hasNewFailures.initialize(to: Atomic(false))
     serverLoads = .allocate(capacity: SnapshotMaker.serverCapacity)
     listenerConnections = .allocate(capacity: SnapshotMaker.listenerCapacity)
   }
 
-  func zero(server: Int) { (serverLoads + server).initialize(to: ServerLoad()) }
+  func zero(server: Int) {
+    (serverLoads + server).initialize(to: ServerLoad())
+    for worker in 0..<threads { (serverHeads + (server * threads + worker)).initialize(to: Atomic(Int64.max)) }
+  }
+  func zero(pool: Int) {
+    (poolQueues + pool).initialize(to: PoolQueue())
+    for worker in 0..<threads { (poolHeads + (pool * threads + worker)).initialize(to: Atomic(Int64.max)) }
+  }
   func zero(listener: Int) { (listenerConnections + listener).initialize(to: Atomic(0)) }
 }
 
@@ -114,6 +149,8 @@ enum WorkerCommand: Sendable {
   /// Accept no more, let connections finish until `deadline`, then end.
   case stop(deadline: Instant)
   case swap(WorkerSwap)
+  /// A server of the pool in this slot has room, and this worker's client has waited longest.
+  case serve(pool: Int32)
   /// Say which retired slots are still used.
   case findUse(token: UInt64)
 }

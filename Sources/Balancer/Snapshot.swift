@@ -52,6 +52,7 @@ struct PoolRecord {
   var idle: Tick
   var retryAttempts: Int
   var retryBudgetPercent: Int32
+  var terms: PoolTerms
   /// "no server of pool app is up" and its likes.
   var noneUp: Text
   var noneLeft: Text
@@ -70,6 +71,10 @@ struct ServerRecord {
   var setCookie = Text.empty
   /// The address as a Host field would have it.
   var host = Text.empty
+  /// Sent as Host instead of the client's; empty: the client's.
+  var ownHost = Text.empty
+  /// Requests and connections at a time; 0: no limit.
+  var limit: Int32 = 0
   /// Lines that name node and server, one for each header that listeners use for it.
   var servedBy = UnsafeBufferPointer<Text>(start: nil, count: 0)
 }
@@ -85,6 +90,8 @@ struct Snapshot: @unchecked Sendable {
   let largestHeadByteCount: Int
   /// Field lines that any listener accepts.
   let largestFieldCount: Int
+  /// Some server has a Host of its own.
+  let hasOwnHosts: Bool
 
   static let largestConfigurableHead = 128 * 1024
 
@@ -92,7 +99,7 @@ struct Snapshot: @unchecked Sendable {
   static var nothing: Snapshot {
     Snapshot(
       listeners: .init(start: nil, count: 0), pools: .init(start: nil, count: 0), servers: .init(start: nil, count: 0),
-      via: .empty, largestHeadByteCount: 0, largestFieldCount: 0)
+      via: .empty, largestHeadByteCount: 0, largestFieldCount: 0, hasOwnHosts: false)
   }
 
   /// At least one, at most what a tick counter holds (two years).

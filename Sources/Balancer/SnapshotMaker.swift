@@ -80,7 +80,8 @@ struct SnapshotMaker {
       try take(
         PoolSource(
           pool: pool, slot: poolList[index], serverSlots: own, node: configuration.node,
-          cookieKeys: configuration.cookieKeys, servedByHeaders: headers))
+          cookieKeys: configuration.cookieKeys, servedByHeaders: headers,
+          standIn: try standIn(for: pool, configuration, poolList)))
     }
     let pairs = zip(configuration.pools, poolList).map { ($0.name, Int32($1)) }
     let pools = Dictionary(pairs, uniquingKeysWith: { first, _ in first })
@@ -92,6 +93,17 @@ struct SnapshotMaker {
     }
     retire()
     return snapshot(node: configuration.node)
+  }
+
+  /// Slot of the pool that stands in when no server of `pool` is up; -1 without one.
+  private func standIn(
+    for pool: PoolConfiguration, _ configuration: BalancerConfiguration, _ slots: [Int]
+  ) throws(BalancerFault) -> Int {
+    guard case .pool(let name) = pool.whenAllDown else { return -1 }
+    guard let place = configuration.pools.firstIndex(where: { $0.name == name }) else {
+      throw BalancerFault("pool \(pool.name) names the pool \(name) to stand in, which does not exist")
+    }
+    return slots[place]
   }
 
   private mutating func take(_ source: PoolSource) throws(BalancerFault) {
@@ -136,7 +148,8 @@ struct SnapshotMaker {
       listeners: memory.keep(records), pools: memory.keep(pools.map { ($0 ?? nobody).record }),
       servers: memory.keep(servers.map { $0?.record ?? ServerRecord() }), via: memory.text("Via: 1.1 \(node)\r\n"),
       largestHeadByteCount: used.map(\.headByteCount).max() ?? 16 * 1024,
-      largestFieldCount: used.map(\.fieldCount).max() ?? 100)
+      largestFieldCount: used.map(\.fieldCount).max() ?? 100,
+      hasOwnHosts: servers.contains { ($0?.record.ownHost.count ?? 0) > 0 })
     var parts: [AnyObject] = [nobody] + listeners.compactMap { $0?.part } + pools.compactMap { $0 }
     for case let entry? in servers where pools[Int(entry.record.pool)] !== entry.part { parts.append(entry.part) }
     return SnapshotOwner(snapshot, memory: memory, parts: parts)

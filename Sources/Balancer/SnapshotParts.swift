@@ -17,6 +17,8 @@ struct PoolSource: Equatable {
   let cookieKeys: [[UInt8]]
   /// Headers that name node and server, of all listeners.
   let servedByHeaders: [String]
+  /// Slot of the pool that stands in; -1: none.
+  var standIn = -1
 }
 
 final class PoolPart {
@@ -37,12 +39,13 @@ final class PoolPart {
       guard !keys.isEmpty else { throw BalancerFault("pool \(pool.name) uses cookies, but there is no cookie key") }
       cookieName = CookieName(memory.text(name))
     }
-    let hashes = pool.affinity == .source || pool.balance == .hashSource
+    let hashes = pool.affinity == .source || pool.balance == .hash(.source)
     let plan = PoolPlan(
       pool: pool.name,
       servers: pool.servers.map {
         PlannedServer(
-          name: $0.name, weight: min(max($0.weight, 0), 1_000), maximumConnections: max(0, $0.maximumConnections ?? 0))
+          name: $0.name, weight: min(max($0.weight, 0), 1_000), maximumConnections: max(0, $0.maximumConnections ?? 0),
+          isBackup: $0.isBackup)
       }, algorithm: pool.balance.algorithm, usesHash: hashes, cookieKeys: cookieName == nil ? [] : keys)
     record = PoolRecord(
       plan: plan, stickyGrace: pool.stickyGrace, servers: memory.keep(source.serverSlots.map { Int32($0) }),
@@ -50,6 +53,7 @@ final class PoolPart {
       response: Snapshot.ticks(pool.timeouts.response), idle: Snapshot.ticks(pool.timeouts.idle),
       retryAttempts: min(max(pool.retry.attempts, 0), TriedServers.capacity - 1),
       retryBudgetPercent: Int32(clamping: pool.retry.budgetPercent),
+      terms: PoolTerms(pool, standIn: source.standIn, memory),
       noneUp: memory.text("no server of pool \(pool.name) is up"),
       noneLeft: memory.text("every server of pool \(pool.name) that is up has been tried"),
       allFull: memory.text("every server of pool \(pool.name) has reached max_connections"))
@@ -72,7 +76,8 @@ final class PoolPart {
     }
     return ServerRecord(
       address: SocketAddress(server.endpoint), pool: Int32(source.slot), place: Int32(place), setCookie: setCookie,
-      host: memory.text(server.endpoint.description),
+      host: memory.text(server.endpoint.description), ownHost: server.host.map { memory.text($0) } ?? .empty,
+      limit: Int32(clamping: max(0, server.maximumConnections ?? 0)),
       servedBy: memory.keep(
         source.servedByHeaders.map { memory.text("\($0): \(source.node)/\(server.name)\r\n") }))
   }
@@ -127,7 +132,7 @@ extension BalanceAlgorithm {
     case .roundRobin: .roundRobin
     case .leastConnections: .leastConnections
     case .randomTwo: .randomTwo
-    case .hashSource: .hash
+    case .hash: .hash
     }
   }
 }

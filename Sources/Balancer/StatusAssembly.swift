@@ -2,6 +2,7 @@
 
 internal import Control
 internal import Health
+internal import Primitives
 internal import Synchronization
 
 struct StatusAssembly {
@@ -17,7 +18,7 @@ struct StatusAssembly {
     counters = plane.counters
   }
 
-  func status(_ registry: ServerRegistry, warnings: [String]) -> BalancerStatus {
+  func status(_ registry: ServerRegistry, now: Instant, warnings: [String]) -> BalancerStatus {
     var pools: [PoolStatus] = []
     for (pool, slots) in zip(configuration.pools, layout.servers) {
       var servers: [ServerStatus] = []
@@ -25,11 +26,11 @@ struct StatusAssembly {
         guard let known = registry.servers[index] else { continue }
         servers.append(
           ServerStatus(
-            name: server.name, endpoint: server.endpoint, state: known.state, weight: server.weight,
+            name: server.name, endpoint: server.endpoint, state: registry.state(of: index), weight: server.weight,
             connections: max(0, Int(shared.serverLoads[index].connections.load(ordering: .relaxed))),
             requests: counters.reduce(0) { $0 + $1.servers[index].requests.current },
             failures: counters.reduce(0) { $0 + $1.servers[index].failures.current },
-            lastCheck: known.health.lastCheck))
+            lastCheck: known.condition(now: now)))
       }
       pools.append(PoolStatus(name: pool.name, servers: servers))
     }

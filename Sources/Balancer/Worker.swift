@@ -21,6 +21,8 @@ struct WorkerSeed: Sendable {
   let mailbox: Mailbox
   let reports: ReportBox
   let clientCapacity: Int
+  /// Of all workers.
+  let peers: [Mailbox]
   let first: WorkerSwap
 }
 
@@ -62,6 +64,7 @@ struct Worker: ~Copyable {
   let counters: WorkerCounters
   let mailbox: Mailbox
   let reports: ReportBox
+  let peers: [Mailbox]
   let poller: Poller
   var listening: [ListeningPlace] = []
 
@@ -76,6 +79,9 @@ struct Worker: ~Copyable {
   var retryCredit: UnsafeMutablePointer<Int32>
   /// Idle connections per server, most recently used first; -1 ends.
   var idleHeads: UnsafeMutablePointer<Int32>
+  /// Clients that wait for any server of a pool, and for one server only.
+  var poolLists: UnsafeMutablePointer<WaitingList>
+  var serverLists: UnsafeMutablePointer<WaitingList>
   /// `ForwardingText.byteCapacity` bytes per client.
   let forwardingTexts: UnsafeMutablePointer<UInt8>
 
@@ -101,6 +107,13 @@ struct Worker: ~Copyable {
 
   /// Streams with more to read whose turn was over; gone on with after the batch.
   var deferred: [EventToken] = []
+  /// Clients of this worker that wait for a server, all pools.
+  var waitingCount = 0
+  /// Pools whose queues are looked at after the batch.
+  var dueQueues: [Int32] = []
+  var nextQueueLook: Tick = 0
+  /// When slow starts go on; `never` while there are none.
+  var nextRamp = TimerWheel.never
   var handover = Handover()
   /// Set once `stop` has come.
   var stopDeadline: Instant?
@@ -111,6 +124,7 @@ struct Worker: ~Copyable {
     counters = seed.counters
     mailbox = seed.mailbox
     reports = seed.reports
+    peers = seed.peers
     self.poller = poller
     start = Clock.monotonic
     now = start
@@ -129,6 +143,9 @@ struct Worker: ~Copyable {
     idleHeads = .allocate(capacity: 1)
     tables = .allocate(capacity: 1)
     retryCredit = .allocate(capacity: 1)
+    poolLists = .allocate(capacity: 1)
+    serverLists = .allocate(capacity: 1)
+    dueQueues.reserveCapacity(64)
     deferred.reserveCapacity(64)
   }
 
@@ -171,6 +188,9 @@ struct Worker: ~Copyable {
       }
       goOnWithDeferred()
       expireDeadlines()
+      if tick >= nextRamp { advanceRamps() }
+      if waitingCount > 0 && tick >= nextQueueLook { lookAtQueues() }
+      if !dueQueues.isEmpty { serveDueQueues() }
       if !handover.jobs.isEmpty { advanceHandover() }
       if isStopped() { return }
     }
@@ -182,10 +202,12 @@ struct Worker: ~Copyable {
   }
 
   private func waitingTime() -> TimeSpan? {
-    if !deferred.isEmpty { return .zero }
+    if !deferred.isEmpty || !dueQueues.isEmpty { return .zero }
     // A handover is a matter of milliseconds.
     if !handover.jobs.isEmpty { return .milliseconds(1) }
-    let limit: Tick = stopDeadline == nil ? 256 : 4
+    var limit: Tick = stopDeadline == nil ? 256 : 4
+    if waitingCount > 0 { limit = min(limit, Self.queueLookInterval) }
+    if nextRamp != TimerWheel.never { limit = min(limit, Self.rampInterval) }
     return TimeSpan(nanoseconds: Int64(timers.ticksUntilNext(tick, limit: limit)) * TimerWheel.tickNanoseconds)
   }
 
@@ -242,6 +264,7 @@ struct Worker: ~Copyable {
         do throws(SystemError) { try takeOver(swap) } catch {
           reports.post(.failed("cannot listen: \(error)"), from: index)
         }
+      case .serve(let pool): queueIsDue(Int(pool))
       case .findUse(let token): reports.post(.inUse(retiredInUse(), token: token), from: index)
       }
     }

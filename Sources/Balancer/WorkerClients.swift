@@ -187,7 +187,13 @@ extension Worker {
     }
     if !client.pointee.stream.mayRead { return }
     switch client.pointee.phase {
-    case .head, .body, .proxyHeader: readClient(index, client)
+    case .head, .proxyHeader: readClient(index, client)
+    case .body:
+      if client.pointee.stream.peerClosed && client.pointee.waitingPlace != .nowhere {
+        closeClient(index, client, abortively: false)
+      } else {
+        readClient(index, client)
+      }
     case .waiting: if client.pointee.stream.peerClosed { clientHasEnded(client, index) }
     case .tunnel: relay(index, client)
     case .closing: break
@@ -239,6 +245,12 @@ extension Worker {
   @inline(never)
   private mutating func clientHasEnded(_ client: Client, _ index: Int32) {
     if client.pointee.exchange.headIsSent { return }
+    if client.pointee.waitingPlace != .nowhere {
+      // Servers are scarce: nobody is kept in the queue who has probably gone.
+      client.pointee.keepsAlive = false
+      answer(index, client, status: 503, "the client ended its direction while it waited for a server")
+      return
+    }
     let deadline = tick &+ Self.patienceAfterClientEnded
     if deadline < timers.deadline(index) { timers.set(index, deadline) }
   }
@@ -296,9 +308,10 @@ extension Worker {
 
   /// Gives back all that a client's connection holds; its server connection, if any, is closed.
   mutating func closeClient(_ index: Int32, _ client: Client, abortively: Bool) {
+    leaveQueue(client)
     let server = client.pointee.server
     if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: abortively) }
-    buffers.give(&client.pointee.exchange.request)
+    dropRequest(client)
     client.pointee.stream.close(&buffers, abortively: abortively)
     timers.cancel(index)
     let listener = client.pointee.listener

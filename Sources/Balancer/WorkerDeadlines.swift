@@ -41,6 +41,10 @@ extension Worker {
   @inline(never)
   private mutating func clientIsLate(_ index: Int32, _ client: Client) {
     guard client.pointee.isOpen else { return }
+    if client.pointee.waitingPlace != .nowhere {
+      waitedTooLong(index, client)
+      return
+    }
     switch client.pointee.phase {
     case .head:
       if client.pointee.headHasBegun {

@@ -4,7 +4,8 @@
 //   reused connection closed, no answer begun   → safe or idempotent methods: another server or, for clients that belong
 //                                                 to this one, a new connection to it
 //   new connection closed, no answer begun      → another server, safe or idempotent methods
-//   time-out                                    → 504
+//   time-out                                    → 504; safe or idempotent methods: another server where that is configured
+//   an answer of 502, 503 or 504                → the same, else the answer is passed on
 //   any byte of the final answer sent           → the client's connection is aborted
 //
 // As often as the pool's retry allows, within its budget, and only while the whole request is still held.
@@ -13,6 +14,7 @@ internal import Balancing
 internal import HTTP1
 internal import Kernel
 internal import Primitives
+internal import Synchronization
 
 extension Worker {
   /// Hundredths of a retry: a pool starts with this many and never saves more.
@@ -43,27 +45,28 @@ extension Worker {
       return
     }
     if client.pointee.exchange.headIsSent {
-      counters.servers[Int(server)].failures.increase()
+      noteFailure(of: server, failure)
       closeClient(place, client, abortively: true)
       return
     }
     let wasReused = upstream.pointee.isReused
     releaseServer(index, upstream, reuse: false, abortively: failure == .timedOut)
     let staleConnection = failure == .closed && wasReused && !client.pointee.exchange.answerHasBegun
-    if !staleConnection { counters.servers[Int(server)].failures.increase() }
+    if !staleConnection { noteFailure(of: server, failure) }
     switch failure {
     case .connect: connectFailed(place, client, server)
     case .closed where client.pointee.exchange.answerHasBegun:
       answer(place, client, status: 502, "the server closed its connection within the head of its answer")
     case .closed: lostConnection(place, client, server, wasReused: wasReused)
     case .malformed: answer(place, client, status: 502, "the server's answer is malformed")
-    case .timedOut: answer(place, client, status: 504, "the server did not answer in time")
+    case .timedOut: timedOut(place, client, server)
+    case .unavailable: preconditionFailure("such an answer is passed on, or another server is asked")
     }
   }
 
   @inline(never)
   mutating func connectFailedAtOnce(_ place: Int32, _ client: Client, _ server: Int32) {
-    counters.servers[Int(server)].failures.increase()
+    noteFailure(of: server, .connect)
     connectFailed(place, client, server)
   }
 
@@ -71,7 +74,8 @@ extension Worker {
   private mutating func connectFailed(_ place: Int32, _ client: Client, _ server: Int32) {
     let pool = Int(snapshot.servers[Int(server)].pool)
     client.pointee.exchange.connectFailureCount &+= 1
-    if Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts,
+    if snapshot.pools[pool].terms.retryCauses.contains(.connect),
+      Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts,
       tryElsewhere(place, client, server, pool)
     {
       return
@@ -81,9 +85,7 @@ extension Worker {
 
   private mutating func lostConnection(_ place: Int32, _ client: Client, _ server: Int32, wasReused: Bool) {
     let pool = Int(snapshot.servers[Int(server)].pool)
-    let exchange = client.pointee.exchange
-    let isHeld = !exchange.isPastHolding && !exchange.request.isEmpty && client.pointee.phase != .body
-    if exchange.method.isIdempotent && isHeld && Int(exchange.replayCount) < snapshot.pools[pool].retryAttempts {
+    if mayRepeat(client, pool, wasReused ? .reusedConnection : .lostConnection) {
       client.pointee.exchange.replayCount &+= 1
       // A kept connection that was closed as we used it says little against the server, so its own clients stay; but it may
       // be the first sign of its death, so the others do not.
@@ -98,6 +100,65 @@ extension Worker {
     answer(place, client, status: 502, "the server closed its connection before it answered")
   }
 
+  /// Whether the request may be sent once more after a server may have seen it: all of it is held, its method allows it,
+  /// and it has not been repeated too often.
+  private func mayRepeat(_ client: Client, _ pool: Int, _ cause: RetryCauses) -> Bool {
+    let exchange = client.pointee.exchange
+    let record = snapshot.pools.baseAddress! + pool
+    return record.pointee.terms.retryCauses.contains(cause) && record.pointee.terms.mayRepeat(exchange.method)
+      && !exchange.isPastHolding && !exchange.request.isEmpty && client.pointee.phase != .body
+      && Int(exchange.replayCount) < record.pointee.retryAttempts
+  }
+
+  private mutating func timedOut(_ place: Int32, _ client: Client, _ server: Int32) {
+    let pool = Int(snapshot.servers[Int(server)].pool)
+    if !client.pointee.exchange.answerHasBegun && mayRepeat(client, pool, .timeout) {
+      client.pointee.exchange.replayCount &+= 1
+      if tryElsewhere(place, client, server, pool) { return }
+    }
+    answer(place, client, status: 504, "the server did not answer in time")
+  }
+
+  /// The server has answered with a status that another server may be asked after. True: another has been asked, and the
+  /// answer is forgotten.
+  @inline(never)
+  mutating func repeatedAfterStatus(_ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client) -> Bool {
+    let server = upstream.pointee.server
+    let pool = Int(snapshot.servers[Int(server)].pool)
+    guard mayRepeat(client, pool, .status), client.pointee.exchange.interimCount == 0,
+      Int(client.pointee.exchange.requestSentCount) == client.pointee.exchange.request.count,
+      client.pointee.exchange.tried.insert(Int(server))
+    else { return false }
+    // Only for another server: without one, this answer is the answer.
+    let (next, cause) = chooseServer(client)
+    if next < 0 || !payForRetry(pool) { return false }
+    client.pointee.exchange.replayCount &+= 1
+    client.pointee.exchange.answerHasBegun = false
+    // Its answer is not read to its end, so its connection carries nothing more.
+    releaseServer(index, upstream, reuse: false, abortively: true)
+    sendAgain(place, client, to: next, cause, pool)
+    return true
+  }
+
+  // MARK: Counting
+
+  /// A server has failed a request or a connection.
+  @inline(never)
+  mutating func noteFailure(of server: Int32, _ failure: ServerFailure) {
+    counters.servers[Int(server)].failures.increase()
+    tellFailure(of: server, failure)
+  }
+
+  /// The main thread hears of failures, once until it has looked.
+  @inline(never)
+  mutating func tellFailure(of server: Int32, _ failure: ServerFailure) {
+    if !snapshot.pools[Int(snapshot.servers[Int(server)].pool)].terms.isWatched { return }
+    let load = shared.serverLoads + Int(server)
+    load.pointee.lastFailure.store(UInt32(failure.rawValue), ordering: .relaxed)
+    load.pointee.failures.wrappingAdd(1, ordering: .relaxed)
+    if !shared.hasNewFailures.pointee.exchange(true, ordering: .acquiringAndReleasing) { reports.wakeUp.signal() }
+  }
+
   /// Whether affinity ties the client to this server.
   private func belongs(_ client: Client, to server: Int32, _ pool: Int) -> Bool {
     snapshot.pools[pool].hashesSource || client.pointee.exchange.cookieServer == server
@@ -108,12 +169,22 @@ extension Worker {
   private mutating func tryElsewhere(_ place: Int32, _ client: Client, _ server: Int32, _ pool: Int) -> Bool {
     let isNoted = client.pointee.exchange.tried.insert(Int(server))
     if !isNoted || client.pointee.exchange.request.isEmpty { return false }
-    let (next, cause) = chooseServer(client)
-    if next < 0 || !payForRetry(pool) { return false }
+    let (next, cause) = chooseWithStandIns(client)
+    if next < 0 && !cause.isFull || !payForRetry(pool) { return false }
+    if next < 0 {
+      // They have no room: it waits for one of them.
+      client.pointee.exchange.bodyIsDropped = false
+      return enqueue(place, client, forCookieServer: cause == .cookieFull)
+    }
+    sendAgain(place, client, to: next, cause, Int(client.pointee.exchange.pool))
+    return true
+  }
+
+  private mutating func sendAgain(_ place: Int32, _ client: Client, to server: Int32, _ cause: ChoiceCause, _ pool: Int)
+  {
     client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && !cause.isCookie
     client.pointee.exchange.bodyIsDropped = false
-    _ = sendExchange(place, client, to: next, mayReuse: client.pointee.exchange.replayCount == 0)
-    return true
+    _ = sendExchange(place, client, to: server, mayReuse: client.pointee.exchange.replayCount == 0)
   }
 
   // MARK: Answers of our own
@@ -123,7 +194,7 @@ extension Worker {
     let pool = snapshot.pools[Int(client.pointee.exchange.pool)]
     let reason =
       switch cause {
-      case .allFull: pool.allFull
+      case .allFull, .cookieFull: pool.allFull
       case .noneLeft: pool.noneLeft
       default: pool.noneUp
       }
@@ -140,6 +211,7 @@ extension Worker {
   /// Answers the client's request; no server has one for it any more.
   @inline(never)
   mutating func answer(_ place: Int32, _ client: Client, status: Int, _ reason: Text, retryAfterSeconds: Int) {
+    leaveQueue(client)
     let server = client.pointee.server
     if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: true) }
     let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
@@ -152,8 +224,7 @@ extension Worker {
 
   /// Sends an answer from the scratch memory and goes on to the next request, or to closing.
   mutating func finishAnswer(_ place: Int32, _ client: Client, _ count: Int, closes: Bool) {
-    buffers.give(&client.pointee.exchange.request)
-    client.pointee.exchange.requestSentCount = 0
+    dropRequest(client)
     if !client.pointee.stream.write(scratch, count, &buffers) {
       clientIsGone(place, client)
       return

@@ -137,11 +137,11 @@ extension Worker {
 
     client.pointee.exchange.pool = listener.pointee.pool
     if listener.pointee.routes.count > 0 && answeredByRoute(index, client, head, count) { return true }
+    var (server, cause) = choosePoolAndServer(client, head)
+    while server < 0, cause.isNoneUp, standIn(client) { (server, cause) = choosePoolAndServer(client, head) }
     let pool = snapshot.pools.baseAddress! + Int(client.pointee.exchange.pool)
-    addRetryCredit(Int(client.pointee.exchange.pool))
-    if let name = pool.pointee.cookieName { findCookieServer(client, head, name, Int(client.pointee.exchange.pool)) }
-    let (server, cause) = chooseServer(client)
-    if server < 0 {
+    let waits = server < 0 && cause.isFull && pool.pointee.terms.queueSize > 0
+    if server < 0 && !waits {
       // The rest of what came belongs to this request or to the next one.
       holdRest(client, head, count)
       noServer(index, client, cause)
@@ -153,7 +153,9 @@ extension Worker {
     var additions = RequestAdditions(forwarding: client.pointee.forwardingText, via: snapshot.via)
     var head = head
     if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
-    if head.host.isEmpty { additions.defaultHost = snapshot.servers[Int(server)].host }
+    if head.host.isEmpty {
+      additions.defaultHost = snapshot.servers[Int(waits ? pool.pointee.servers[0] : server)].host
+    }
     // Head and a small body in one buffer, sent at once, kept for a second try.
     let bound = head.writtenByteBound(additions)
     let arrived = count &- Int(head.byteCount)
@@ -164,6 +166,7 @@ extension Worker {
         from: receiveStart, scratch: headScratch, options: options, additions: additions, to: request.bytes,
         capacity: bound))
     client.pointee.exchange.request = request
+    if snapshot.hasOwnHosts { client.pointee.exchange.host = HostField.range(in: request.bytes, count: request.count) }
 
     let body = receiveStart + Int(head.byteCount)
     var goesOn = true
@@ -172,6 +175,10 @@ extension Worker {
     } else if arrived > 0 {
       goesOn = takeBody(index, client, body, arrived)
       if !goesOn && client.pointee.phase != .body && client.pointee.phase != .waiting { return false }
+    }
+    if waits {
+      if !enqueue(index, client, forCookieServer: cause == .cookieFull) { queueIsFull(index, client) }
+      return client.pointee.phase == .head
     }
     return sendExchange(index, client, to: server, mayReuse: true) && goesOn
   }
@@ -193,22 +200,6 @@ extension Worker {
     let written = LocalResponse.writeOptions(closes: closes, to: scratch, capacity: scratchByteCount)
     finishAnswer(index, client, written, closes: closes)
     return true
-  }
-
-  @inline(never)
-  private mutating func findCookieServer(_ client: Client, _ head: RequestHead, _ name: CookieName, _ pool: Int) {
-    var occurrence = 0
-    while occurrence < RequestHead.maximumTagCount,
-      let tag = head.tag(named: name, occurrence: occurrence, in: receiveStart)
-    {
-      let server = tables[pool].server(ofTag: tag)
-      if server >= 0 {
-        client.pointee.exchange.cookieServer = snapshot.pools[pool].servers[server]
-        return
-      }
-      client.pointee.exchange.cookieServer = -2
-      occurrence += 1
-    }
   }
 
   @inline(__always)
@@ -348,7 +339,13 @@ extension Worker {
     var mayReuse = mayReuse
     // What must not be sent twice is not risked on a connection that the server has closed meanwhile.
     if mayReuse && !client.pointee.exchange.method.isIdempotent { mayReuse = dropStaleIdle(server) }
+    if snapshot.hasOwnHosts { writeHost(client, of: server) }
     let found = connect(index, client, to: server, mayReuse: mayReuse)
+    if found == Self.isFull {
+      let isForCookie = client.pointee.exchange.cookieServer == server
+      if !enqueue(index, client, forCookieServer: isForCookie) { queueIsFull(index, client) }
+      return client.pointee.phase == .head
+    }
     if found < 0 {
       connectFailedAtOnce(index, client, server)
       return client.pointee.phase == .head
@@ -365,6 +362,14 @@ extension Worker {
       timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].clientBody)
     }
     return sendRequest(index, client, upstream)
+  }
+
+  /// The request will not be sent again.
+  @inline(__always)
+  mutating func dropRequest(_ client: Client) {
+    client.pointee.exchange.requestSentCount = 0
+    buffers.give(&client.pointee.exchange.request)
+    if client.pointee.exchange.originalHost.hasBlock { buffers.give(&client.pointee.exchange.originalHost) }
   }
 
   /// Closes idle connections of `server` that have something to be read, until one is fine. False if none is left.

@@ -6,13 +6,26 @@ internal import Kernel
 internal import Primitives
 
 /// How a server's connection ended, or why its answer is of no use.
-enum ServerFailure {
+enum ServerFailure: UInt8 {
   /// Nothing was sent.
   case connect
   /// Closed or reset, perhaps in the middle of an answer.
   case closed
   case malformed
   case timedOut
+  /// It says itself that it cannot: 502, 503, 504.
+  case unavailable
+
+  /// For people, of live traffic.
+  var words: String {
+    switch self {
+    case .connect: "no connection"
+    case .closed: "connection lost"
+    case .malformed: "a malformed answer"
+    case .timedOut: "no answer in time"
+    case .unavailable: "an answer of 502, 503 or 504"
+    }
+  }
 }
 
 extension Worker {
@@ -98,6 +111,11 @@ extension Worker {
       takeInterim(index, upstream, place, client, head, count)
       return
     }
+    if head.status >= 502 && head.status <= 504 { tellFailure(of: upstream.pointee.server, .unavailable) }
+    let terms = snapshot.pools.baseAddress! + Int(client.pointee.exchange.pool)
+    if terms.pointee.terms.retries(status: Int32(head.status)), repeatedAfterStatus(index, upstream, place, client) {
+      return
+    }
     upstream.pointee.keepsAlive = head.keepsAlive
     upstream.pointee.bodyFraming = head.framing
     // With a part of the body still to come the next request cannot be told from it.
@@ -129,8 +147,7 @@ extension Worker {
       from: receiveStart, scratch: headScratch, additions: additions, to: scratch, capacity: scratchByteCount)
     client.pointee.exchange.headIsSent = true
     if Int(client.pointee.exchange.requestSentCount) == client.pointee.exchange.request.count {
-      client.pointee.exchange.requestSentCount = 0
-      buffers.give(&client.pointee.exchange.request)
+      dropRequest(client)
     }
     upstream.pointee.phase = .body
     upstream.pointee.bodyRemaining = max(0, head.contentLength)
@@ -173,8 +190,7 @@ extension Worker {
       }
     }
     if head.status == 101 {
-      buffers.give(&client.pointee.exchange.request)
-      client.pointee.exchange.requestSentCount = 0
+      dropRequest(client)
       stopWaitingForLeaving(client)
       client.pointee.phase = .tunnel
       upstream.pointee.phase = .tunnel
@@ -299,7 +315,7 @@ extension Worker {
 
   @inline(never)
   private mutating func badAnswerBody(_ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client) {
-    counters.servers[Int(upstream.pointee.server)].failures.increase()
+    noteFailure(of: upstream.pointee.server, .malformed)
     // Its head is out: only an abort tells the client that the body is not whole.
     closeClient(place, client, abortively: true)
   }
@@ -339,10 +355,7 @@ extension Worker {
       upstream.pointee.keepsAlive && isClean && requestIsWhole && !upstream.pointee.stream.peerClosed
       && !upstream.pointee.stream.mayRead && stopDeadline == nil && isPooled(upstream)
     releaseServer(index, upstream, reuse: reuse)
-    if !client.pointee.exchange.request.isEmpty {
-      buffers.give(&client.pointee.exchange.request)
-      client.pointee.exchange.requestSentCount = 0
-    }
+    if !client.pointee.exchange.request.isEmpty { dropRequest(client) }
     if !client.pointee.keepsAlive {
       finishClosing(place, client)
       return

@@ -1,4 +1,4 @@
-// Connections to servers: chosen, opened, pooled, given back.
+// Connections to servers: opened, pooled, given back.
 
 internal import Balancing
 internal import HTTP1
@@ -12,48 +12,20 @@ extension Worker {
   /// Heads of answers: more generous than requests, servers are ours.
   static let serverHeadLimits = HeadLimits(headByteCount: 64 * 1024, fieldCount: 1_000)
 
-  // MARK: Choosing
-
-  /// A server for the client's request or connection, by its slot; -1 and the reason if there is none.
-  mutating func chooseServer(_ client: Client) -> (server: Int32, cause: ChoiceCause) {
-    let slot = Int(client.pointee.exchange.pool)
-    let pool = snapshot.pools.baseAddress! + slot
-    var tried = client.pointee.exchange.tried
-    if tried.count > 0 { tried = tried.renumbered { place(of: Int32(truncatingIfNeeded: $0), in: slot) } }
-    // A client that is kept by its source stays with a draining server as long as its connection lives.
-    if pool.pointee.hashesSource, client.pointee.lastServer >= 0 {
-      let last = place(of: client.pointee.lastServer, in: slot)
-      if last >= 0, tables[slot].availability(last).isDraining, !tried.contains(last) {
-        return (client.pointee.lastServer, .algorithm)
-      }
-    }
-    let key = pool.pointee.hashesSource ? Rendezvous.key(of: client.pointee.address) : 0
-    let loads = shared.serverLoads
-    let slots = pool.pointee.servers.baseAddress
-    var cookiePlace = Int(client.pointee.exchange.cookieServer)
-    // A server that has been removed meanwhile is as good as unknown.
-    if cookiePlace >= 0 {
-      cookiePlace = place(of: client.pointee.exchange.cookieServer, in: slot)
-      if cookiePlace < 0 { cookiePlace = -2 }
-    }
-    let choice = tables[slot].choose(
-      cookieServer: cookiePlace, clientKey: key, hashesSource: pool.pointee.hashesSource, tried: tried, now: now,
-      load: { loads[Int(slots![$0])].connections.load(ordering: .relaxed) })
-    return (choice.server < 0 ? -1 : pool.pointee.servers[Int(choice.server)], choice.cause)
-  }
-
-  /// The place of the server in slot `server` in the plan of `pool`; -1 if it is not there any more.
-  @inline(__always)
-  func place(of server: Int32, in pool: Int) -> Int {
-    let record = snapshot.servers.baseAddress! + Int(server)
-    return Int(record.pointee.pool) == pool ? Int(record.pointee.place) : -1
-  }
-
   // MARK: Opening
 
+  /// Result of `connect`: the server has reached its limit in the meantime.
+  static var isFull: Int32 { -2 }
+
   /// A connection to `server` for the client: an idle one, or a new one that is about to be. -1 with nothing changed
-  /// when none can be opened.
+  /// when none can be opened, `isFull` when the server has no room.
   mutating func connect(_ index: Int32, _ client: Client, to server: Int32, mayReuse: Bool) -> Int32 {
+    let load = shared.serverLoads[Int(server)].connections.wrappingAdd(1, ordering: .relaxed).newValue
+    let limit = snapshot.servers[Int(server)].limit
+    if limit > 0 && load > limit {
+      giveBack(server)
+      return Self.isFull
+    }
     var found: Int32 = -1
     if mayReuse {
       found = idleHeads[Int(server)]
@@ -61,13 +33,15 @@ extension Worker {
     }
     if found < 0 {
       found = openServer(server)
-      if found < 0 { return -1 }
+      if found < 0 {
+        giveBack(server)
+        return -1
+      }
     }
     let upstream = upstreams[found]
     upstream.pointee.client = index
     client.pointee.server = found
     client.pointee.lastServer = server
-    shared.serverLoads[Int(server)].connections.wrappingAdd(1, ordering: .relaxed)
     return found
   }
 
@@ -161,12 +135,19 @@ extension Worker {
     let server = upstream.pointee.server
     clients[client].pointee.server = -1
     upstream.pointee.client = -1
-    shared.serverLoads[Int(server)].connections.wrappingSubtract(1, ordering: .relaxed)
+    giveBack(server)
     if reuse {
       pushIdle(index, upstream)
     } else {
       closeServer(index, upstream, abortively: abortively)
     }
+  }
+
+  /// One request or connection fewer on `server`. Whoever waits for it must not be missed: see `enqueue`.
+  @inline(__always)  // once per request
+  private mutating func giveBack(_ server: Int32) {
+    shared.serverLoads[Int(server)].connections.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+    serverCameFree(server)
   }
 
   mutating func closeServer(_ index: Int32, _ upstream: Upstream, abortively: Bool) {
@@ -218,7 +199,10 @@ extension Worker {
   mutating func setAvailability(_ server: Int, _ availability: ServerAvailability, _ since: Instant) {
     let record = snapshot.servers[server]
     if record.place < 0 { return }
-    tables[Int(record.pool)].setAvailability(Int(record.place), availability, now: since)
+    let pool = Int(record.pool)
+    tables[pool].setAvailability(Int(record.place), availability, now: since)
+    if tables[pool].isRamping { rampSoon() }
+    if waitingCount > 0 { queueIsDue(pool) }
     if availability != .up { closeIdleServers(Int32(server)) }
   }
 

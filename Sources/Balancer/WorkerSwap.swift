@@ -45,6 +45,7 @@ extension Worker {
     for pool in 0..<swap.snapshot.pools.count { renewTable(pool, old, swap) }
     snapshot = swap.snapshot
     renumberRoutes(from: old)
+    moveFromRetiredServers()
     for server in 0..<old.servers.count where snapshot.servers[server].isRetired && !old.servers[server].isRetired {
       closeIdleServers(Int32(server))
     }
@@ -65,10 +66,12 @@ extension Worker {
   private mutating func growSlots(from old: Snapshot, to next: Snapshot) {
     if next.servers.count > old.servers.count {
       idleHeads = Self.grown(idleHeads, from: old.servers.count, to: next.servers.count, filling: -1)
+      serverLists = Self.grown(serverLists, from: old.servers.count, to: next.servers.count, filling: WaitingList())
     }
     if next.pools.count > old.pools.count {
       retryCredit = Self.grown(
         retryCredit, from: old.pools.count, to: next.pools.count, filling: Self.initialRetryCredit)
+      poolLists = Self.grown(poolLists, from: old.pools.count, to: next.pools.count, filling: WaitingList())
       let moved = UnsafeMutablePointer<ServerTable>.allocate(capacity: next.pools.count)
       moved.moveInitialize(from: tables, count: old.pools.count)
       tables.deallocate()
@@ -76,10 +79,10 @@ extension Worker {
     }
   }
 
-  private static func grown(
-    _ memory: UnsafeMutablePointer<Int32>, from old: Int, to count: Int, filling value: Int32
-  ) -> UnsafeMutablePointer<Int32> {
-    let moved = UnsafeMutablePointer<Int32>.allocate(capacity: count)
+  private static func grown<Value>(
+    _ memory: UnsafeMutablePointer<Value>, from old: Int, to count: Int, filling value: Value
+  ) -> UnsafeMutablePointer<Value> {
+    let moved = UnsafeMutablePointer<Value>.allocate(capacity: count)
     moved.moveInitialize(from: memory, count: old)
     (moved + old).initialize(repeating: value, count: count - old)
     memory.deallocate()
@@ -91,7 +94,8 @@ extension Worker {
     let record = swap.snapshot.pools[pool]
     let before = pool < old.pools.count ? tables[pool] : nil
     if let before, before.plan.isSame(as: record.plan) { return }
-    var table = ServerTable(plan: record.plan, stickyGrace: record.stickyGrace, worker: index)
+    var table = ServerTable(
+      plan: record.plan, stickyGrace: record.stickyGrace, slowStart: record.terms.slowStart, worker: index)
     table.adopt(before, now: now) { place in
       let slot = Int(record.servers[place])
       guard slot < old.servers.count, old.servers[slot].pool == pool else { return -1 }
@@ -101,6 +105,7 @@ extension Worker {
     }
     before?.deallocate()
     (tables + pool).initialize(to: table)
+    if table.isRamping { rampSoon() }
   }
 
   /// Exchanges remember their route by its place in the listener's list: where that list is another one now, they go on

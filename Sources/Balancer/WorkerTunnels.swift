@@ -38,13 +38,27 @@ extension Worker {
   }
 
   private mutating func connectTunnel(_ index: Int32, _ client: Client) {
-    let (server, _) = chooseServer(client)
-    if server < 0 {
-      counters.listeners[Int(client.pointee.listener)].refused.increase()
-      closeClient(index, client, abortively: true)
+    let (server, cause) = chooseWithStandIns(client)
+    if server >= 0 {
+      openTunnel(index, client, to: server)
+    } else if !cause.isFull || !enqueue(index, client, forCookieServer: false) {
+      refuseTunnel(index, client)
+    }
+  }
+
+  @inline(never)
+  mutating func refuseTunnel(_ index: Int32, _ client: Client) {
+    counters.listeners[Int(client.pointee.listener)].refused.increase()
+    closeClient(index, client, abortively: true)
+  }
+
+  mutating func openTunnel(_ index: Int32, _ client: Client, to server: Int32) {
+    let found = connect(index, client, to: server, mayReuse: false)
+    if found == Self.isFull {
+      if !enqueue(index, client, forCookieServer: false) { refuseTunnel(index, client) }
       return
     }
-    if connect(index, client, to: server, mayReuse: false) < 0 {
+    if found < 0 {
       tunnelConnectFailed(index, client, server)
       return
     }
@@ -57,7 +71,7 @@ extension Worker {
   mutating func tunnelConnectFailed(_ index: Int32, _ client: Client, _ server: Int32) {
     let upstream = client.pointee.server
     if upstream >= 0 { releaseServer(upstream, upstreams[upstream], reuse: false) }
-    counters.servers[Int(server)].failures.increase()
+    noteFailure(of: server, .connect)
     let pool = Int(snapshot.servers[Int(server)].pool)
     client.pointee.exchange.connectFailureCount &+= 1
     let isNoted = client.pointee.exchange.tried.insert(Int(server))

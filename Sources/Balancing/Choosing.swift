@@ -6,7 +6,8 @@ package import Primitives
 extension ServerTable {
   /// Chooses for one request (HTTP) or connection (TCP).
   /// - `cookieServer`: `server(ofTag:)` of the client's cookie; −1 if there is none, −2 if a tag came that is nobody's.
-  /// - `clientKey`: `Rendezvous.key` of the source, for the hash; 0 will do if neither algorithm nor affinity hash.
+  /// - `clientKey`: what the hash is taken of (`Rendezvous.key` of the source, or a hash of header, cookie or URI); 0 will
+  ///   do if neither algorithm nor affinity hash.
   /// - `hashesSource`: affinity by source: the hash decides, whatever the algorithm.
   /// - `load`: open connections and requests of a server, over all workers; asked only where it matters.
   package mutating func choose(
@@ -14,6 +15,7 @@ extension ServerTable {
     load: (Int) -> Int32
   ) -> Choice {
     if cookieServer >= 0 && takesSticky(cookieServer, now) && !tried.contains(cookieServer) {
+      if isFull(cookieServer, load) { return Choice(server: -1, cause: .cookieFull) }
       return Choice(server: Int32(truncatingIfNeeded: cookieServer), cause: .cookie)
     }
     let server =
@@ -32,7 +34,7 @@ extension ServerTable {
 
   /// Up, or draining within the grace; a weight of 0 only keeps new clients away.
   @inline(__always)
-  private func takesSticky(_ server: Int, _ now: Instant) -> Bool {
+  package func takesSticky(_ server: Int, _ now: Instant) -> Bool {
     precondition(server < plan.serverCount)
     switch slots[server].availability {
     case .up: return true
@@ -51,9 +53,14 @@ extension ServerTable {
   @inline(__always)
   private func isOpen(_ server: Int, _ tried: TriedServers, _ load: (Int) -> Int32) -> Bool {
     if tried.count > 0 && tried.contains(server) { return false }
-    if !plan.hasLimits { return true }
+    return !isFull(server, load)
+  }
+
+  @inline(__always)
+  private func isFull(_ server: Int, _ load: (Int) -> Int32) -> Bool {
+    if !plan.hasLimits { return false }
     let limit = plan.maximumConnections[server]
-    return limit == 0 || load(server) < limit
+    return limit > 0 && load(server) >= limit
   }
 
   /// Smooth weighted round robin: everybody earns his weight, the richest is chosen and pays what all have earned.
@@ -66,7 +73,7 @@ extension ServerTable {
       let server = Int(eligible[position])
       position &+= 1
       if !isOpen(server, tried, load) { continue }
-      let weight = Int64(plan.weights[server])
+      let weight = Int64(weights[server])
       let credit = slots[server].credit &+ weight
       slots[server].credit = credit
       total &+= weight
@@ -92,7 +99,7 @@ extension ServerTable {
       position = position &+ 1 == eligibleCount ? 0 : position &+ 1
       if !isOpen(server, tried, load) { continue }
       let serverLoad = Int64(load(server)) &+ 1
-      let weight = Int64(plan.weights[server])
+      let weight = Int64(weights[server])
       if best < 0 || serverLoad &* bestWeight < bestLoad &* weight {
         best = server
         bestLoad = serverLoad
@@ -113,8 +120,8 @@ extension ServerTable {
     if !firstIsOpen && !secondIsOpen { return chooseLeastLoaded(tried, load) }
     if !secondIsOpen { return first }
     if !firstIsOpen { return second }
-    let left = (Int64(load(first)) &+ 1) &* Int64(plan.weights[second])
-    let right = (Int64(load(second)) &+ 1) &* Int64(plan.weights[first])
+    let left = (Int64(load(first)) &+ 1) &* Int64(weights[second])
+    let right = (Int64(load(second)) &+ 1) &* Int64(weights[first])
     return left <= right ? first : second
   }
 
@@ -135,9 +142,14 @@ extension ServerTable {
   /// Rendezvous over the configured servers, leaving out those that cannot take the client.
   private func chooseByHash(_ clientKey: UInt64, _ tried: TriedServers, _ load: (Int) -> Int32) -> Int {
     let key = plan.hashKey(clientKey)
-    if let rows = plan.rows {
+    if let rows = plan.rows, rowsHold {
       let first = Int(rows[Int(truncatingIfNeeded: key)])
-      if slots[first].availability == .up && plan.weights[first] > 0 && isOpen(first, tried, load) { return first }
+      let isWhole = weights[first] == plan.weights[first] &* Self.weightScale
+      if slots[first].availability == .up && isWhole && weights[first] > 0 && !plan.isBackup[first]
+        && isOpen(first, tried, load)
+      {
+        return first
+      }
     }
     var best = RendezvousBest()
     var position = 0
@@ -145,7 +157,7 @@ extension ServerTable {
       let server = Int(eligible[position])
       position &+= 1
       if !isOpen(server, tried, load) { continue }
-      best.offer(server, StableHash.combine(key, plan.identities[server]), plan.weights[server], plan.logarithms)
+      best.offer(server, StableHash.combine(key, plan.identities[server]), weights[server], plan.logarithms)
     }
     return best.index
   }

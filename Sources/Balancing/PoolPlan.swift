@@ -16,11 +16,14 @@ package struct PlannedServer: Sendable {
   package var weight: Int
   /// 0: no limit.
   package var maximumConnections: Int
+  /// Takes clients only while no other server of the pool can.
+  package var isBackup: Bool
 
-  package init(name: String, weight: Int = 100, maximumConnections: Int = 0) {
+  package init(name: String, weight: Int = 100, maximumConnections: Int = 0, isBackup: Bool = false) {
     self.name = name
     self.weight = weight
     self.maximumConnections = maximumConnections
+    self.isBackup = isBackup
   }
 }
 
@@ -52,9 +55,11 @@ package struct PoolPlan: @unchecked Sendable {
   let identities: UnsafePointer<UInt64>
   let weights: UnsafePointer<Int32>
   let maximumConnections: UnsafePointer<Int32>
-  let hasLimits: Bool
+  let isBackup: UnsafePointer<Bool>
+  /// Some server has `maximumConnections`.
+  package let hasLimits: Bool
   let logarithms: UnsafePointer<UInt64>
-  /// Each row's first choice over all servers with a weight; nil for small pools.
+  /// Each row's first choice over all servers with a weight, backups left out; nil for small pools.
   let rows: UnsafePointer<UInt16>?
   let tags: AffinityTags
 
@@ -71,7 +76,9 @@ package struct PoolPlan: @unchecked Sendable {
     let identities = UnsafeMutablePointer<UInt64>.allocate(capacity: max(1, servers.count))
     let weights = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, servers.count))
     let limits = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, servers.count))
+    let backups = UnsafeMutablePointer<Bool>.allocate(capacity: max(1, servers.count))
     for (index, server) in servers.enumerated() {
+      (backups + index).initialize(to: server.isBackup)
       (identities + index).initialize(to: Rendezvous.identity(pool: pool, server: server.name))
       (weights + index).initialize(to: Int32(server.weight))
       (limits + index).initialize(to: Int32(clamping: server.maximumConnections))
@@ -79,11 +86,12 @@ package struct PoolPlan: @unchecked Sendable {
     self.identities = UnsafePointer(identities)
     self.weights = UnsafePointer(weights)
     maximumConnections = UnsafePointer(limits)
+    isBackup = UnsafePointer(backups)
     hasLimits = servers.contains { $0.maximumConnections > 0 }
     logarithms = UnsafePointer(Rendezvous.makeLogarithms())
     tags = AffinityTags(pool: pool, servers: servers.map(\.name), keys: cookieKeys)
     if (algorithm == .hash || usesHash) && servers.count > Self.largestComputedServerCount {
-      rows = Self.makeRows(self.identities, self.weights, servers.count, logarithms)
+      rows = Self.makeRows(self.identities, self.weights, self.isBackup, servers.count, logarithms)
     } else {
       rows = nil
     }
@@ -96,6 +104,7 @@ package struct PoolPlan: @unchecked Sendable {
     identities.deallocate()
     weights.deallocate()
     maximumConnections.deallocate()
+    isBackup.deallocate()
     logarithms.deallocate()
     rows?.deallocate()
     tags.deallocate()
@@ -105,13 +114,13 @@ package struct PoolPlan: @unchecked Sendable {
   package func issuedTag(_ server: Int) -> UInt64 { tags.issued(server) }
 
   private static func makeRows(
-    _ identities: UnsafePointer<UInt64>, _ weights: UnsafePointer<Int32>, _ count: Int,
+    _ identities: UnsafePointer<UInt64>, _ weights: UnsafePointer<Int32>, _ isBackup: UnsafePointer<Bool>, _ count: Int,
     _ logarithms: UnsafePointer<UInt64>
   ) -> UnsafePointer<UInt16> {
     let rows = UnsafeMutablePointer<UInt16>.allocate(capacity: rowCount)
     for row in 0..<rowCount {
       var best = RendezvousBest()
-      for index in 0..<count where weights[index] > 0 {
+      for index in 0..<count where weights[index] > 0 && !isBackup[index] {
         best.offer(index, StableHash.combine(UInt64(row), identities[index]), weights[index], logarithms)
       }
       (rows + row).initialize(to: UInt16(truncatingIfNeeded: max(0, best.index)))
@@ -138,7 +147,7 @@ struct RendezvousBest {
     let cost = Rendezvous.cost(hash, logarithms)
     let weight = UInt64(truncatingIfNeeded: weight)
     if index >= 0 {
-      // cost / weight < best; costs are below 2³⁹, weights below 2¹⁰. Equal ranks: the higher draw.
+      // cost / weight < best; costs are below 2³⁹, weights below 2¹⁸. Equal ranks: the higher draw.
       let left = cost &* self.weight
       let right = self.cost &* weight
       if left > right || (left == right && hash <= self.hash) { return }

@@ -66,6 +66,8 @@ package enum ChoiceCause: UInt8, Sendable {
   case noneLeft
   /// Those that are left have reached `max_connections`.
   case allFull
+  /// The cookie's server takes its clients, but has reached `max_connections`.
+  case cookieFull
 }
 
 package struct Choice: Equatable, Sendable {
@@ -82,41 +84,64 @@ package struct Choice: Equatable, Sendable {
 package struct ServerTable {
   struct Slot {
     var availability = ServerAvailability.down
-    /// When it began to drain.
+    /// When it became what it is: a drain's grace and a slow start count from here.
     var since = Instant(nanoseconds: 0)
+    /// As configured, or as an operator set it since.
+    var weight: Int32 = 0
     /// Of smooth weighted round robin.
     var credit: Int64 = 0
   }
 
+  /// Weights are kept in this many parts, so that a slow start of a weight of 1 has steps too. Ranks and shares are ratios:
+  /// the scale changes no choice.
+  static let weightScale: Int32 = 256
+
   package let plan: PoolPlan
   let slots: UnsafeMutablePointer<Slot>
-  /// The servers that take new clients, in order, and the running sum of their weights.
+  /// What each server counts for now, in parts: its weight, or less while it starts slowly.
+  let weights: UnsafeMutablePointer<Int32>
+  /// The servers that take new clients, in order, and the running sum of their weights. Backups only when there is no other.
   let eligible: UnsafeMutablePointer<Int32>
   let weightSums: UnsafeMutablePointer<Int64>
   private(set) var eligibleCount = 0
   var cursor = 0
   var random: SeededRandom
   let stickyGrace: TimeSpan
+  let slowStart: TimeSpan
+  /// Some server that is up has not reached its weight: call `advance` from time to time.
+  package private(set) var isRamping = false
+  /// The plan's rows are right: nobody weighs more than they were made for.
+  private(set) var rowsHold = true
 
   /// All servers start as `down`. `worker`: workers with different numbers start their rounds at different servers.
-  package init(plan: PoolPlan, stickyGrace: TimeSpan = .seconds(30), worker: Int = 0, seed: UInt64 = 0) {
+  package init(
+    plan: PoolPlan, stickyGrace: TimeSpan = .seconds(30), slowStart: TimeSpan = .zero, worker: Int = 0, seed: UInt64 = 0
+  ) {
     self.plan = plan
     self.stickyGrace = stickyGrace
+    self.slowStart = slowStart
     let count = max(1, plan.serverCount)
     slots = .allocate(capacity: count)
     slots.initialize(repeating: Slot(), count: count)
+    weights = .allocate(capacity: count)
+    weights.initialize(repeating: 0, count: count)
     eligible = .allocate(capacity: count)
     eligible.initialize(repeating: 0, count: count)
     weightSums = .allocate(capacity: count)
     weightSums.initialize(repeating: 0, count: count)
     random = SeededRandom(seed: StableHash.combine(seed, UInt64(worker)))
     cursor = worker
+    for index in 0..<plan.serverCount {
+      slots[index].weight = plan.weights[index]
+      weights[index] = plan.weights[index] * Self.weightScale
+    }
     // As if this worker had had its first turns already: server k starts ahead of the others.
-    if plan.serverCount > 0 { slots[worker % plan.serverCount].credit = Int64(plan.weights[worker % plan.serverCount]) }
+    if plan.serverCount > 0 { slots[worker % plan.serverCount].credit = Int64(weights[worker % plan.serverCount]) }
   }
 
   package func deallocate() {
     slots.deallocate()
+    weights.deallocate()
     eligible.deallocate()
     weightSums.deallocate()
   }
@@ -126,13 +151,41 @@ package struct ServerTable {
     return slots[server].availability
   }
 
-  /// `now`: when a drain begins, it is the start of the sticky grace. Setting what is already set changes nothing.
+  /// `now`: the start of a drain's sticky grace, and of a slow start. Setting what is already set changes nothing.
   package mutating func setAvailability(_ server: Int, _ availability: ServerAvailability, now: Instant) {
     precondition(server >= 0 && server < plan.serverCount)
     if slots[server].availability == availability { return }
     slots[server].availability = availability
     slots[server].since = now
     if availability != .up { slots[server].credit = 0 }
+    advance(now: now)
+  }
+
+  /// 0 to 1,000; 0 takes no new clients.
+  package mutating func setWeight(_ server: Int, _ weight: Int32, now: Instant) {
+    precondition(server >= 0 && server < plan.serverCount && (0...1_000).contains(weight))
+    if slots[server].weight == weight { return }
+    slots[server].weight = weight
+    advance(now: now)
+  }
+
+  package func weight(_ server: Int) -> Int32 {
+    precondition(server >= 0 && server < plan.serverCount)
+    return slots[server].weight
+  }
+
+  /// Slow starts go on. Cheap enough for several times a second, needed only while `isRamping`.
+  package mutating func advance(now: Instant) {
+    isRamping = false
+    for index in 0..<plan.serverCount {
+      let slot = slots[index]
+      var share = slot.weight &* Self.weightScale
+      if slot.availability == .up {
+        share = Self.ramped(share, since: slot.since, now: now, over: slowStart)
+        if share < slot.weight &* Self.weightScale { isRamping = true }
+      }
+      weights[index] = share
+    }
     rebuild()
   }
 
@@ -145,14 +198,26 @@ package struct ServerTable {
       let place = oldPlace(server)
       if let old, place >= 0 {
         precondition(place < old.plan.serverCount)
-        slots[server] = old.slots[place]
+        let kept = old.slots[place]
+        // An operator's weight outlives the configuration's.
+        let isOrdered = kept.weight != old.plan.weights[place]
+        slots[server] = kept
+        slots[server].weight = isOrdered ? kept.weight : plan.weights[server]
       } else {
         slots[server].availability = newcomer(server)
         slots[server].since = now
       }
     }
     if let old { cursor = old.cursor }
-    rebuild()
+    advance(now: now)
+  }
+
+  /// What a server that came up at `since` counts for: from nearly nothing to all of it within `span`, in a straight line.
+  package static func ramped(_ weight: Int32, since: Instant, now: Instant, over span: TimeSpan) -> Int32 {
+    let elapsed = now - since
+    if weight == 0 || span <= .zero || elapsed >= span { return weight }
+    let share = Double(max(0, elapsed.nanoseconds)) / Double(span.nanoseconds)
+    return max(1, Int32(Double(weight) * share))
   }
 
   /// Whether a draining server still takes requests of clients that hold its cookie: for `grace` after the drain began.
@@ -161,13 +226,21 @@ package struct ServerTable {
   }
 
   private mutating func rebuild() {
+    collect(backups: false)
+    if eligibleCount == 0 { collect(backups: true) }
+  }
+
+  private mutating func collect(backups: Bool) {
     eligibleCount = 0
+    rowsHold = true
     var sum: Int64 = 0
-    for index in 0..<plan.serverCount where slots[index].availability == .up && plan.weights[index] > 0 {
+    for index in 0..<plan.serverCount
+    where slots[index].availability == .up && weights[index] > 0 && plan.isBackup[index] == backups {
       eligible[eligibleCount] = Int32(index)
-      sum += Int64(plan.weights[index])
+      sum += Int64(weights[index])
       weightSums[eligibleCount] = sum
       eligibleCount += 1
+      if weights[index] > plan.weights[index] &* Self.weightScale { rowsHold = false }
     }
   }
 

@@ -33,7 +33,7 @@ struct program {
 
 struct afloat_gate {
   struct bpf_object *object;
-  int slots, deadlines;
+  int slots, words;
   struct program ethernet[directions], bare[directions];
 };
 
@@ -50,8 +50,8 @@ static int find_program(struct bpf_object *object, const char *name, struct prog
 
 static int find_parts(struct afloat_gate *gate) {
   gate->slots = bpf_object__find_map_fd_by_name(gate->object, "afloat_slots");
-  gate->deadlines = bpf_object__find_map_fd_by_name(gate->object, "afloat_deadline");
-  if (gate->slots < 0 || gate->deadlines < 0) return -ENOENT;
+  gate->words = bpf_object__find_map_fd_by_name(gate->object, "afloat_words");
+  if (gate->slots < 0 || gate->words < 0) return -ENOENT;
   int code = find_program(gate->object, TEXT(AFLOAT_GATE_INPUT), &gate->ethernet[0]);
   if (!code) code = find_program(gate->object, TEXT(AFLOAT_GATE_OUTPUT), &gate->ethernet[1]);
   if (!code) code = find_program(gate->object, TEXT(AFLOAT_GATE_BARE_INPUT), &gate->bare[0]);
@@ -81,7 +81,7 @@ void afloat_gate_close(struct afloat_gate *gate) {
   free(gate);
 }
 
-int afloat_gate_deadlines(const struct afloat_gate *gate) { return gate->deadlines; }
+int afloat_gate_words(const struct afloat_gate *gate) { return gate->words; }
 
 int afloat_gate_guard(const struct afloat_gate *gate, const uint8_t *address, uint32_t slot) {
   return bpf_map_update_elem(gate->slots, address, &slot, BPF_ANY) ? -errno : 0;

@@ -26,10 +26,14 @@ package struct ClusterConfiguration: Sendable {
     /// The shell can silence this node for the VIP at once (the kernel gate): `Effect.release` does, before anything that
     /// follows it, and the address may go later.
     package var isGated: Bool
+    /// A planned handover leaves TCP connections where they are: the shell can keep them behind the shut gate, and pass on
+    /// what belongs to the previous holder.
+    package var keepsConnections: Bool
 
     package init(
       name: String, prefer: [NodeName]? = nil, failback: FailbackRule = .never, isConditional: Bool = false,
-      announce: TimeSpan = .seconds(60), isGated: Bool = false
+      announce: TimeSpan = .seconds(60), isGated: Bool = false,
+      keepsConnections: Bool = false
     ) {
       self.name = name
       self.prefer = prefer
@@ -37,6 +41,7 @@ package struct ClusterConfiguration: Sendable {
       self.isConditional = isConditional
       self.announce = announce
       self.isGated = isGated
+      self.keepsConnections = keepsConnections
     }
   }
 

@@ -100,6 +100,7 @@ extension NodeCore {
       vips[slot].isConditional = vip.isConditional
       vips[slot].announce = vip.announce
       vips[slot].isGated = vip.isGated
+      vips[slot].keepsConnections = vip.isGated && vip.keepsConnections
       vips[slot].priority = Preference.priority(vip: vip.name, node: new.node, prefer: vip.prefer)
       vips[slot].urgentRepeats = ElectionLimits.releaseRepeats
       vipSlots.insert(hash, slot: slot)

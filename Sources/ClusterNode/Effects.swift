@@ -59,6 +59,12 @@ package enum Effect: Hashable, Sendable {
   case announce(VIPIndex)
   /// Have the balancer quieten the VIP, then report `handoverReady`; the node goes on without it after `deadline`.
   case handoverStarting(VIPIndex, to: MemberIndex, deadline: TimeSpan)
+  /// Before a `release`: keep the TCP connections that there are at the VIP's addresses, and the addresses with them, until
+  /// none is left or `ElectionLimits.connectionsKept` is over, or the VIP is acquired again. `gently`: have the balancer
+  /// close them as soon as it may.
+  case keepConnections(VIPIndex, gently: Bool)
+  /// Before an `acquire`: what belongs to connections that nobody here knows is the member's, for as long.
+  case passUnknown(VIPIndex, to: MemberIndex)
   /// The handover that started will not happen as planned: have the balancer resume.
   case handoverCancelled(VIPIndex)
   case moveRefused(VIPIndex, MoveRefusal)

@@ -110,6 +110,8 @@ extension NodeCore {
       case .candidate: .candidate
       case .holder: .holder
       }
-    return VIPReport(vip: vips[slot].nameHash, priority: vips[slot].priority, role: role, eligible: own.eligible)
+    return VIPReport(
+      vip: vips[slot].nameHash, priority: vips[slot].priority, role: role, eligible: own.eligible,
+      passesUnknown: vips[slot].keepsConnections)
   }
 }

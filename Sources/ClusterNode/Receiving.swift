@@ -97,6 +97,7 @@ extension NodeCore {
       candidacies.clearPosition(VIPIndex(slot), of: sender)
       guard !vips[slot].isClaimed else { continue }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
+      vips[slot].keeper = notice.keepsConnections && successor == selfIndex ? sender : nil
       // Who takes it in the successor's stead does so because it was let go, not because it was planned.
       vips[slot].claim.reserve(
         for: successor, cause: receivedCause(notice.cause, from: sender), otherwise: .holderReleased(sender),
@@ -133,6 +134,7 @@ extension NodeCore {
         case .holder: .holder
         }
       let held = candidacies[vip, sender].position == .holder
+      candidacies.note(vip, of: sender, passesUnknown: report.passesUnknown)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
       else { continue }

@@ -104,6 +104,10 @@ extension NodeCore {
     vips[slot].since = now
     vips[slot].cause = cause
     vips[slot].awaitedSuccessor = nil
+    if let keeper = vips[slot].keeper, vips[slot].keepsConnections, cause.isPlanned(by: keeper) {
+      effects.append(.passUnknown(vip, to: keeper))
+    }
+    vips[slot].keeper = nil
     effects.append(.acquire(vip, cause: cause))
     effects.append(.event(NodeEvent(.vipGained(vip), cause: cause, elapsed: silence)))
     sendWanted = true
@@ -151,6 +155,13 @@ extension NodeCore {
       startRemoval(vip, handover, now: now, effects: &effects)
       return
     }
+    // Nobody has to wait for what is in flight where it can end here while the successor serves.
+    if vips[vip.value].keepsConnections, candidacies[vip, to].passesUnknown, !leaving {
+      var handover = handover
+      handover.keepsConnections = true
+      startRemoval(vip, handover, now: now, effects: &effects)
+      return
+    }
     vips[vip.value].phase = .quietening(handover, deadline: now + ElectionLimits.quietenDeadline)
     effects.append(.handoverStarting(vip, to: to, deadline: ElectionLimits.quietenDeadline))
   }
@@ -161,6 +172,13 @@ extension NodeCore {
     vips[slot].announcements.stop()
     vips[slot].swapStartedAt = now
     vips[slot].releasesPending += 1
+    if handover.keepsConnections {
+      if case .drained = handover.cause {
+        effects.append(.keepConnections(vip, gently: true))
+      } else {
+        effects.append(.keepConnections(vip, gently: false))
+      }
+    }
     effects.append(.release(vip, cause: handover.cause))
     // Behind the shut gate the address answers nobody: the successor may know at once.
     if vips[slot].isGated || faults.contains(.releaseBeforeRemoval) {
@@ -182,16 +200,16 @@ extension NodeCore {
     vips[slot].awaitedSuccessor = successor
     effects.append(.event(NodeEvent(.vipLost(vip), cause: handover.cause)))
     vips[slot].cause = handover.cause
-    noteRelease(vip, successor: successor, cause: handover.cause)
+    noteRelease(vip, successor: successor, handover)
     announceOwn(vip, now: now)
     evaluateAllWanted = true
     sendWanted = true
   }
 
-  private mutating func noteRelease(_ vip: VIPIndex, successor: MemberIndex?, cause: TransitionCause) {
+  private mutating func noteRelease(_ vip: VIPIndex, successor: MemberIndex?, _ handover: Handover) {
     noticeSerial &+= 1
     let onWire: ReleaseNotice.Cause =
-      switch cause {
+      switch handover.cause {
       case .moved: .moved
       case .drained: .draining
       case .failback: .failback
@@ -202,7 +220,7 @@ extension NodeCore {
     notices[Int(noticeSerial) % PendingNotice.limit] = PendingNotice(
       notice: ReleaseNotice(
         vip: vips[vip.value].nameHash, successor: successor.map { members[$0].nameHash } ?? 0, serial: noticeSerial,
-        cause: onWire),
+        cause: onWire, keepsConnections: handover.keepsConnections),
       repeatsLeft: ElectionLimits.releaseRepeats)
   }
 

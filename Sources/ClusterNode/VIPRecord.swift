@@ -9,6 +9,8 @@ struct Handover: Hashable, Sendable {
   /// Nil: let go with nobody to take it.
   var to: MemberIndex?
   var cause: TransitionCause
+  /// Connections stay here, behind the shut gate.
+  var keepsConnections = false
 }
 
 struct VIPRecord: Sendable {
@@ -32,6 +34,7 @@ struct VIPRecord: Sendable {
   var requirements = RequirementVerdict.unmet(strict: false)
   var announce = TimeSpan.seconds(60)
   var isGated = false
+  var keepsConnections = false
   var priority: UInt16 = 0
   /// Of its own interface.
   var hasCarrier = true
@@ -46,6 +49,9 @@ struct VIPRecord: Sendable {
   /// Ineligible until then, because the system refused the address.
   var failedUntil: Instant?
   var announcements = AnnouncementSchedule()
+
+  /// The member that named this node its successor and keeps the connections that it has.
+  var keeper: MemberIndex?
 
   /// For status: who holds it as this node sees it, since when, why.
   var holderSeen: MemberIndex?

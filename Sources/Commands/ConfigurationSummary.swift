@@ -37,9 +37,8 @@ package enum ConfigurationSummary {
         "listener \(listener.name): \(listener.mode.rawValue) on \(bind) to \(ways.joined(separator: ", then "))")
     }
     for pool in configuration.pools {
-      let balance = pool.balance == .hashSource ? "hash of the source" : pool.balance.rawValue
       lines.append(
-        "pool \(pool.name): \(Words.count(pool.servers.count, "server")), \(balance), \(words(pool.affinity)), \(words(pool.check))"
+        "pool \(pool.name): \(Words.count(pool.servers.count, "server")), \(words(pool.balance)), \(words(pool.affinity)), \(words(pool.check))"
       )
     }
     lines += warnings.map { "warning: \($0)" }
@@ -51,6 +50,18 @@ package enum ConfigurationSummary {
     case .never: "never"
     case .atOnce: "at once"
     case .after(let span): "after \(Quantities.text(span))"
+    }
+  }
+
+  private static func words(_ balance: BalanceAlgorithm) -> String {
+    switch balance {
+    case .roundRobin: "round robin"
+    case .leastConnections: "least connections"
+    case .randomTwo: "random of two"
+    case .hash(.source): "hash of the source"
+    case .hash(.header(let name)): "hash of the header \(name)"
+    case .hash(.cookie(let name)): "hash of the cookie \(name)"
+    case .hash(.uri): "hash of the URI"
     }
   }
 

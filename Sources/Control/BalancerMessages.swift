@@ -60,96 +60,6 @@ package struct ListenerConfiguration: Codable, Equatable, Sendable {
   }
 }
 
-package enum BalanceAlgorithm: String, Codable, Sendable {
-  case roundRobin = "round_robin"
-  case leastConnections = "least_connections"
-  case randomTwo = "random_two"
-  case hashSource = "hash_source"
-}
-
-package enum Affinity: Codable, Equatable, Sendable {
-  case none
-  case source
-  /// `maxAge` nil: a session cookie. `sameSite` is "Strict", "Lax", "None" or nil.
-  case cookie(name: String, maxAge: TimeSpan?, secure: Bool, sameSite: String?)
-}
-
-package struct ServerConfiguration: Codable, Equatable, Sendable {
-  package var name: String
-  package var endpoint: Endpoint
-  /// 0 to 1,000; 0 takes no new clients.
-  package var weight: Int
-  package var maximumConnections: Int?
-  /// The member that runs it, when it has one: that member's drain takes the server out.
-  package var member: NodeName?
-
-  package init(
-    name: String, endpoint: Endpoint, weight: Int = 100, maximumConnections: Int? = nil, member: NodeName? = nil
-  ) {
-    self.name = name
-    self.endpoint = endpoint
-    self.weight = weight
-    self.maximumConnections = maximumConnections
-    self.member = member
-  }
-}
-
-package struct HealthCheckConfiguration: Codable, Equatable, Sendable {
-  package enum Kind: Codable, Equatable, Sendable {
-    /// Server counts as up without a look.
-    case none
-    /// `send` is written first when it is not empty; with `expect` not empty the answer must contain it.
-    case tcp(send: [UInt8], expect: [UInt8])
-    case http(path: String, method: String, host: String?, status: [ClosedRange<Int>], bodyContains: String?)
-  }
-  package var kind: Kind
-  package var every = TimeSpan.seconds(2)
-  package var timeout = TimeSpan.seconds(1)
-  package var rise = 2
-  package var fall = 3
-  /// While a server's state is changing.
-  package var fast = TimeSpan.milliseconds(500)
-  /// While it is down.
-  package var down = TimeSpan.seconds(5)
-
-  package init(kind: Kind) { self.kind = kind }
-}
-
-package struct PoolConfiguration: Codable, Equatable, Sendable {
-  package struct Timeouts: Codable, Equatable, Sendable {
-    package var connect = TimeSpan.seconds(3)
-    package var response = TimeSpan.seconds(60)
-    package var idle = TimeSpan.seconds(60)
-    package init() {}
-  }
-  package struct Retry: Codable, Equatable, Sendable {
-    /// Extra tries after the first.
-    package var attempts = 1
-    /// Share of the pool's requests that may be retries, in percent.
-    package var budgetPercent = 20
-    package init() {}
-  }
-  package var name: String
-  package var balance: BalanceAlgorithm
-  package var affinity: Affinity
-  package var servers: [ServerConfiguration]
-  package var check: HealthCheckConfiguration
-  package var timeouts = Timeouts()
-  package var retry = Retry()
-  package var stickyGrace = TimeSpan.seconds(30)
-
-  package init(
-    name: String, balance: BalanceAlgorithm, affinity: Affinity, servers: [ServerConfiguration],
-    check: HealthCheckConfiguration
-  ) {
-    self.name = name
-    self.balance = balance
-    self.affinity = affinity
-    self.servers = servers
-    self.check = check
-  }
-}
-
 package struct BalancerConfiguration: Codable, Equatable, Sendable {
   /// Named in Via and `served_by_header`.
   package var node: String
@@ -211,7 +121,8 @@ package enum BalancerCommand: Codable, Sendable {
   case shutdown
 }
 
-package enum ServerState: String, Codable, Sendable { case up, down, starting, drain, maint }
+/// `backup`: up, and gets nothing while others are.
+package enum ServerState: String, Codable, Sendable { case up, down, starting, drain, maint, backup }
 
 package struct ServerStatus: Codable, Equatable, Sendable {
   package var name: String

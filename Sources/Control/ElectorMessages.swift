@@ -274,6 +274,11 @@ package enum ElectorReport: Codable, Sendable {
   case handoverStarting(vip: String, to: NodeName, deadline: TimeSpan)
   /// The handover will not happen and this node keeps the VIP: have the balancer resume.
   case handoverCancelled(vip: String)
+  /// The VIP has been handed over and the TCP connections at its addresses go on here, for `deadline` at most. `gently`: have
+  /// the balancer end them as soon as it may; nobody waits for its answer.
+  case connectionsStay(vip: String, deadline: TimeSpan, gently: Bool)
+  /// None is left, or their time is over.
+  case connectionsGone(vip: String)
   case moveRefused(vip: String, why: String)
   case failed(String)
 }

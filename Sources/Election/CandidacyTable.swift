@@ -9,6 +9,8 @@ package struct Candidacy: Hashable, Sendable {
   package var priority: UInt16 = 0
   package var position = VIPPosition.idle
   package var eligible = false
+  /// Its gate could pass on what belongs to connections of a previous holder.
+  package var passesUnknown = false
   /// Since when it has been eligible without a break, as this node saw it.
   package var eligibleSince = Instant(nanoseconds: 0)
   /// False until it announced anything.
@@ -55,6 +57,11 @@ package struct CandidacyTable: Sendable {
     rows[index].eligible = eligible
     rows[index].isKnown = true
     return true
+  }
+
+  /// Besides an announcement, and nothing that ranks depend on.
+  package mutating func note(_ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool) {
+    rows[vip.value * MemberIndex.limit + member.value].passesUnknown = passesUnknown
   }
 
   /// The member holds nothing any more, as far as this node knows; its priority stays known.

@@ -91,6 +91,14 @@ package enum TransitionCause: Hashable, Sendable {
   /// Seen in another's heartbeat, cause not known here.
   case observed(MemberIndex)
 
+  /// The member let it go by a plan that named this node.
+  package func isPlanned(by member: MemberIndex) -> Bool {
+    switch self {
+    case .moved(member), .drained(member), .failback(member): true
+    default: false
+    }
+  }
+
   /// In plain words. `name` translates a member slot.
   package func words(_ name: (MemberIndex) -> String) -> String {
     switch self {
@@ -121,6 +129,8 @@ package enum VIPPosition: Hashable, Sendable { case idle, candidate, holder }
 
 /// Named limits and waits of the election.
 package enum ElectionLimits {
+  /// How long connections may stay with the previous holder after a planned handover.
+  package static let connectionsKept = TimeSpan.seconds(600)
   /// How long a planned handover waits for the balancer to quieten.
   package static let quietenDeadline = TimeSpan.milliseconds(500)
   /// How long a planned handover waits for the address to be gone before it names the successor anyway.

@@ -57,8 +57,23 @@ struct ElectorPlan: Sendable {
       vips: configuration.vips.map {
         .init(
           name: $0.name, prefer: $0.prefer, failback: FailbackRule($0.failback), isConditional: !$0.requires.isEmpty,
-          announce: $0.announce, isGated: configuration.gateSlots?[$0.name] != nil)
+          announce: $0.announce, isGated: configuration.gateSlots?[$0.name] != nil,
+          keepsConnections: Self.pathOfConnections(of: $0, configuration) != nil)
       }, digest: configuration.digest, softwareVersion: SoftwareVersion.text)
+  }
+
+  /// The path whose interface is the VIP's: there members reach each other beside it, and its connections can be kept. Nil
+  /// where it has none, or where addresses are not IPv4.
+  func pathOfConnections(ofVIP name: String) -> Int? {
+    configuration.vips.first { $0.name == name }.flatMap { Self.pathOfConnections(of: $0, configuration) }
+  }
+
+  private static func pathOfConnections(of vip: VIPConfiguration, _ configuration: ElectorConfiguration) -> Int? {
+    guard let path = configuration.interfaces.firstIndex(of: vip.interface), path < Arrival.pathLimit,
+      vip.addresses.allSatisfy({ $0.address.family == .v4 }),
+      configuration.members.allSatisfy({ path < $0.addresses.count && $0.addresses[path].family == .v4 })
+    else { return nil }
+    return path
   }
 
   /// A reload of `self` to `next`: what may change in place changes, what needs other sockets stays as it is and is named.

@@ -91,9 +91,9 @@ package enum ElectorProgram {
     let boot = node.bootID
     let hands = try Hands(
       shared: shared, netlink: netlink, watcher: watcher, packets: packets, reporter: reporter, plan: plan,
-      names: NameTable(of: node, configuration: configuration), interfaces: interfaces,
+      names: NameTable(of: node, configuration: configuration), interfaces: interfaces, deadlines: deadlines,
       otherAddresses: present.filter { address in !leftovers.contains(address) && !address.isOurs })
-    let gate = GateRefresh(deadlines: deadlines, node: node, slots: configuration.gateSlots)
+    let gate = GateRefresh(deadlines: deadlines, node: node, plan: plan)
     var loop = try HeartbeatLoop(node: node, shared: shared, page: page, plan: plan, gate: gate)
     try reporter.stopWaiting()
     reporter.report(.ready(bootHigh: boot.high, bootLow: boot.low))

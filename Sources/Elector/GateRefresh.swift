@@ -3,15 +3,23 @@
 // asks the kernel; each change is one store.
 
 import ClusterNode
+import Control
 import Cryptography
 import Election
 import Kernel
+import Membership
 import Primitives
 
 struct GateRefresh {
   private let deadlines: GateDeadlines?
   /// By VIP of the node: its slot in the gate; none for a VIP that is not behind it.
   private var slots = [Int](repeating: GateRefresh.none, count: VIPIndex.limit)
+  /// Members' addresses on the links of VIPs whose connections can be kept, path by path; and each such VIP's path.
+  private var addresses = [IPAddress?](repeating: nil, count: MemberIndex.limit * Arrival.pathLimit)
+  private var paths = [Int](repeating: GateRefresh.none, count: VIPIndex.limit)
+  private let ownIndex: MemberIndex
+  /// Who has connections of a VIP that is about to be acquired.
+  private var keepers = [MemberIndex?](repeating: nil, count: VIPIndex.limit)
   private var isOpen = [Bool](repeating: false, count: VIPIndex.limit)
   /// The deadline of everything that is open.
   private var openUntil = Instant.distantFuture
@@ -19,21 +27,33 @@ struct GateRefresh {
   private static let none = -1
 
   /// Without `deadlines` nothing is gated.
-  init(
-    deadlines: GateDeadlines?, node: borrowing ClusterNode<HeartbeatAuthenticator>, slots: [String: Int]?
-  ) {
+  init(deadlines: GateDeadlines?, node: borrowing ClusterNode<HeartbeatAuthenticator>, plan: ElectorPlan) {
     self.deadlines = deadlines
-    assign(node, slots: slots)
+    ownIndex = node.selfIndex
+    assign(node, plan)
   }
 
   /// After a new configuration. VIPs that stay keep their slots in the node and in the gate. Allocates.
-  mutating func assign(_ node: borrowing ClusterNode<HeartbeatAuthenticator>, slots names: [String: Int]?) {
+  mutating func assign(_ node: borrowing ClusterNode<HeartbeatAuthenticator>, _ plan: ElectorPlan) {
+    for index in addresses.indices { addresses[index] = nil }
+    for member in plan.configuration.members {
+      guard let slot = node.memberIndex(member.name)?.value else { continue }
+      for (path, address) in member.addresses.prefix(Arrival.pathLimit).enumerated() {
+        addresses[slot * Arrival.pathLimit + path] = address
+      }
+    }
     for vip in 0..<VIPIndex.limit {
-      let slot = node.vipName(VIPIndex(vip)).flatMap { names?[$0] } ?? Self.none
+      let name = node.vipName(VIPIndex(vip))
+      paths[vip] = name.flatMap { plan.pathOfConnections(ofVIP: $0) } ?? Self.none
+      let slot = name.flatMap { plan.configuration.gateSlots?[$0] } ?? Self.none
       guard slot != slots[vip] else { continue }
       shut(VIPIndex(vip))
       slots[vip] = slot
     }
+  }
+
+  private func address(of member: MemberIndex, beside vip: VIPIndex) -> IPAddress? {
+    paths[vip.value] == Self.none ? nil : addresses[member.value * Arrival.pathLimit + paths[vip.value]]
   }
 
   /// Whether something was open and its deadline has passed: a stall, or heartbeats that the system refused.
@@ -56,6 +76,33 @@ struct GateRefresh {
         shut(VIPIndex(vip))
       }
     }
+  }
+
+  /// Shuts it, and leaves the connections that there are. The hands prolong that.
+  mutating func keepConnections(_ vip: VIPIndex, now: Instant) {
+    guard let deadlines, slots[vip.value] != Self.none, let own = address(of: ownIndex, beside: vip) else { return }
+    deadlines.shutKeepingConnections(
+      slots[vip.value], until: now + Self.keptAtOnce, own: own, strays: now + Self.straysDropped)
+    shut(vip)
+  }
+
+  /// A node whose hands stop altogether keeps connections no longer than this.
+  static let keptAtOnce = TimeSpan.seconds(8)
+  /// How long clients may take to hear of the new holder.
+  private static let straysDropped = TimeSpan.seconds(1)
+
+  /// The next acquisition leaves unknown connections to the member.
+  mutating func passUnknown(_ vip: VIPIndex, to member: MemberIndex) { keepers[vip.value] = member }
+
+  /// Before the VIP is open.
+  mutating func acquire(_ vip: VIPIndex, now: Instant) {
+    guard let deadlines, slots[vip.value] != Self.none else { return }
+    if let keeper = keepers[vip.value], let to = address(of: keeper, beside: vip) {
+      deadlines.passUnknown(slots[vip.value], to: to, until: now + ElectionLimits.connectionsKept)
+    } else {
+      deadlines.endConnections(slots[vip.value])
+    }
+    keepers[vip.value] = nil
   }
 
   mutating func shut(_ vip: VIPIndex) {

@@ -30,8 +30,12 @@ final class Hands: @unchecked Sendable {
   var otherAddresses: [InterfaceAddress]
   /// By slot: what has been put on the interfaces; nil for a VIP that is not held.
   var held: [[InterfaceAddress]?] = .init(repeating: nil, count: VIPIndex.limit)
+  /// Nil without a kernel gate.
+  let deadlines: GateDeadlines?
+  var connections = [VIPConnections](repeating: VIPConnections(), count: VIPIndex.limit)
   /// When the lifetimes of what is held begin anew.
   var prolongAt = Instant(nanoseconds: 0)
+  var prolongTurn = 0
   /// Addresses that are not held any more and would not go.
   var owed = OwedRemovals()
   /// Addresses that others remove.
@@ -60,7 +64,7 @@ final class Hands: @unchecked Sendable {
   init(
     shared: ElectorShared, netlink: consuming NetlinkConnection, watcher: consuming NetlinkWatcher,
     packets: consuming PacketSocket, reporter: Reporter, plan: ElectorPlan, names: NameTable, interfaces: Interfaces,
-    otherAddresses: [InterfaceAddress]
+    deadlines: GateDeadlines?, otherAddresses: [InterfaceAddress]
   ) throws(SystemError) {
     self.shared = shared
     self.netlink = netlink
@@ -70,6 +74,7 @@ final class Hands: @unchecked Sendable {
     self.plan = plan
     self.names = names
     self.interfaces = interfaces
+    self.deadlines = deadlines
     self.otherAddresses = otherAddresses
     hasCarrier = plan.configuration.interfaces.contains { interfaces[$0]?.hasCarrier ?? false }
     poller = try Poller(capacity: 8)
@@ -99,6 +104,7 @@ final class Hands: @unchecked Sendable {
       }
       while let order = shared.toHands.pop() {
         if case .exit = order {
+          for slot in connections.indices { endKeeping(VIPIndex(slot)) }
           // Once more, whatever the time: the next elector removes what an earlier one left.
           payOwedRemovals(now: Clock.monotonic + OwedRemovals.retry)
           reporter.flush()
@@ -132,6 +138,8 @@ final class Hands: @unchecked Sendable {
     case .acquire(let vip): acquire(vip)
     case .release(let vip): release(vip)
     case .announce(let vip): announce(vip)
+    case .keepConnections(let vip, let gently): connections[vip.value].keepsGently = gently
+    case .passUnknown(let vip, let member): connections[vip.value].belongTo = member
     case .handoverStarting(let vip, let member, let deadline):
       guard let to = names.members[member.value] else { return }
       reporter.report(.handoverStarting(vip: names.vip(vip), to: to, deadline: deadline))

@@ -11,9 +11,12 @@ import Primitives
 import Wire
 
 extension Hands {
-  /// Long enough for a host that stalls for a second or two, and for a kernel whose rtnl lock is busy.
-  static let addressLifetime = TimeSpan.seconds(5)
-  static let prolongEvery = TimeSpan.seconds(1)
+  /// Long enough for a host that stalls for seconds, and for a kernel whose rtnl lock is busy.
+  static let addressLifetime = TimeSpan.seconds(8)
+  /// Each address is prolonged once in so many turns: every three seconds. Not all of them at once, since an order must not
+  /// wait for hundreds of calls.
+  static let prolongTurns = 12
+  static let prolongEvery = TimeSpan.milliseconds(250)
 
   static func same(_ left: InterfaceAddress, _ right: InterfaceAddress) -> Bool {
     left.interface == right.interface && left.prefix == right.prefix
@@ -26,6 +29,7 @@ extension Hands {
       tellNode(.command(.addressResult(vip, ok: false)))
       return
     }
+    beginConnections(vip)
     let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)
     var added: [InterfaceAddress] = []
     do throws(SystemError) {
@@ -51,25 +55,31 @@ extension Hands {
     }
   }
 
-  /// Begins the lifetimes of everything that is held anew, if it is time.
+  /// Begins the lifetimes of what is held and due anew.
   func prolongAddresses(now: Instant) {
     guard now >= prolongAt, prolongWait(now: now) != nil else { return }
     // What another program removed is noticed as such, and not put back in silence.
     readNetwork()
-    for address in held.lazy.compactMap({ $0 }).joined() where !putBacks.isPausing(address) {
-      do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
-        reporter.warn("\(error)")
+    prolongTurn = (prolongTurn + 1) % Self.prolongTurns
+    for slot in stride(from: prolongTurn, to: VIPIndex.limit, by: Self.prolongTurns) {
+      for address in held[slot] ?? [] where !putBacks.isPausing(address) {
+        do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
+          reporter.warn("\(error)")
+        }
       }
+      prolongKept(VIPIndex(slot), now: now)
     }
     prolongAt = now + Self.prolongEvery
   }
 
   /// How long until then; nil while nothing is held.
   func prolongWait(now: Instant) -> TimeSpan? {
-    held.contains { $0 != nil } ? max(.zero, prolongAt - now) : nil
+    held.contains { $0 != nil } || connections.contains { $0.kept != nil } ? max(.zero, prolongAt - now) : nil
   }
 
   func release(_ vip: VIPIndex) {
+    if keepConnections(vip) { return tellNode(.command(.addressRemoved(vip))) }
+    endKeeping(vip)
     var addresses = held[vip.value] ?? []
     if addresses.isEmpty, let configuration = names.vips[vip.value] {
       addresses = interfaces.addresses(of: configuration, beside: otherAddresses)
@@ -83,7 +93,7 @@ extension Hands {
   }
 
   /// What the system does not remove now is tried again until it is gone.
-  private func removeOrOwe(_ address: InterfaceAddress) {
+  func removeOrOwe(_ address: InterfaceAddress) {
     do throws(SystemError) { try netlink.remove(address) } catch {
       reporter.warn("\(error); tried again until it is gone")
       owed.owe(address, now: Clock.monotonic)
@@ -120,6 +130,7 @@ extension Hands {
 
   /// After a reload: VIPs that are held get the addresses that they have now.
   func reconcile() {
+    endKeepingOfOthers()
     for slot in held.indices {
       guard let present = held[slot], let configuration = names.vips[slot] else { continue }
       let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)

@@ -95,6 +95,7 @@ extension Hands {
     case .vipHeldBy: break  // seen in every status
     case .memberAlive(let member): tell(.memberAlive, subject: names.member(member), cause: "heard", at: at, steps: [:])
     case .memberDead(let member):
+      stopPassing(to: member)
       tell(
         .memberDead, subject: names.member(member),
         cause: event.cause == .none ? "fell silent" : event.cause.words(names.member), at: at,

@@ -158,7 +158,7 @@ struct HeartbeatLoop: ~Copyable {
         counters.lostOrders &+= 1
       }
       versionsTold = 0
-      gate.assign(node, slots: plan.configuration.gateSlots)
+      gate.assign(node, plan)
     }
     statusDueAt = now
     carryOut(now: now)
@@ -222,6 +222,7 @@ struct HeartbeatLoop: ~Copyable {
     case .send: break
     case .acquire(let vip, _):
       releasesOwed[vip.value] = false
+      gate.acquire(vip, now: wokeAt)
       if !shared.toHands.push(.acquire(vip)) {
         counters.lostOrders &+= 1
         node.handle(.addressResult(vip, ok: false), now: now, effects: &effects)
@@ -233,6 +234,12 @@ struct HeartbeatLoop: ~Copyable {
         releasesOwed[vip.value] = true
         owesReleases = true
       }
+    case .keepConnections(let vip, let gently):
+      gate.keepConnections(vip, now: wokeAt)
+      tellHands(.keepConnections(vip, gently: gently))
+    case .passUnknown(let vip, let member):
+      gate.passUnknown(vip, to: member)
+      tellHands(.passUnknown(vip, to: member))
     case .announce(let vip): tellHands(.announce(vip))
     case .handoverStarting(let vip, let member, let deadline):
       tellHands(.handoverStarting(vip, to: member, deadline: deadline))

@@ -17,6 +17,10 @@ enum HandsOrder: Sendable {
   /// Remove them and answer `addressRemoved`.
   case release(VIPIndex)
   case announce(VIPIndex)
+  /// The next `release` leaves the addresses to the connections that there are.
+  case keepConnections(VIPIndex, gently: Bool)
+  /// Before an `acquire`: what belongs to connections that are unknown here is the member's.
+  case passUnknown(VIPIndex, to: MemberIndex)
   case handoverStarting(VIPIndex, to: MemberIndex, deadline: TimeSpan)
   case handoverCancelled(VIPIndex)
   case moveRefused(VIPIndex, MoveRefusal)

@@ -19,7 +19,7 @@ package struct GateFault: Error, Equatable, Sendable, CustomStringConvertible {
       switch code {
       case EPERM, EACCES: " (needs CAP_BPF and CAP_NET_ADMIN in the machine's own user namespace)"
       case ENOSYS: " (this kernel, or the container's filter of system calls, has no eBPF)"
-      case EINVAL, EOPNOTSUPP, ENOENT: " (needs Linux 5.8 or later with CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS)"
+      case EINVAL, EOPNOTSUPP, ENOENT: " (needs Linux 5.10 or later with CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS)"
       case EBUSY: " (another program has an ingress qdisc there, or the first priority of clsact)"
       default: ""
       }
@@ -36,7 +36,9 @@ package struct KernelGate: ~Copyable, @unchecked Sendable {
 
   /// Loads the program; every slot is shut, no address is guarded.
   package init() throws(GateFault) {
-    precondition(GateDeadlines.slotCount == Int(AFLOAT_GATE_SLOTS), "the array is mapped as it is made")
+    precondition(
+      GateDeadlines.slotCount == Int(AFLOAT_GATE_SLOTS) && GateDeadlines.wordCount == Int(AFLOAT_GATE_WORDS),
+      "the array is mapped as it is made")
     var loaded: OpaquePointer?
     let object = Self.object
     let code = afloat_gate_load(object, object.count, &loaded)
@@ -55,7 +57,7 @@ package struct KernelGate: ~Copyable, @unchecked Sendable {
 
   /// A descriptor of the deadlines, for `GateDeadlines` here or in another process.
   package borrowing func deadlines() throws(SystemError) -> FileDescriptor {
-    let raw = afloat_gate_deadlines(gate)
+    let raw = afloat_gate_words(gate)
     return FileDescriptor(owning: try checkedCall("duplicate a descriptor") { fcntl(raw, F_DUPFD_CLOEXEC, 10) })
   }
 

@@ -73,17 +73,17 @@ func equalsIgnoringCase(_ bytes: Bytes, _ range: ByteRange, _ text: StaticString
   return true
 }
 
+/// `text` is in lower case.
+func equalsIgnoringCase(_ bytes: Bytes, _ range: ByteRange, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
+  if range.count != text.count { return false }
+  for index in 0..<range.count where lowercased(bytes[range.offset + index]) != text[index] { return false }
+  return true
+}
+
 func equalsIgnoringCase(_ bytes: Bytes, _ left: ByteRange, _ right: ByteRange) -> Bool {
   if left.count != right.count { return false }
   for index in 0..<left.count
   where lowercased(bytes[left.offset + index]) != lowercased(bytes[right.offset + index]) { return false }
-  return true
-}
-
-/// `text` in lower case.
-func equalsIgnoringCase(_ bytes: Bytes, _ range: ByteRange, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
-  if range.count != text.count { return false }
-  for index in 0..<range.count where lowercased(bytes[range.offset + index]) != text[index] { return false }
   return true
 }
 

@@ -48,7 +48,7 @@ package struct HealthChange: Equatable, Sendable {
   package var cause: String
 }
 
-/// The health of one server. Slow start and ejection by live traffic will join here.
+/// The health of one server as its checks see it.
 package struct HealthState: Sendable {
   package private(set) var settings: HealthSettings
   package private(set) var verdict = HealthVerdict.unknown
@@ -61,12 +61,14 @@ package struct HealthState: Sendable {
   package private(set) var streak = 0
   private var random: SeededRandom
 
-  /// The first check is due at once. `seed` spreads the checks of many servers and nodes.
-  package init(settings: HealthSettings, now: Instant, seed: UInt64) {
+  /// The first check is due within `first`, at a time that `seed` decides: the checks of many servers, and those of many
+  /// nodes, start spread and stay so.
+  package init(settings: HealthSettings, now: Instant, seed: UInt64, first: TimeSpan = .zero) {
     self.settings = settings
     since = now
-    nextCheck = now
     random = SeededRandom(seed: seed)
+    let spread = UInt64(max(0, first.nanoseconds)) + 1
+    nextCheck = now + TimeSpan(nanoseconds: Int64(random.next() % spread))
   }
 
   /// Of a server without checks: it counts as up, and none is ever due.
@@ -84,6 +86,11 @@ package struct HealthState: Sendable {
     self.settings = settings
     streak = 0
     nextCheck = now
+  }
+
+  /// Live traffic has met a failure: a server that is up is checked soon, not at its next turn.
+  package mutating func suspect(now: Instant) {
+    if verdict == .up { nextCheck = min(nextCheck, now + settings.fast) }
   }
 
   /// A check has started: no other is due until it ends, or until `timeout` at the latest.

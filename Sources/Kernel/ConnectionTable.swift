@@ -5,8 +5,8 @@ package import Primitives
 
 package enum ConnectionTable {
   /// Connections of this network namespace that are open (either side may still send) on one of these local addresses and
-  /// ports. Reads a table of all connections: for an occasional look, not for a hot path.
-  package static func openCount(addresses: Set<IPAddress>, ports: Set<UInt16>) throws(SystemError) -> Int {
+  /// ports (nil: any). Reads a table of all connections: for an occasional look, not for a hot path.
+  package static func openCount(addresses: Set<IPAddress>, ports: Set<UInt16>?) throws(SystemError) -> Int {
     var count = 0
     for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
       guard let bytes = try Files.readIfThere(path) else { continue }
@@ -17,7 +17,7 @@ package enum ConnectionTable {
 
   /// The same of a table's text (proc_pid_net(5)): `sl: LOCAL:PORT REMOTE:PORT STATE …` in hexadecimal, addresses as 32-bit
   /// words in the machine's byte order.
-  package static func openCount(table: [UInt8], addresses: Set<IPAddress>, ports: Set<UInt16>) -> Int {
+  package static func openCount(table: [UInt8], addresses: Set<IPAddress>, ports: Set<UInt16>?) -> Int {
     var count = 0
     for line in table.split(separator: UInt8(ascii: "\n")).dropFirst() {
       let words = line.split(separator: UInt8(ascii: " "), maxSplits: 4)
@@ -26,7 +26,8 @@ package enum ConnectionTable {
       // ESTABLISHED 01, CLOSE_WAIT 08: we can still send; FIN_WAIT1 and 2 are on their way out.
       guard state.elementsEqual("01".utf8) || state.elementsEqual("08".utf8) else { continue }
       let local = words[1].split(separator: UInt8(ascii: ":"))
-      guard local.count == 2, let port = hexadecimal(local[1]), ports.contains(UInt16(truncatingIfNeeded: port)),
+      guard local.count == 2, let port = hexadecimal(local[1]),
+        ports?.contains(UInt16(truncatingIfNeeded: port)) ?? true,
         let address = address(local[0]), addresses.contains(address)
       else { continue }
       count += 1

@@ -10,36 +10,80 @@ package final class GateDeadlines: @unchecked Sendable {
   private let descriptor: FileDescriptor
   private let words: UnsafeMutablePointer<Atomic<UInt64>>
 
-  /// One page. The room Gate makes the array as large.
-  package static let slotCount = 512
+  /// As CGate/kernel/GateLayout.h lays it out: the words of a kind, slot by slot, then those of the next.
+  package static let slotCount = 256
+  package static let wordCount = 4 * slotCount
+  private enum Kind: Int { case open, keep, pass, address }
 
   /// Maps an array that `KernelGate` made. Whoever holds its descriptor may; no privilege is needed.
   package init(mapping file: consuming FileDescriptor) throws(SystemError) {
-    let address = mmap(nil, Self.slotCount * 8, PROT_READ | PROT_WRITE, MAP_SHARED, file.raw, 0)
+    let address = mmap(nil, Self.wordCount * 8, PROT_READ | PROT_WRITE, MAP_SHARED, file.raw, 0)
     guard let address, address != MAP_FAILED else { throw .last("map the deadlines of the kernel gate") }
     descriptor = file
     // Atomic<UInt64> has the layout of the integer.
-    words = address.bindMemory(to: Atomic<UInt64>.self, capacity: Self.slotCount)
+    words = address.bindMemory(to: Atomic<UInt64>.self, capacity: Self.wordCount)
   }
 
-  deinit { munmap(words, Self.slotCount * 8) }
+  deinit { munmap(words, Self.wordCount * 8) }
 
   /// For a child that is to map it as well.
   package var rawDescriptor: Int32 { descriptor.raw }
 
   /// From now until `deadline`, on `Clock.boot`, this node may answer for the slot's addresses. One that has passed opens
   /// nothing.
-  package func open(_ slot: Int, until deadline: Instant) {
-    precondition((0..<Self.slotCount).contains(slot))
-    words[slot].store(UInt64(max(0, deadline.nanoseconds)), ordering: .releasing)
-  }
+  package func open(_ slot: Int, until deadline: Instant) { store(deadline, .open, slot) }
 
   package func shut(_ slot: Int) { open(slot, until: Instant(nanoseconds: 0)) }
 
-  package func shutAll() { for slot in 0..<Self.slotCount { shut(slot) } }
+  /// Everything, connections included.
+  package func shutAll() {
+    for slot in 0..<Self.slotCount {
+      shut(slot)
+      endConnections(slot)
+    }
+  }
 
   package func deadline(of slot: Int) -> Instant {
     precondition((0..<Self.slotCount).contains(slot))
     return Instant(nanoseconds: Int64(clamping: words[slot].load(ordering: .acquiring)))
+  }
+
+  /// Shuts the slot; the TCP connections that this node has at its addresses go on until `deadline`. To find the way to their
+  /// clients it asks in the name of `own`, its address on the same link. Segments of connections that it does not know are
+  /// dropped until `strays`, and reset from then on.
+  package func shutKeepingConnections(_ slot: Int, until deadline: Instant, own: IPAddress, strays: Instant) {
+    stopPassing(slot)
+    storeAddress(own, slot)
+    store(deadline, .keep, slot)
+    shut(slot)
+    store(strays, .pass, slot)
+  }
+
+  package func prolongConnections(_ slot: Int, until deadline: Instant) { store(deadline, .keep, slot) }
+
+  /// Neither are connections kept nor is anything passed on.
+  package func endConnections(_ slot: Int) {
+    store(Instant(nanoseconds: 0), .keep, slot)
+    stopPassing(slot)
+  }
+
+  /// While the slot is open, segments of connections that this node does not know go to `previous`, the holder before it, until
+  /// `deadline`.
+  package func passUnknown(_ slot: Int, to previous: IPAddress, until deadline: Instant) {
+    endConnections(slot)
+    storeAddress(previous, slot)
+    store(deadline, .pass, slot)
+  }
+
+  package func stopPassing(_ slot: Int) { store(Instant(nanoseconds: 0), .pass, slot) }
+
+  private func storeAddress(_ address: IPAddress, _ slot: Int) {
+    // The kernel wants it in network order.
+    store(Instant(nanoseconds: Int64((address.v4Value ?? 0).bigEndian)), .address, slot)
+  }
+
+  private func store(_ value: Instant, _ kind: Kind, _ slot: Int) {
+    precondition((0..<Self.slotCount).contains(slot))
+    words[kind.rawValue * Self.slotCount + slot].store(UInt64(max(0, value.nanoseconds)), ordering: .releasing)
   }
 }

@@ -12,6 +12,16 @@ package enum StableHash {
     return mix(state)
   }
 
+  /// The same without the detour of a generic sequence, for what is hashed with every request.
+  package static func hash(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> UInt64 {
+    var state: UInt64 = 0xcbf2_9ce4_8422_2325
+    for index in 0..<count {
+      state ^= UInt64(bytes[index])
+      state = state &* 0x0000_0100_0000_01b3
+    }
+    return mix(state)
+  }
+
   package static func hash(_ text: String) -> UInt64 { hash(text.utf8) }
 
   /// One hash of two, order matters: the rank of (VIP, node) or (client, server) in rendezvous hashing.

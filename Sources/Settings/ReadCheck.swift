@@ -94,14 +94,7 @@ extension Reader {
           "for instance GET, HEAD or OPTIONS")
       }
     }
-    var host: String?
-    if let field = fields["host"], let text = self.text(field, "a host name", example: "www.example.org") {
-      if HTTPWords.isVisible(text), !text.contains("/"), !text.contains("@"), text.utf8.count <= 255 {
-        host = text
-      } else {
-        add(field.position, "\(field.path): \"\(text.abbreviated)\" is not a host", "for instance www.example.org")
-      }
-    }
+    let host = fields["host"].flatMap { hostName($0) }
     let expected = expectation(fields["expect"])
     if method == "HEAD", let body = expected.bodyPosition {
       add(
@@ -110,6 +103,16 @@ extension Reader {
     return path.map {
       .http(path: $0, method: method, host: host, status: expected.status, bodyContains: expected.body)
     }
+  }
+
+  /// The value of a Host header.
+  func hostName(_ field: Field) -> String? {
+    guard let text = self.text(field, "a host name", example: "www.example.org") else { return nil }
+    guard HTTPWords.isVisible(text), !text.contains("/"), !text.contains("@"), text.utf8.count <= 255 else {
+      add(field.position, "\(field.path): \"\(text.abbreviated)\" is not a host", "for instance www.example.org")
+      return nil
+    }
+    return text
   }
 
   private func checkPath(_ field: Field) -> String? {

@@ -55,6 +55,11 @@ extension Reader {
       return
     }
     references.usedPools.insert(pool)
+    if mode == .tcp, case .hash(let subject) = pools.first(where: { $0.name == pool })?.balance, subject != .source {
+      add(
+        field.position, "\(field.path): pool \"\(pool)\" hashes what a tcp listener cannot see",
+        "use balance: {hash: source}, or mode: http")
+    }
     if mode == .tcp, case .cookie = pools.first(where: { $0.name == pool })?.affinity {
       let remedy = "use affinity: source, or mode: http"
       add(

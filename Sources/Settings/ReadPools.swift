@@ -7,18 +7,24 @@ extension Reader {
   static let maximumPools = 256
   static let maximumServersPerPool = 1024
   private static let poolKeys = Keys(
-    ["balance", "affinity", "servers", "check", "retry", "sticky_grace", "timeouts"],
-    notYet: ["passive", "slow_start", "queue", "when_all_down"])
+    [
+      "balance", "affinity", "servers", "check", "retry", "sticky_grace", "timeouts", "slow_start", "queue",
+      "when_all_down", "passive",
+    ])
 
   func pools(_ field: Field, _ references: inout References) -> [PoolConfiguration] {
     let shape = "app: {servers: {s1: 192.0.2.21:8080}}"
     guard let entries = named(field, "pool", maximum: Self.maximumPools, shape: shape) else { return [] }
     references.pools = entries.map(\.name)
-    let known = references
-    return entries.compactMap { pool($0.name, $0.field, known) }
+    var pools: [PoolConfiguration] = []
+    for entry in entries {
+      if let pool = pool(entry.name, entry.field, &references) { pools.append(pool) }
+    }
+    checkFallbacks(pools, &references)
+    return pools
   }
 
-  private func pool(_ name: String, _ field: Field, _ references: References) -> PoolConfiguration? {
+  private func pool(_ name: String, _ field: Field, _ references: inout References) -> PoolConfiguration? {
     guard let fields = self.fields(field, Self.poolKeys, shape: "{servers: {s1: 192.0.2.21:8080}}") else { return nil }
     let balance = fields["balance"].flatMap { self.balance($0) } ?? .roundRobin
     let affinity = fields["affinity"].map { self.affinity($0) } ?? Affinity.none
@@ -32,6 +38,10 @@ extension Reader {
       pool.stickyGrace = span
     }
     if let timeouts = fields["timeouts"] { pool.timeouts = poolTimeouts(timeouts) }
+    if let span = duration(fields["slow_start"], .zero ... .seconds(3600), example: "30s") { pool.slowStart = span }
+    if let passive = fields["passive"] { pool.passive = self.passive(passive) }
+    if let queue = fields["queue"] { pool.queue = self.queue(queue) }
+    if let fallback = fields["when_all_down"] { pool.whenAllDown = whenAllDown(fallback, of: name, &references) }
     return pool
   }
 
@@ -46,20 +56,109 @@ extension Reader {
     guard let fields = self.fields(field, Keys(["hash"]), shape: "hash: source"), let hash = fields["hash"] else {
       return nil
     }
-    let unsupported = ["header", "cookie", "uri"]
-    guard case .mapping = hash.value.content else {
-      return choice(hash, ["source": BalanceAlgorithm.hashSource], notYet: unsupported)
+    return hashSubject(hash).map { .hash($0) }
+  }
+
+  /// `source`, `uri`, `header NAME`, `cookie NAME`, or the same as a map.
+  private func hashSubject(_ field: Field) -> HashSubject? {
+    let shape = "source, uri, {header: NAME} or {cookie: NAME}"
+    if case .mapping(let pairs) = field.value.content {
+      guard let fields = self.fields(field, Keys(["source", "uri", "header", "cookie"]), shape: shape) else {
+        return nil
+      }
+      guard pairs.count == 1 else {
+        add(field.position, "\(field.path) needs one thing to hash, not \(pairs.count)", shape)
+        return nil
+      }
+      if let header = fields["header"] { return hashName(header, header.text, "header").map { .header($0) } }
+      if let cookie = fields["cookie"] { return hashName(cookie, cookie.text, "cookie").map { .cookie($0) } }
+      guard let word = fields["source"] ?? fields["uri"] else { return nil }
+      guard word.isEmpty || flag(word) == true else {
+        add(word.position, "\(field.path) needs something to hash", "write hash: source")
+        return nil
+      }
+      return fields["source"] == nil ? .uri : .source
     }
-    guard let keys = self.fields(hash, Keys(["source"], notYet: unsupported), shape: "source"),
-      let source = keys["source"]
-    else {
+    let words = (field.text ?? "").split(separator: " ").map(String.init)
+    if words.count == 2, words[0] == "header" { return hashName(field, words[1], "header").map { .header($0) } }
+    if words.count == 2, words[0] == "cookie" { return hashName(field, words[1], "cookie").map { .cookie($0) } }
+    if field.text == "header" || field.text == "cookie" {
+      add(field.position, "\(field.path): \(words[0]) needs a name", "for instance {\(words[0]): NAME}")
       return nil
     }
-    guard source.isEmpty || flag(source) == true else {
-      add(source.position, "\(hash.path) needs something to hash", "write hash: source")
+    return choice(field, ["source": HashSubject.source, "uri": .uri])
+  }
+
+  private func hashName(_ field: Field, _ name: String?, _ what: String) -> String? {
+    guard let name, HTTPWords.isToken(name), name.utf8.count <= 64 else {
+      add(
+        field.position, "\(field.path) must be the name of a \(what), not \(field.value.kind)",
+        what == "header" ? "for instance header: X-User" : "for instance cookie: SID")
       return nil
     }
-    return .hashSource
+    return name
+  }
+
+  // MARK: What happens when there is no server to give
+
+  private func queue(_ field: Field) -> PoolConfiguration.Queue {
+    var queue = PoolConfiguration.Queue()
+    guard let fields = self.fields(field, Keys(["size", "timeout"]), shape: "{size: 1000, timeout: 5s}") else {
+      return queue
+    }
+    if let size = integer(fields["size"], 0...100_000) { queue.size = size }
+    if let span = duration(fields["timeout"], .milliseconds(10) ... .seconds(3600), example: "5s") {
+      queue.timeout = span
+    }
+    return queue
+  }
+
+  private func whenAllDown(
+    _ field: Field, of owner: String, _ references: inout References
+  ) -> PoolConfiguration.WhenAllDown {
+    let shape = "error 503, or {pool: NAME}"
+    if case .mapping = field.value.content {
+      guard let fields = self.fields(field, Keys(["pool"], notYet: ["static", "respond"]), shape: shape) else {
+        return .error
+      }
+      guard let pool = fields["pool"] else {
+        if hasNoPairs(field) { add(field.position, "\(field.path) is empty", shape) }
+        return .error
+      }
+      guard let name = self.name(pool, "pool") else { return .error }
+      references.fallbacks.append(
+        (owner: owner, References.Mention(name: name, position: pool.position, path: pool.path)))
+      return .pool(name)
+    }
+    if field.text != "error 503" && field.text != "error" {
+      add(field.position, "\(field.path) cannot be \(field.value.kind)", shape)
+    }
+    return .error
+  }
+
+  /// Every pool that stands in for another exists, and no chain of them comes back to its start.
+  private func checkFallbacks(_ pools: [PoolConfiguration], _ references: inout References) {
+    for (owner, mention) in references.fallbacks {
+      guard references.pools.contains(mention.name) else {
+        let nearest = Spelling.nearest(to: mention.name, among: references.pools).map { "did you mean \"\($0)\"?" }
+        add(
+          mention.position, "\(mention.path): there is no pool \"\(mention.name)\"",
+          nearest ?? "pools are \(references.pools.joined(separator: ", "))")
+        continue
+      }
+      references.usedPools.insert(mention.name)
+      // Along the chain; back at the owner it is a ring, which is said once, at the first of its pools.
+      var ring = [owner]
+      var next: String? = mention.name
+      while let name = next, name != owner, !ring.contains(name) {
+        ring.append(name)
+        next = pools.first { $0.name == name }?.standIn
+      }
+      if next == owner, references.pools.first(where: ring.contains) == owner {
+        add(
+          mention.position, "\(mention.path): the pools stand in for each other in a ring", "let one answer error 503")
+      }
+    }
   }
 
   private func affinity(_ field: Field) -> Affinity {
@@ -99,15 +198,6 @@ extension Reader {
 
   private func hasNoPairs(_ field: Field) -> Bool {
     if case .mapping(let pairs) = field.value.content { pairs.isEmpty } else { true }
-  }
-
-  private func retry(_ field: Field) -> PoolConfiguration.Retry {
-    var retry = PoolConfiguration.Retry()
-    let keys = Keys(["attempts", "budget"], notYet: ["on", "methods", "timeout", "status"])
-    guard let fields = self.fields(field, keys, shape: "{attempts: 1, budget: 20%}") else { return retry }
-    if let attempts = integer(fields["attempts"], 0...10) { retry.attempts = attempts }
-    if let budget = percent(fields["budget"]) { retry.budgetPercent = budget }
-    return retry
   }
 
   private func poolTimeouts(_ field: Field) -> PoolConfiguration.Timeouts {
@@ -193,13 +283,24 @@ extension Reader {
     guard case .mapping = field.value.content else {
       return endpoint(field, wildcard: false, example: example).map { ServerConfiguration(name: name, endpoint: $0) }
     }
-    let keys = Keys(["address", "weight", "max_connections"], notYet: ["backup", "host", "proxy_protocol", "tls"])
+    let keys = Keys(
+      ["address", "weight", "max_connections", "backup", "host"], notYet: ["proxy_protocol", "tls"])
     guard let fields = self.fields(field, keys, shape: "{address: 192.0.2.21:8080, weight: 100}") else { return nil }
     let address = required(fields, "address", "for instance \(example)") {
       endpoint($0, wildcard: false, example: example)
     }
     let weight = integer(fields["weight"], 0...1000) ?? 100
     let maximum = integer(fields["max_connections"], 1...1_000_000)
-    return address.map { ServerConfiguration(name: name, endpoint: $0, weight: weight, maximumConnections: maximum) }
+    let isBackup = flag(fields["backup"]) ?? false
+    let host = fields["host"].flatMap { hostName($0) }
+    return address.map {
+      ServerConfiguration(
+        name: name, endpoint: $0, weight: weight, maximumConnections: maximum, isBackup: isBackup, host: host)
+    }
   }
+}
+
+extension PoolConfiguration {
+  /// The pool that stands in when all servers of this one are down.
+  fileprivate var standIn: String? { if case .pool(let name) = whenAllDown { name } else { nil } }
 }

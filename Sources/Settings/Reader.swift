@@ -317,6 +317,8 @@ struct References {
   var hasCluster = false
   var pools: [String] = []
   var usedPools: Set<String> = []
+  /// Pools that stand in for others.
+  var fallbacks: [(owner: String, mention: Mention)] = []
   var hasListeners = false
   /// Names that the file gives to routes.
   var routes: Set<String> = []

@@ -32,7 +32,7 @@ extension Simulation {
         guard !random.chance(1, in: 20) else { continue }
         let quiet = now + Int64(random.next() % 5_000_000)
         queue.push(at: quiet, .quietened(host: host, epoch: hosts[host].epoch, vip: vip))
-      case .handoverCancelled, .moveRefused, .event: break
+      case .handoverCancelled, .moveRefused, .event, .keepConnections, .passUnknown: break
       case .exit:
         note("n\(host + 1) exits")
         hosts[host].node = nil

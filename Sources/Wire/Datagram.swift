@@ -127,7 +127,8 @@ extension VIPReport: WireEntry {
   package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
     self.init(
       vip: bytes.u64(offset), priority: bytes.u16(offset + 8), role: Role(rawValue: bytes.u8(offset + 10)) ?? .idle,
-      eligible: bytes.u8(offset + 11) & 1 == 1, term: bytes.u32(offset + 12))
+      eligible: bytes.u8(offset + 11) & 1 == 1, passesUnknown: bytes.u8(offset + 11) & 2 == 2,
+      term: bytes.u32(offset + 12))
   }
 }
 
@@ -135,6 +136,6 @@ extension ReleaseNotice: WireEntry {
   package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
     self.init(
       vip: bytes.u64(offset), successor: bytes.u64(offset + 8), serial: bytes.u32(offset + 16),
-      cause: Cause(rawValue: bytes.u8(offset + 20)) ?? .unsaid)
+      cause: Cause(rawValue: bytes.u8(offset + 20)) ?? .unsaid, keepsConnections: bytes.u8(offset + 21) & 1 == 1)
   }
 }

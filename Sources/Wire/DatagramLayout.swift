@@ -150,9 +150,9 @@ package struct PeerReport: Equatable, Sendable {
   }
 }
 
-/// What the sender is to a VIP.
+/// What the sender is to a VIP. Flag 1: eligible; flag 2: it could pass on what belongs to a previous holder's connections.
 ///
-///     0 VIP (64) | 8 priority (16) | 10 role (8) | 11 eligible (8) | 12 term (32), 0 without quorum
+///     0 VIP (64) | 8 priority (16) | 10 role (8) | 11 flags (8) | 12 term (32), 0 without quorum
 package struct VIPReport: Equatable, Sendable {
   package enum Role: UInt8, Sendable { case idle = 0, candidate = 1, holder = 2 }
   package static let byteCount = 16
@@ -160,20 +160,26 @@ package struct VIPReport: Equatable, Sendable {
   package var priority: UInt16
   package var role: Role
   package var eligible: Bool
+  package var passesUnknown: Bool
   package var term: UInt32
 
-  package init(vip: UInt64, priority: UInt16, role: Role, eligible: Bool, term: UInt32 = 0) {
+  package init(
+    vip: UInt64, priority: UInt16, role: Role, eligible: Bool, passesUnknown: Bool = false, term: UInt32 = 0
+  ) {
     self.vip = vip
     self.priority = priority
     self.role = role
     self.eligible = eligible
+    self.passesUnknown = passesUnknown
     self.term = term
   }
 }
 
 /// The sender has let a VIP go and names who takes it now. Repeated in a few datagrams; `serial` tells repeats apart.
 ///
-///     0 VIP (64) | 8 successor (64), 0 for nobody | 16 serial (32) | 20 cause (8) | 21 zero (24)
+///     0 VIP (64) | 8 successor (64), 0 for nobody | 16 serial (32) | 20 cause (8) | 21 flags (8) | 22 zero (16)
+///
+/// Flag 1: the sender keeps the TCP connections that it has, and takes their segments from the successor.
 package struct ReleaseNotice: Equatable, Sendable {
   package enum Cause: UInt8, Sendable {
     case unsaid = 0, moved = 1, draining = 2, failback = 3, shutdown = 4, ineligible = 5
@@ -183,12 +189,14 @@ package struct ReleaseNotice: Equatable, Sendable {
   package var successor: UInt64
   package var serial: UInt32
   package var cause: Cause
+  package var keepsConnections: Bool
 
-  package init(vip: UInt64, successor: UInt64, serial: UInt32, cause: Cause) {
+  package init(vip: UInt64, successor: UInt64, serial: UInt32, cause: Cause, keepsConnections: Bool = false) {
     self.vip = vip
     self.successor = successor
     self.serial = serial
     self.cause = cause
+    self.keepsConnections = keepsConnections
   }
 }
 

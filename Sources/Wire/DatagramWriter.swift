@@ -78,7 +78,7 @@ package struct DatagramWriter {
     buffer.set(report.vip, at: at)
     buffer.set(report.priority, at: at + 8)
     buffer.set(report.role.rawValue, at: at + 10)
-    buffer.set(UInt8(report.eligible ? 1 : 0), at: at + 11)
+    buffer.set(UInt8(report.eligible ? 1 : 0) | UInt8(report.passesUnknown ? 2 : 0), at: at + 11)
     buffer.set(report.term, at: at + 12)
     return true
   }
@@ -88,7 +88,7 @@ package struct DatagramWriter {
     buffer.set(notice.vip, at: at)
     buffer.set(notice.successor, at: at + 8)
     buffer.set(notice.serial, at: at + 16)
-    buffer.set(UInt32(notice.cause.rawValue) << 24, at: at + 20)
+    buffer.set(UInt32(notice.cause.rawValue) << 24 | (notice.keepsConnections ? 1 << 16 : 0), at: at + 20)
     return true
   }
 

@@ -46,7 +46,7 @@ struct Bench {
   init(
     count: Int, heartbeat: TimeSpan = .milliseconds(10), failback: FailbackRule = .never, vips: Int = 1,
     prefer: Bool = true, transport: ClusterConfiguration.Transport = .multicast, paths: Int = 1,
-    gated: Bool = false
+    gated: Bool = false, keepsConnections: Bool = false
   ) {
     let names = (0..<count).map { NodeName("n\($0 + 1)")! }
     configurations = names.map { name in
@@ -56,7 +56,7 @@ struct Bench {
         vips: (0..<vips).map {
           .init(
             name: $0 == 0 ? "web" : "web\($0)", prefer: prefer ? names : nil, failback: failback,
-            isConditional: true, isGated: gated)
+            isConditional: true, isGated: gated, keepsConnections: keepsConnections)
         }, softwareVersion: "1.0")
     }
     sent = Array(repeating: [], count: count)

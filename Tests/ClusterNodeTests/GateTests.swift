@@ -33,6 +33,62 @@ struct GateStories {
     #expect(bench.holders() == [0], "and back")
   }
 
+  @Test(
+    "where connections may stay nobody waits for them: they are kept, and the successor passes on what it does not know"
+  )
+  func keptConnections() {
+    var bench = Bench(count: 3, gated: true, keepsConnections: true)
+    bench.run(.milliseconds(200))
+    bench.clear()
+    bench.command(0, .move(web, to: bench.index(1)))
+    let own = bench.made.filter { $0.node == 0 }.map(\.effect)
+    let kept = own.firstIndex(of: .keepConnections(web, gently: false))
+    let shut = own.firstIndex(of: .release(web, cause: .moved(bench.index(1))))
+    let told = own.firstIndex(of: .send)
+    #expect(kept != nil && shut != nil && told != nil && kept! < shut! && shut! < told!)
+    let taken = bench.made.filter { $0.node == 1 }.map(\.effect)
+    let passed = taken.firstIndex(of: .passUnknown(web, to: bench.index(0)))
+    let acquired = taken.firstIndex(of: .acquire(web, cause: .moved(bench.index(0))))
+    #expect(passed != nil && acquired != nil && passed! < acquired!)
+    #expect(bench.acquisitions().first?.at == bench.now, "at once")
+    // A dead holder keeps nothing.
+    bench.run(.milliseconds(100))
+    bench.nodes[1] = nil
+    bench.clear()
+    bench.run(.milliseconds(100))
+    #expect(bench.holders() == [0])
+    #expect(!bench.made.contains { if case .passUnknown = $0.effect { true } else { false } })
+  }
+
+  @Test("a successor that cannot pass on what it does not know is waited for")
+  func plainSuccessor() {
+    var bench = Bench(count: 2, gated: true, keepsConnections: true)
+    var plain = bench.configurations[1]
+    plain.vips[0].keepsConnections = false
+    var ignored = EffectBuffer()
+    bench.nodes[1]!.reconfigure(plain, authenticator: PlainAuthenticator(), now: bench.now, effects: &ignored)
+    bench.run(.milliseconds(200))
+    bench.clear()
+    bench.command(0, .move(web, to: bench.index(1)))
+    #expect(bench.made.map(\.effect) == [.handoverStarting(web, to: bench.index(1), deadline: .milliseconds(500))])
+  }
+
+  @Test("a drained node parts with its connections gently, one that leaves waits for its balancer")
+  func gently() {
+    var bench = Bench(count: 2, gated: true, keepsConnections: true)
+    bench.run(.milliseconds(200))
+    bench.clear()
+    bench.command(0, .draining(true))
+    #expect(bench.made.contains { $0.node == 0 && $0.effect == .keepConnections(web, gently: true) })
+    #expect(bench.holders() == [1])
+    bench.clear()
+    bench.command(0, .draining(false))
+    bench.command(1, .shutdown(quieten: true))
+    #expect(
+      bench.made.contains { $0.effect == .handoverStarting(web, to: bench.index(0), deadline: .milliseconds(500)) })
+    #expect(!bench.made.contains { if case .keepConnections = $0.effect { true } else { false } })
+  }
+
   @Test("a node answers from its claim until it lets go")
   func answering() {
     var bench = Bench(count: 2, gated: true)

@@ -21,15 +21,31 @@ private func makeNode(_ vips: [String], now: Instant) -> ClusterNode<HeartbeatAu
     bootID: BootID(high: 1, low: 1), randomSeed: 1, now: now)
 }
 
+private func makePlan(_ vips: [String], slots: [String: Int]?, interface: String = "eth0") throws -> ElectorPlan {
+  var configuration = ElectorConfiguration(
+    clusterName: "zone-a", node: NodeName("n1")!, interfaces: ["eth0"], group: Endpoint("239.255.70.76:7076")!,
+    keys: [[UInt8](repeating: 7, count: 32)], heartbeat: .milliseconds(10), deadAfter: 3, aloneAfter: .seconds(5),
+    members: [MemberConfiguration(name: NodeName("n1")!, addresses: [IPAddress("192.0.2.11")!], role: .voter)],
+    vips: vips.map {
+      VIPConfiguration(
+        name: $0, addresses: [AddressPrefix("192.0.2.100/24")!], interface: interface, prefer: nil, failback: .never,
+        requires: [], announce: .seconds(60))
+    }, digest: 1)
+  configuration.gateSlots = slots
+  return try ElectorPlan(configuration)
+}
+
 @Suite struct GateRefreshTests {
   let start = Instant(nanoseconds: 1_000_000_000)
   let detection = TimeSpan.milliseconds(35)
 
   @Test("what the node answers for is open for a detection time from each heartbeat, and nothing else ever is")
   func refreshes() throws {
-    let deadlines = try GateDeadlines(mapping: try SharedMemory(name: "gate", byteCount: 4096).descriptor.duplicate())
-    var node = makeNode(["web", "mail", "plain"], now: start)
-    var gate = GateRefresh(deadlines: deadlines, node: node, slots: ["web": 5, "mail": 6])
+    let deadlines = try GateDeadlines(
+      mapping: try SharedMemory(name: "gate", byteCount: GateDeadlines.wordCount * 8).descriptor.duplicate())
+    let vips = ["web", "mail", "plain"]
+    var node = makeNode(vips, now: start)
+    var gate = GateRefresh(deadlines: deadlines, node: node, plan: try makePlan(vips, slots: ["web": 5, "mail": 6]))
     #expect(!gate.hasLapsed(at: .distantFuture - .seconds(1)), "nothing was open")
     gate.refresh(node, sentAt: start)
     #expect(deadlines.deadline(of: 5) == Instant(nanoseconds: 0), "not yet taken")
@@ -54,22 +70,32 @@ private func makeNode(_ vips: [String], now: Instant) -> ClusterNode<HeartbeatAu
 
   @Test("another configuration shuts what left the gate and keeps the slots of what stayed")
   func assigns() throws {
-    let deadlines = try GateDeadlines(mapping: try SharedMemory(name: "gate", byteCount: 4096).descriptor.duplicate())
-    var node = makeNode(["web", "mail"], now: start)
-    var gate = GateRefresh(deadlines: deadlines, node: node, slots: ["web": 5, "mail": 6])
+    let deadlines = try GateDeadlines(
+      mapping: try SharedMemory(name: "gate", byteCount: GateDeadlines.wordCount * 8).descriptor.duplicate())
+    let vips = ["web", "mail"]
+    var node = makeNode(vips, now: start)
+    var gate = GateRefresh(deadlines: deadlines, node: node, plan: try makePlan(vips, slots: ["web": 5, "mail": 6]))
     var effects = EffectBuffer()
     node.advance(now: start, effects: &effects)
     gate.refresh(node, sentAt: start)
-    gate.assign(node, slots: ["web": 5])
+    gate.assign(node, try makePlan(vips, slots: ["web": 5]))
     #expect(deadlines.deadline(of: 5) == start + detection && deadlines.deadline(of: 6) == Instant(nanoseconds: 0))
     gate.refresh(node, sentAt: start + .milliseconds(10))
     #expect(deadlines.deadline(of: 6) == Instant(nanoseconds: 0))
   }
 
+  @Test("connections are kept only where members reach each other beside the VIP")
+  func pathsOfConnections() throws {
+    #expect(try makePlan(["web"], slots: ["web": 0]).pathOfConnections(ofVIP: "web") == 0)
+    #expect(try makePlan(["web"], slots: ["web": 0]).cluster.vips[0].keepsConnections)
+    #expect(try makePlan(["web"], slots: ["web": 0], interface: "eth1").pathOfConnections(ofVIP: "web") == nil)
+    #expect(try !makePlan(["web"], slots: ["web": 0], interface: "eth1").cluster.vips[0].keepsConnections)
+  }
+
   @Test("without a gate there is nothing to store and nothing lapses")
   func absent() throws {
     var node = makeNode(["web"], now: start)
-    var gate = GateRefresh(deadlines: nil, node: node, slots: nil)
+    var gate = GateRefresh(deadlines: nil, node: node, plan: try makePlan(["web"], slots: nil))
     var effects = EffectBuffer()
     node.advance(now: start, effects: &effects)
     gate.refresh(node, sentAt: start)

@@ -15,12 +15,17 @@ import Testing
     return wait >= span.nanoseconds * 9 / 10 - 1 && wait <= span.nanoseconds * 11 / 10 + 1
   }
 
-  @Test("unknown is not up, and the first check is due at once")
+  @Test("unknown is not up, and the first check is due at once, or within the time that is given")
   func unknown() {
     let state = HealthState(settings: Self.settings, now: Self.at(7), seed: 1)
     #expect(state.verdict == .unknown)
     #expect(state.nextCheck == Self.at(7))
     #expect(state.lastCheck == "")
+    let spread = (0..<200).map {
+      (HealthState(settings: Self.settings, now: Self.at(7), seed: $0, first: .seconds(2)).nextCheck - Self.at(7))
+        .nanoseconds
+    }
+    #expect(spread.allSatisfy { (0...2_000_000_000).contains($0) } && Set(spread).count > 150)
   }
 
   @Test("one success suffices to come up from unknown")

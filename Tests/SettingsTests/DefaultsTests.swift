@@ -74,7 +74,7 @@ import Testing
     #expect(configuration.cluster?.members.last?.role == .witness)
     #expect(configuration.vips[0].requires == [Requirement(.balancer, strict: true)])
     #expect(configuration.vips[0].failback == .after(.seconds(300)))
-    #expect(configuration.pools[0].balance == .hashSource)
+    #expect(configuration.pools[0].balance == .hash(.source))
     #expect(configuration.listeners[0].forwardedStyle == .both)
     let text = cluster.replacing("n3: 192.0.2.13", with: "n3: {address: 192.0.2.13, role: witness}")
     let pool = try parse(
@@ -116,8 +116,8 @@ import Testing
         .cookie(name: "SID", maxAge: .seconds(3600), secure: true, sameSite: "None")
       ),
       ("balance: random_two", .randomTwo, .none),
-      ("balance: {hash: source}", .hashSource, .none),
-      ("balance: {hash: {source}}", .hashSource, .none),
+      ("balance: {hash: source}", .hash(.source), .none),
+      ("balance: {hash: {source}}", .hash(.source), .none),
     ]) func affinitySpellings(_ text: String, _ balance: BalanceAlgorithm, _ affinity: Affinity) throws
   {
     let pool = try parse(web.replacing("{servers:", with: "{\(text), servers:")).pools[0]

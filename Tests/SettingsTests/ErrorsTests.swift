@@ -257,7 +257,7 @@ import Testing
         "pools.app.servers: there are no members without a cluster (write NAME: ADDRESS:PORT for each server)"
       ),
       ("servers: {dns: app.example.org, port: 80}", "\"dns\" is not supported yet (write the servers out)"),
-      ("servers: {s: {address: 192.0.2.1:80, backup: yes}}", "\"backup\" is not supported yet (remove it)"),
+      ("servers: {s: {address: 192.0.2.1:80, tls: {}}}", "\"tls\" is not supported yet (remove it)"),
       ("servers: {s: {weight: 5}}", "pools.app.servers.s needs \"address\" (for instance 192.0.2.21:8080)"),
       (
         "servers: {s: {address: 192.0.2.1:80, weight: 1001}}",
@@ -266,11 +266,6 @@ import Testing
       (
         "servers: {a: 192.0.2.1:80, b: 192.0.2.1:80}",
         "pools.app.servers.b: 192.0.2.1:80 is the address of server \"a\" too (keep one)"
-      ),
-      ("servers: {a: 192.0.2.1:80}, balance: {hash: {uri}}", "\"uri\" is not supported yet (remove it)"),
-      (
-        "servers: {a: 192.0.2.1:80}, balance: {hash: uri}",
-        "pools.app.balance.hash: \"uri\" is not supported yet (use source)"
       ),
       (
         "servers: {a: 192.0.2.1:80}, affinity: {cookie: {same_site: none}}",
@@ -310,9 +305,8 @@ import Testing
         "servers: {a: 192.0.2.1:80}, retry: {budget: 20}",
         "pools.app.retry.budget must be a share, not \"20\" (from 0% to 100%, for instance 20%)"
       ),
-      ("servers: {a: 192.0.2.1:80}, slow_start: 0s", "\"slow_start\" is not supported yet (remove it)"),
       (
-        "servers: {a: 192.0.2.1:80}, when_all_down: error 503", "\"when_all_down\" is not supported yet (remove it)"
+        "servers: {a: 192.0.2.1:80}, when_all_down: {static: {root: /x}}", "\"static\" is not supported yet (remove it)"
       ),
       (
         "servers: {a: 0.0.0.0:80}",

@@ -37,7 +37,8 @@ func sampleDatagram() -> [UInt8] {
     var writer = DatagramWriter(buffer: buffer)
     writer.header(sampleHeader)
     expectTrue(writer.begin(.releases, roomFor: ReleaseNotice.byteCount))
-    expectTrue(writer.append(ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved)))
+    expectTrue(
+      writer.append(ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved, keepsConnections: true)))
     writer.end()
     expectTrue(writer.begin(.peers, roomFor: PeerReport.byteCount))
     let report = PeerReport(
@@ -45,7 +46,9 @@ func sampleDatagram() -> [UInt8] {
     expectTrue(writer.append(report))
     writer.end()
     expectTrue(writer.begin(.vips, roomFor: VIPReport.byteCount))
-    expectTrue(writer.append(VIPReport(vip: 0xa1, priority: 0xfffe, role: .holder, eligible: true, term: 9)))
+    expectTrue(
+      writer.append(VIPReport(vip: 0xa1, priority: 0xfffe, role: .holder, eligible: true, passesUnknown: true, term: 9))
+    )
     expectTrue(writer.append(VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false)))
     writer.end()
     let version = Array("1.2".utf8).withUnsafeBytes { writer.part(.softwareVersion, $0) }
@@ -99,7 +102,7 @@ struct DatagramTests {
       0x00, 0x03, 0x00, 0x18,  // 88 part: releases, 24 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x81,  // VIP
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x82,  // successor
-      0x00, 0x00, 0x00, 0x03, 0x01, 0x00, 0x00, 0x00,  // serial 3, cause moved
+      0x00, 0x00, 0x00, 0x03, 0x01, 0x01, 0x00, 0x00,  // serial 3, cause moved, keeps connections
       0x00, 0x01, 0x00, 0x20,  // 116 part: peers, 32 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x91,  // peer
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x92,  // boot fold
@@ -107,7 +110,7 @@ struct DatagramTests {
       0x00, 0x00, 0x00, 0xfa, 0x07, 0x00, 0x00, 0x08,  // age 250 us, loss 7/255, round trip 80 us
       0x00, 0x02, 0x00, 0x20,  // 152 part: VIPs, 32 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa1,  // VIP
-      0xff, 0xfe, 0x02, 0x01, 0x00, 0x00, 0x00, 0x09,  // priority 65,534, holder, eligible, term 9
+      0xff, 0xfe, 0x02, 0x03, 0x00, 0x00, 0x00, 0x09,  // priority 65,534, holder, eligible, passes unknown, term 9
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa2,  // VIP
       0x00, 0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,  // priority 5, idle, not eligible
       0x00, 0x05, 0x00, 0x03, 0x31, 0x2e, 0x32,  // 188 part: software version "1.2"
@@ -127,7 +130,9 @@ struct DatagramTests {
       let datagram = try Datagram.open(buffer, clusterID: sampleHeader.clusterID, authenticator: &authenticator).get()
       #expect(datagram.header == sampleHeader)
       #expect(datagram.releases.count == 1)
-      #expect(datagram.releases[0] == ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved))
+      #expect(
+        datagram.releases[0]
+          == ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved, keepsConnections: true))
       #expect(
         datagram.peers[0]
           == PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7, roundTrip: 8))

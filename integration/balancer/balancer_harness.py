@@ -92,8 +92,10 @@ def endpoint(text):
     return {"address": address.strip("[]"), "port": int(port)}
 
 
-def server(name, at, weight=100, member=None, maximum=None):
-    value = {"name": name, "endpoint": endpoint(at), "weight": weight}
+def server(name, at, weight=100, member=None, maximum=None, backup=False, host=None):
+    value = {"name": name, "endpoint": endpoint(at), "weight": weight, "isBackup": backup}
+    if host:
+        value["host"] = host
     if member:
         value["member"] = member
     if maximum:
@@ -138,15 +140,39 @@ def cookie_affinity(name="AFLOAT", max_age=None, secure=False, same_site=None):
     return {"cookie": value}
 
 
+RETRY_CAUSES = ("connect", "reused_connection", "lost_connection")
+IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
+
+
+def balance_of(words):
+    """`round_robin`, …, or `hash source`, `hash uri`, `hash header NAME`, `hash cookie NAME`."""
+    parts = words.split()
+    if parts[0] == "hash":
+        subject = {parts[1]: {"_0": parts[2]} if len(parts) > 2 else {}}
+        return {"hash": {"_0": subject}}
+    first, *rest = words.split("_")
+    return {first + "".join(part.title() for part in rest): {}}
+
+
 def pool(
     name, servers, balance="round_robin", affinity=NO_AFFINITY, check=None, connect=3, response=60, idle=60, attempts=1,
-    budget=20, sticky_grace=30,
+    budget=20, sticky_grace=30, slow_start=0, queue=(1000, 5), stand_in=None, passive=None, on=RETRY_CAUSES,
+    methods=IDEMPOTENT, status=(),
 ):  # fmt: skip
-    return {
-        "name": name, "balance": balance, "affinity": affinity, "servers": servers, "check": check or no_check(),
+    value = {
+        "name": name, "balance": balance_of(balance), "affinity": affinity, "servers": servers, "check": check or no_check(),
         "timeouts": {"connect": span(connect), "response": span(response), "idle": span(idle)},
-        "retry": {"attempts": attempts, "budgetPercent": budget}, "stickyGrace": span(sticky_grace),
+        "retry": {
+            "attempts": attempts, "budgetPercent": budget, "on": on, "methods": methods, "status": status
+        },
+        "stickyGrace": span(sticky_grace), "slowStart": span(slow_start),
+        "queue": {"size": queue[0], "timeout": span(queue[1])},
+        "whenAllDown": {"pool": {"_0": stand_in}} if stand_in else {"error": {}},
     }  # fmt: skip
+    if passive:
+        keys = ("failures", "within", "eject", "atMostPercent")
+        value["passive"] = dict(zip(keys, (passive[0], span(passive[1]), span(passive[2]), passive[3])))
+    return value
 
 
 def listener(

@@ -301,7 +301,7 @@ def test_requests_in_flight_survive_the_death_of_their_server():
 def test_max_connections_of_a_server_are_kept():
     backend = http_backend("s", lambda *_: time.sleep(0.5))
     servers = [server("s", backend.at, maximum=1)]
-    with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", servers)]) as balancer:
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", servers, queue=(0, 5))]) as balancer:
         with Client(balancer.port) as one, Client(balancer.port) as two:
             one.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
             time.sleep(0.1)

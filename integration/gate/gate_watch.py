@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-SLOTS = 512
+WORDS = 1024
 PIDFD_GETFD = 438
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -23,7 +23,7 @@ def _array_of(pid):
                 facts = dict(line.split(":", 1) for line in file if ":" in line)
         except FileNotFoundError:
             continue
-        if int(facts["map_type"]) == 2 and int(facts["max_entries"]) == SLOTS:
+        if int(facts["map_type"]) == 2 and int(facts["max_entries"]) == WORDS:
             return int(name)
     raise AssertionError(f"process {pid} has no deadlines of a kernel gate")
 
@@ -36,7 +36,7 @@ class Gate:
         file = _libc.syscall(PIDFD_GETFD, process, _array_of(pid), 0)
         os.close(process)
         assert file >= 0, os.strerror(ctypes.get_errno())
-        self.memory = mmap.mmap(file, SLOTS * 8, mmap.MAP_SHARED, mmap.PROT_READ)
+        self.memory = mmap.mmap(file, WORDS * 8, mmap.MAP_SHARED, mmap.PROT_READ)
         os.close(file)
 
     def deadline(self, slot=0):

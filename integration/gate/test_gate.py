@@ -10,7 +10,7 @@ from gate_watch import Gate, GateWatch
 from lab import AnswerWatch, Probe, wait_until
 
 # What the kernel counts in whole seconds, up to a second late, with a margin for a busy machine.
-LIFETIME = 5 + 1 + 4
+LIFETIME = 8 + 1 + 4
 
 
 def processes(agent):
@@ -138,8 +138,8 @@ def test_a_new_agent_takes_the_place_of_the_gate_that_an_earlier_one_left(stage)
     now = filters(holder.host)
     assert all(len(ids) == 1 for ids in now.values()) and now != left
     assert cluster.vip not in holder.host.addresses()
-    done = successor.afloat("move", "web", holder.name)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # It listens for a moment before it may take anything.
+    wait_until(lambda: successor.afloat("move", "web", holder.name).returncode == 0, 10, "a move to the node that is back")
     wait_until(lambda: cluster.holder() is holder, 10, "the VIP back")
     assert reaches(cluster.lan.client, cluster.vip)
 
@@ -172,7 +172,7 @@ def test_without_the_power_the_reason_is_said_and_addresses_expire(stage):
     status = holder.query("status")
     assert [text for text in status["warnings"] if "CAP_BPF" in text and "kernel gate" in text], status["warnings"]
     assert set(fences(holder).values()) == {"address-lifetime"}
-    time.sleep(2.5)
+    time.sleep(9.5)
     assert cluster.vip in holder.host.addresses(), "what is held is prolonged"
     done = holder.afloat("move", "web", others(cluster, holder)[0].name)
     assert done.returncode == 0, done.stdout + done.stderr

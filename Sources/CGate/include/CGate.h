@@ -13,8 +13,8 @@ int afloat_gate_load(const uint8_t *object, size_t count, struct afloat_gate **g
 // What is attached stays attached, and keeps program and maps alive in the kernel.
 void afloat_gate_close(struct afloat_gate *gate);
 
-// Descriptor of the array of deadlines (AFLOAT_GATE_SLOTS words of 8 bytes, may be mapped); owned by the gate.
-int afloat_gate_deadlines(const struct afloat_gate *gate);
+// Descriptor of the array of deadlines (AFLOAT_GATE_WORDS words of 8 bytes, may be mapped); owned by the gate.
+int afloat_gate_words(const struct afloat_gate *gate);
 
 // Guards an address (AFLOAT_GATE_ADDRESS_BYTES bytes) by a slot, or no longer. 0, or a negative errno.
 int afloat_gate_guard(const struct afloat_gate *gate, const uint8_t *address, uint32_t slot);

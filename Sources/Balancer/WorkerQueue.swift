@@ -1,0 +1,290 @@
+// Clients that wait because every server they may have has reached `max_connections`. Who came first goes first, over all
+// workers: each worker keeps its own clients in lists and tells the others since when the first of them has waited. Whoever
+// gives a server back lets the longest waiting client have it, or wakes the worker that has it.
+//
+// There is a list for each pool, of clients that take any server, and one for each server, of clients whose cookie is
+// that server's: they do not hold up those who can go elsewhere.
+
+internal import Balancing
+internal import HTTP1
+internal import Kernel
+internal import Primitives
+internal import Synchronization
+
+/// A list through the clients' `nextWaiting`.
+struct WaitingList {
+  var first: Int32 = -1
+  var last: Int32 = -1
+}
+
+enum WaitingPlace: UInt8 {
+  case nowhere
+  /// For any server of `exchange.pool`.
+  case pool
+  /// For the server of the client's cookie.
+  case server
+}
+
+extension Worker {
+  /// How often clients that wait are looked at without a cause: every cause is told, so this is a second pair of eyes.
+  static let queueLookInterval: Tick = 4
+
+  // MARK: Coming
+
+  /// The client's request, or its connection in TCP mode, waits for a server. False, with nothing changed, if too many wait.
+  @inline(never)
+  mutating func enqueue(_ index: Int32, _ client: Client, forCookieServer: Bool) -> Bool {
+    let pool = Int(client.pointee.exchange.pool)
+    let terms = snapshot.pools[pool].terms
+    let count = shared.poolQueues[pool].all.wrappingAdd(1, ordering: .relaxed).newValue
+    if count > terms.queueSize {
+      shared.poolQueues[pool].all.wrappingSubtract(1, ordering: .relaxed)
+      return false
+    }
+    client.pointee.waitingSince = Clock.monotonic.nanoseconds
+    client.pointee.waitingPool = Int32(pool)
+    client.pointee.nextWaiting = -1
+    if forCookieServer {
+      let server = Int(client.pointee.exchange.cookieServer)
+      client.pointee.waitingPlace = .server
+      client.pointee.waitingSlot = Int32(server)
+      client.pointee.previousWaiting = serverLists[server].last
+      append(index, client, to: &serverLists[server])
+      shared.serverLoads[server].waiting.wrappingAdd(1, ordering: .sequentiallyConsistent)
+    } else {
+      client.pointee.waitingPlace = .pool
+      client.pointee.waitingSlot = Int32(pool)
+      client.pointee.previousWaiting = poolLists[pool].last
+      append(index, client, to: &poolLists[pool])
+      shared.poolQueues[pool].waiting.wrappingAdd(1, ordering: .sequentiallyConsistent)
+    }
+    waitingCount += 1
+    tellFirst(client.pointee.waitingPlace, client.pointee.waitingSlot)
+    timers.set(index, tick &+ terms.queueTimeout)
+    // A server may have come free between our look and this: then whoever gave it back has not seen us.
+    queueIsDue(pool)
+    return true
+  }
+
+  private func append(_ index: Int32, _ client: Client, to list: inout WaitingList) {
+    if list.last >= 0 { clients[list.last].pointee.nextWaiting = index } else { list.first = index }
+    list.last = index
+  }
+
+  /// Whether a new client has to wait behind others. A cookie's client waits only behind those of its own server, which
+  /// `chooseServer` sees to.
+  @inline(__always)
+  func othersWait(_ pool: Int) -> Bool {
+    snapshot.pools[pool].plan.hasLimits && shared.poolQueues[pool].waiting.load(ordering: .relaxed) > 0
+  }
+
+  // MARK: Going
+
+  /// Takes a client out of its list, if it is in one.
+  @inline(__always)  // the compare; the rest is rare
+  mutating func leaveQueue(_ client: Client) {
+    if client.pointee.waitingPlace != .nowhere { unlinkWaiting(client) }
+  }
+
+  @inline(never)
+  private mutating func unlinkWaiting(_ client: Client) {
+    let place = client.pointee.waitingPlace
+    let slot = Int(client.pointee.waitingSlot)
+    let previous = client.pointee.previousWaiting
+    let next = client.pointee.nextWaiting
+    if previous >= 0 { clients[previous].pointee.nextWaiting = next }
+    if next >= 0 { clients[next].pointee.previousWaiting = previous }
+    if place == .server {
+      if previous < 0 { serverLists[slot].first = next }
+      if next < 0 { serverLists[slot].last = previous }
+      shared.serverLoads[slot].waiting.wrappingSubtract(1, ordering: .relaxed)
+    } else {
+      if previous < 0 { poolLists[slot].first = next }
+      if next < 0 { poolLists[slot].last = previous }
+      shared.poolQueues[slot].waiting.wrappingSubtract(1, ordering: .relaxed)
+    }
+    shared.poolQueues[Int(client.pointee.waitingPool)].all.wrappingSubtract(1, ordering: .relaxed)
+    waitingCount -= 1
+    client.pointee.waitingPlace = .nowhere
+    if previous < 0 { tellFirst(place, Int32(slot)) }
+    // Its turn may have come in the meantime, and nobody else was told.
+    queueIsDue(Int(client.pointee.waitingPool))
+  }
+
+  private func tellFirst(_ place: WaitingPlace, _ slot: Int32) {
+    let first = place == .server ? serverLists[Int(slot)].first : poolLists[Int(slot)].first
+    let since = first < 0 ? Int64.max : clients[first].pointee.waitingSince
+    let heads = place == .server ? shared.serverHeads : shared.poolHeads
+    heads[Int(slot) * shared.threads + index].store(since, ordering: .sequentiallyConsistent)
+  }
+
+  // MARK: Serving
+
+  /// A server with a limit has been given back.
+  @inline(__always)
+  mutating func serverCameFree(_ server: Int32) {
+    if snapshot.servers[Int(server)].limit == 0 { return }
+    let pool = Int(snapshot.servers[Int(server)].pool)
+    if shared.poolQueues[pool].all.load(ordering: .sequentiallyConsistent) > 0 { queueIsDue(pool) }
+  }
+
+  /// The pool's queue is looked at after the present batch of events: not now, a message may be half handled.
+  @inline(never)
+  mutating func queueIsDue(_ pool: Int) {
+    if !dueQueues.contains(Int32(pool)) { dueQueues.append(Int32(pool)) }
+  }
+
+  mutating func serveDueQueues() {
+    // What is served may give back again: those come with the next batch, whose wait is not long then.
+    let due = dueQueues
+    dueQueues.removeAll(keepingCapacity: true)
+    for pool in due { serveQueue(Int(pool)) }
+  }
+
+  @inline(never)
+  mutating func lookAtQueues() {
+    nextQueueLook = tick &+ Self.queueLookInterval
+    for pool in 0..<snapshot.pools.count where snapshot.pools[pool].plan.hasLimits {
+      if shared.poolQueues[pool].all.load(ordering: .relaxed) > 0 { queueIsDue(pool) }
+    }
+  }
+
+  private mutating func serveQueue(_ pool: Int) {
+    let limit = 256  // turns for one queue before others get theirs
+    for _ in 0..<limit {
+      let (server, since, isElsewhere) = oldestForOneServer(pool)
+      let general = poolLists[pool].first
+      let ownGeneral = general < 0 ? Int64.max : clients[general].pointee.waitingSince
+      let (elsewhere, worker) = oldestElsewhere(shared.poolHeads, pool)
+      if server >= 0 && since < min(ownGeneral, elsewhere) {
+        if isElsewhere >= 0 {
+          wake(isElsewhere, pool)
+          return
+        }
+        if !serve(serverLists[server].first) { return }
+        continue
+      }
+      if ownGeneral == .max && elsewhere == .max { return }
+      if elsewhere < ownGeneral {
+        // Only they can say whether there is a server for them; if there is room for more, they wake us.
+        wake(worker, pool)
+        return
+      }
+      if !serve(general) { return }
+    }
+    queueIsDue(pool)
+  }
+
+  /// Among the pool's servers with room and clients of their own that wait: the one whose first client has waited longest.
+  /// `worker`: who has that client, -1 for this one.
+  private func oldestForOneServer(_ pool: Int) -> (server: Int, since: Int64, worker: Int) {
+    let queue = shared.poolQueues + pool
+    if queue.pointee.all.load(ordering: .relaxed) == queue.pointee.waiting.load(ordering: .relaxed) {
+      return (-1, .max, -1)
+    }
+    var best = (server: -1, since: Int64.max, worker: -1)
+    for slot in snapshot.pools[pool].servers where shared.serverLoads[Int(slot)].waiting.load(ordering: .relaxed) > 0 {
+      let server = Int(slot)
+      let place = Int(snapshot.servers[server].place)
+      let takesClients = tables[pool].takesSticky(place, now)
+      // Those who wait for a server that takes nobody any more go elsewhere at once.
+      if takesClients
+        && shared.serverLoads[server].connections.load(ordering: .relaxed) >= snapshot.servers[server].limit
+      {
+        continue
+      }
+      let own = serverLists[server].first
+      if own >= 0 && clients[own].pointee.waitingSince < best.since {
+        best = (server, clients[own].pointee.waitingSince, -1)
+      }
+      let (since, worker) = oldestElsewhere(shared.serverHeads, server)
+      if since < best.since { best = (server, since, worker) }
+    }
+    return best
+  }
+
+  private func oldestElsewhere(_ heads: UnsafeMutablePointer<Atomic<Int64>>, _ slot: Int) -> (since: Int64, worker: Int)
+  {
+    var best = (since: Int64.max, worker: -1)
+    for worker in 0..<shared.threads where worker != index {
+      let since = heads[slot * shared.threads + worker].load(ordering: .relaxed)
+      if since < best.since { best = (since, worker) }
+    }
+    return best
+  }
+
+  private func wake(_ worker: Int, _ pool: Int) { peers[worker].post(.serve(pool: Int32(pool))) }
+
+  /// Gives the client a server. False if there is none for it now.
+  private mutating func serve(_ index: Int32) -> Bool {
+    let client = clients[index]
+    let wasForCookie = client.pointee.waitingPlace == .server
+    var (server, cause) = chooseServer(client, isWaiting: true)
+    if cause == .cookieFull || (cause == .allFull && !wasForCookie) { return false }
+    leaveQueue(client)
+    if cause == .noneUp && standIn(client) { (server, cause) = chooseWithStandIns(client) }
+    if cause.isFull {
+      // Another server than the one that it waited for, or a pool that stands in: behind those that wait there already.
+      client.pointee.exchange.cookieServer = -2
+      if !enqueue(index, client, forCookieServer: false) { queueIsFull(index, client) }
+      return true
+    }
+    if client.pointee.phase == .tunnel {
+      if server < 0 { refuseTunnel(index, client) } else { openTunnel(index, client, to: server) }
+      return true
+    }
+    if server < 0 {
+      noServer(index, client, cause)
+      return true
+    }
+    let pool = Int(client.pointee.exchange.pool)
+    client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && !cause.isCookie
+    let generation = client.pointee.generation
+    _ = sendExchange(index, client, to: server, mayReuse: client.pointee.exchange.replayCount == 0)
+    // What had to wait of a body may be there already; no event will tell.
+    if client.pointee.generation == generation && client.pointee.phase == .body { goOnLater(index, client) }
+    return true
+  }
+
+  // MARK: Not served
+
+  /// The client has waited for as long as the pool's queue allows.
+  @inline(never)
+  mutating func waitedTooLong(_ index: Int32, _ client: Client) {
+    let terms = snapshot.pools[Int(client.pointee.exchange.pool)].terms
+    leaveQueue(client)
+    if client.pointee.phase == .tunnel {
+      refuseTunnel(index, client)
+    } else {
+      answer(index, client, status: 503, terms.queueLate, retryAfterSeconds: 1)
+    }
+  }
+
+  @inline(never)
+  mutating func queueIsFull(_ index: Int32, _ client: Client) {
+    let pool = snapshot.pools[Int(client.pointee.exchange.pool)]
+    if client.pointee.phase == .tunnel {
+      refuseTunnel(index, client)
+    } else {
+      let reason = pool.terms.queueSize == 0 ? pool.allFull : pool.terms.queueFull
+      answer(index, client, status: 503, reason, retryAfterSeconds: 1)
+    }
+  }
+
+  /// Servers have changed: those who wait for one that is gone wait for any.
+  @inline(never)
+  mutating func moveFromRetiredServers() {
+    if waitingCount == 0 { return }
+    for server in 0..<snapshot.servers.count
+    where snapshot.servers[server].place < 0 || snapshot.servers[server].isRetired {
+      while serverLists[server].first >= 0 {
+        let index = serverLists[server].first
+        let client = clients[index]
+        leaveQueue(client)
+        client.pointee.exchange.cookieServer = -2
+        if !enqueue(index, client, forCookieServer: false) { queueIsFull(index, client) }
+      }
+    }
+    for pool in 0..<snapshot.pools.count where poolLists[pool].first >= 0 { queueIsDue(pool) }
+  }
+}

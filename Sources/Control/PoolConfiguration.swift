@@ -1,0 +1,149 @@
+// What the agent tells its balancer of a pool: servers, how clients are spread over them, how their health is found out.
+
+package import Primitives
+
+package enum BalanceAlgorithm: Codable, Equatable, Sendable {
+  case roundRobin
+  case leastConnections
+  case randomTwo
+  case hash(HashSubject)
+}
+
+/// What a pool's hash is taken of. A request that has no such header or cookie is hashed by its source.
+package enum HashSubject: Codable, Equatable, Sendable {
+  case source
+  case header(String)
+  case cookie(String)
+  /// Path and query, as they were sent.
+  case uri
+}
+
+package enum Affinity: Codable, Equatable, Sendable {
+  case none
+  case source
+  /// `maxAge` nil: a session cookie. `sameSite` is "Strict", "Lax", "None" or nil.
+  case cookie(name: String, maxAge: TimeSpan?, secure: Bool, sameSite: String?)
+}
+
+package struct ServerConfiguration: Codable, Equatable, Sendable {
+  package var name: String
+  package var endpoint: Endpoint
+  /// 0 to 1,000; 0 takes no new clients.
+  package var weight: Int
+  package var maximumConnections: Int?
+  /// Takes clients only while no other server of the pool is up.
+  package var isBackup: Bool
+  /// Sent as Host instead of the client's; nil: the client's.
+  package var host: String?
+  /// The member that runs it, when it has one: that member's drain takes the server out.
+  package var member: NodeName?
+
+  package init(
+    name: String, endpoint: Endpoint, weight: Int = 100, maximumConnections: Int? = nil, isBackup: Bool = false,
+    host: String? = nil, member: NodeName? = nil
+  ) {
+    self.name = name
+    self.endpoint = endpoint
+    self.weight = weight
+    self.maximumConnections = maximumConnections
+    self.isBackup = isBackup
+    self.host = host
+    self.member = member
+  }
+}
+
+package struct HealthCheckConfiguration: Codable, Equatable, Sendable {
+  package enum Kind: Codable, Equatable, Sendable {
+    /// Server counts as up without a look.
+    case none
+    /// `send` is written first when it is not empty; with `expect` not empty the answer must contain it.
+    case tcp(send: [UInt8], expect: [UInt8])
+    case http(path: String, method: String, host: String?, status: [ClosedRange<Int>], bodyContains: String?)
+  }
+  package var kind: Kind
+  package var every = TimeSpan.seconds(2)
+  package var timeout = TimeSpan.seconds(1)
+  package var rise = 2
+  package var fall = 3
+  /// While a server's state is changing.
+  package var fast = TimeSpan.milliseconds(500)
+  /// While it is down.
+  package var down = TimeSpan.seconds(5)
+
+  package init(kind: Kind) { self.kind = kind }
+}
+
+package struct PoolConfiguration: Codable, Equatable, Sendable {
+  package struct Timeouts: Codable, Equatable, Sendable {
+    package var connect = TimeSpan.seconds(3)
+    package var response = TimeSpan.seconds(60)
+    package var idle = TimeSpan.seconds(60)
+    package init() {}
+  }
+  package struct Retry: Codable, Equatable, Sendable {
+    /// Extra tries after the first.
+    package var attempts = 1
+    /// Share of the pool's requests that may be retries, in percent.
+    package var budgetPercent = 20
+    package var on: [Cause] = [.connect, .reusedConnection, .lostConnection]
+    /// What a server may be asked a second time.
+    package var methods = Retry.idempotent
+    /// Answers that another server is asked after; with `methods` only.
+    package var status: [Int] = []
+    package init() {}
+
+    package enum Cause: String, Codable, Sendable {
+      case connect, timeout
+      case reusedConnection = "reused_connection"
+      case lostConnection = "lost_connection"
+    }
+    package static let safe = ["GET", "HEAD", "OPTIONS", "TRACE"]
+    package static let idempotent = safe + ["PUT", "DELETE"]
+  }
+  /// Ejection of servers that fail live requests.
+  package struct Passive: Codable, Equatable, Sendable {
+    package var failures = 5
+    package var within = TimeSpan.seconds(10)
+    package var eject = TimeSpan.seconds(30)
+    package var atMostPercent = 50
+    package init() {}
+  }
+  /// Requests that wait while every server has reached `maximumConnections`.
+  package struct Queue: Codable, Equatable, Sendable {
+    package var size = 1_000
+    package var timeout = TimeSpan.seconds(5)
+    package init() {}
+  }
+  /// What clients get while no server is up.
+  package enum WhenAllDown: Codable, Equatable, Sendable {
+    /// 503 with the reason.
+    case error
+    /// The servers of another pool.
+    case pool(String)
+  }
+  package var name: String
+  package var balance: BalanceAlgorithm
+  package var affinity: Affinity
+  package var servers: [ServerConfiguration]
+  package var check: HealthCheckConfiguration
+  package var timeouts = Timeouts()
+  package var retry = Retry()
+  package var stickyGrace = TimeSpan.seconds(30)
+  /// A server that comes up gets its full share only after this time.
+  package var slowStart = TimeSpan.zero
+  package var queue = Queue()
+  /// Nil: no server is ejected for what its requests meet.
+  package var passive: Passive? = Passive()
+  package var whenAllDown = WhenAllDown.error
+
+  package init(
+    name: String, balance: BalanceAlgorithm, affinity: Affinity, servers: [ServerConfiguration],
+    check: HealthCheckConfiguration
+  ) {
+    self.name = name
+    self.balance = balance
+    self.affinity = affinity
+    self.servers = servers
+    self.check = check
+  }
+}

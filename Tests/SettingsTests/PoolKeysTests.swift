@@ -1,0 +1,100 @@
+// The keys of a pool that say who gets what, when there is nobody, and what is done about failures.
+
+import Control
+import Primitives
+import Settings
+import Testing
+
+@Suite("Pool keys") struct PoolKeysTests {
+  private func pool(_ keys: String) throws -> PoolConfiguration {
+    try parse(web.replacing("{servers:", with: "{\(keys), servers:")).pools[0]
+  }
+
+  @Test(
+    "what a hash is taken of",
+    arguments: [
+      ("source", HashSubject.source), ("{source}", .source), ("uri", .uri), ("{uri: yes}", .uri),
+      ("{header: X-User}", .header("X-User")), ("header X-User", .header("X-User")), ("{cookie: SID}", .cookie("SID")),
+      ("cookie SID", .cookie("SID")),
+    ]) func hashes(_ text: String, _ subject: HashSubject) throws
+  {
+    #expect(try pool("balance: {hash: \(text)}").balance == .hash(subject))
+  }
+
+  @Test("defaults") func defaults() throws {
+    let pool = try pool("affinity: none")
+    #expect(pool.slowStart == .zero && pool.whenAllDown == .error)
+    #expect(pool.queue.size == 1000 && pool.queue.timeout == .seconds(5))
+    #expect(pool.retry.on == [.connect, .reusedConnection, .lostConnection] && pool.retry.status.isEmpty)
+    #expect(pool.retry.methods == PoolConfiguration.Retry.idempotent)
+    let passive = try #require(pool.passive)
+    #expect(passive.failures == 5 && passive.within == .seconds(10) && passive.eject == .seconds(30))
+    #expect(passive.atMostPercent == 50)
+    #expect(pool.servers[0].isBackup == false && pool.servers[0].host == nil)
+  }
+
+  @Test("everything said") func everything() throws {
+    let pool = try pool(
+      "slow_start: 30s, queue: {size: 5, timeout: 2s}, passive: {failures: 3, within: 1s, eject: 5s, at_most: 34%}, "
+        + "retry: {attempts: 2, on: [connect, timeout, {status: [502, 503]}], methods: [GET, HEAD]}")
+    #expect(pool.slowStart == .seconds(30) && pool.queue.size == 5 && pool.queue.timeout == .seconds(2))
+    #expect(pool.passive?.failures == 3 && pool.passive?.atMostPercent == 34)
+    #expect(pool.retry.on == [.connect, .timeout] && pool.retry.status == [502, 503])
+    #expect(pool.retry.methods == ["GET", "HEAD"])
+    #expect(try self.pool("passive: none").passive == nil)
+    #expect(try self.pool("retry: {methods: safe, timeout: yes, status: 503}").retry.status == [503])
+    let servers = try parse(
+      web.replacing("\"192.0.2.21:8080\"", with: "{address: \"192.0.2.21:8080\", backup: yes, host: b.example}"))
+    #expect(servers.pools[0].servers[0].isBackup && servers.pools[0].servers[0].host == "b.example")
+  }
+
+  @Test("a pool that stands in for another counts as used") func standIn() throws {
+    let text = web + "  sorry: {servers: {s1: \"192.0.2.22:8080\"}}\n"
+    let configuration = try parse(
+      text.replacing("{servers: {s1: \"192.0.2.21", with: "{when_all_down: {pool: sorry}, servers: {s1: \"192.0.2.21"))
+    #expect(configuration.pools[0].whenAllDown == .pool("sorry") && configuration.warnings.isEmpty)
+  }
+
+  @Test(
+    "mistakes are told with what would be right",
+    arguments: [
+      (
+        "balance: {hash: {header: \"a b\"}}",
+        "4:34: pools.app.balance.hash.header must be the name of a header, not \"a b\" (for instance header: X-User)"
+      ),
+      ("balance: {hash: cookie}", "4:25: pools.app.balance.hash: cookie needs a name (for instance {cookie: NAME})"),
+      (
+        "balance: {hash: {source, uri}}",
+        "4:25: pools.app.balance.hash needs one thing to hash, not 2 (source, uri, {header: NAME} or {cookie: NAME})"
+      ),
+      ("balance: {hash: url}", "4:25: pools.app.balance.hash cannot be \"url\" (did you mean \"uri\"?)"),
+      (
+        "when_all_down: {pool: nowhere}",
+        "4:31: pools.app.when_all_down.pool: there is no pool \"nowhere\" (pools are app)"
+      ),
+      (
+        "when_all_down: {pool: app}",
+        "4:31: pools.app.when_all_down.pool: the pools stand in for each other in a ring (let one answer error 503)"
+      ),
+      ("when_all_down: 503", "4:24: pools.app.when_all_down cannot be \"503\" (error 503, or {pool: NAME})"),
+      (
+        "retry: {methods: [POST]}",
+        "4:27: pools.app.retry.methods[0]: \"POST\" may not be sent twice (idempotent, safe, none, or a list of GET, HEAD, OPTIONS, TRACE, PUT, DELETE)"
+      ),
+      (
+        "retry: {on: [conect]}",
+        "4:22: pools.app.retry.on[0] cannot be \"conect\" (did you mean \"connect\"?)"
+      ),
+      (
+        "queue: {size: -1}",
+        "4:23: pools.app.queue.size must be a whole number, not \"-1\" (from 0 to 100000, without quotes)"
+      ),
+      (
+        "passive: {at_most: 50}",
+        "4:28: pools.app.passive.at_most must be a share, not \"50\" (from 0% to 100%, for instance 20%)"
+      ),
+    ]) func mistakes(_ keys: String, _ expected: String)
+  {
+    #expect(errors(web.replacing("{servers:", with: "{\(keys), servers:")) == ["afloat.yaml:" + expected])
+  }
+}
