@@ -143,7 +143,7 @@ import Testing
 
         HEARS              OF n1             OF n2      OF n3
         n1                     -  0% lost, 0.08 ms  0.4% lost
-        n2     20% lost, 0.09 ms                -    nothing
+        n2     20% lost, 0.09 ms                 -    nothing
         n3               nothing           nothing          -
         link n2 misses 20% of the heartbeats of n1
         link n3 does not hear n1, which hears n3: a one-way link (a firewall on n3? a switch that filters?)
