@@ -52,9 +52,9 @@ class Stage:
     def backends(self, lan):
         return [Backend(host).start() for host in lan.backends]
 
-    def cluster(self, nodes=3, backends=0, clients=1, start=True, **options):
+    def cluster(self, nodes=3, backends=0, clients=1, start=True, ipv6=False, second=False, **options):
         """Agents on `nodes` hosts, in front of nginx on `backends` hosts; waits until the VIP is held and served."""
-        lan = self.lan(nodes=nodes, backends=backends, clients=clients)
+        lan = self.lan(nodes=nodes, backends=backends, clients=clients, ipv6=ipv6, second=second)
         cluster = Cluster(lan, backends=self.backends(lan), **options)
         self.item.clusters.append(cluster)
         if start:

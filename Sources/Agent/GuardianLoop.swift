@@ -23,6 +23,7 @@ final class GuardianLoop {
   private let timer: Timer
   private let netlink: NetlinkConnection
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: DatagramLayout.maximumByteCount, alignment: 8)
+  private let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: DatagramLayout.maximumByteCount, alignment: 8)
   private var authenticator: HeartbeatAuthenticator
   private var ward: Guardian.Ward?
   private var addresses: [InterfaceAddress] = []
@@ -44,7 +45,10 @@ final class GuardianLoop {
     authenticator = HeartbeatAuthenticator(clusterKeys: configuration.keys)
   }
 
-  deinit { buffer.deallocate() }
+  deinit {
+    buffer.deallocate()
+    copy.deallocate()
+  }
 
   func run() throws {
     if let refusal = Privileges.becomeRealTime(priority: Self.priority) { report(.warning("guardian: \(refusal)")) }
@@ -187,15 +191,26 @@ final class GuardianLoop {
     let length = ResignDatagram.encode(
       clusterName: configuration.clusterName, node: configuration.node, boot: boot, sequence: sequence,
       reason: hung ? .hung : .died, now: Clock.monotonic, authenticator: &authenticator, into: buffer)
-    let datagram = UnsafeRawBufferPointer(rebasing: buffer[..<length])
-    var code = sender.send(datagram)
+    let datagram = UnsafeMutableRawBufferPointer(rebasing: buffer[..<length])
+    var code = send(datagram, by: sender)
     done.steps["resign"] = (Clock.monotonic - start).nanoseconds
     for pause in Self.copiesAfter {
       Threads.sleep(pause)
-      let again = sender.send(datagram)
+      let again = send(datagram, by: sender)
       if code != 0 { code = again }
     }
     done.resigned = code == 0
     if code != 0 { done.failures.append("\(SystemError("resign in the elector's name", code: code))") }
+  }
+
+  /// While keys are exchanged, in both: some peers may have only one of them.
+  private func send(_ datagram: UnsafeMutableRawBufferPointer, by sender: GuardianSender) -> Int32 {
+    let code = sender.send(UnsafeRawBufferPointer(datagram))
+    guard authenticator.otherKeyID != nil else { return code }
+    copy.copyMemory(from: UnsafeRawBufferPointer(datagram))
+    let again = UnsafeMutableRawBufferPointer(rebasing: copy[..<datagram.count])
+    DatagramWriter.signWithOtherKey(again, authenticator: &authenticator)
+    _ = sender.send(UnsafeRawBufferPointer(again))
+    return code
   }
 }

@@ -29,7 +29,7 @@ final class GuardianSender {
     usesGroup = configuration.transport == .multicast
     paths = zip(configuration.interfaces, node.addresses).enumerated().compactMap { index, way in
       guard let link = links.first(where: { $0.name == way.0 }),
-        let socket = try? HeartbeatSocket(group: configuration.group, receives: false),
+        let socket = try? HeartbeatSocket(group: configuration.group(ofPath: index), receives: false),
         (try? socket.join(interface: link.index, source: way.1, joins: false)) != nil
       else { return nil }
       return Path(

@@ -47,13 +47,15 @@ static int read_address(struct nlmsghdr *header, struct afloat_address *address)
   if (nlmsg_parse(header, sizeof(struct ifaddrmsg), attributes, attribute_proto, NULL) < 0) return 0;
   const struct ifaddrmsg *body = nlmsg_data(header);
   struct nlattr *local = attributes[IFA_LOCAL] ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS];
-  if (body->ifa_family != AF_INET || !local || nla_len(local) < 4) return 0;
+  int length = body->ifa_family == AF_INET ? 4 : body->ifa_family == AF_INET6 ? 16 : 0;
+  if (!length || !local || nla_len(local) < length) return 0;
   *address = (struct afloat_address){
       .interface = body->ifa_index,
-      .address = ntohl(nla_get_u32(local)),
+      .family = length == 4 ? 4 : 6,
       .flags = attributes[IFA_FLAGS] ? nla_get_u32(attributes[IFA_FLAGS]) : body->ifa_flags,
       .prefix = body->ifa_prefixlen,
       .protocol = attributes[attribute_proto] ? nla_get_u8(attributes[attribute_proto]) : 0};
+  memcpy(address->address, nla_data(local), (size_t)length);
   return 1;
 }
 
@@ -146,20 +148,21 @@ static int change_address(struct afloat_netlink *connection, int type, int flags
                           uint32_t lifetime) {
   struct nl_msg *message = nlmsg_alloc_simple(type, flags);
   if (!message) return -ENOMEM;
-  struct ifaddrmsg body = {.ifa_family = AF_INET,
+  int is_v6 = address->family == 6, length = is_v6 ? 16 : 4;
+  uint32_t address_flags = address->flags | (is_v6 ? IFA_F_NODAD : 0);
+  struct ifaddrmsg body = {.ifa_family = is_v6 ? AF_INET6 : AF_INET,
                            .ifa_prefixlen = address->prefix,
-                           .ifa_flags = (uint8_t)address->flags,
+                           .ifa_flags = (uint8_t)address_flags,
                            .ifa_scope = RT_SCOPE_UNIVERSE,
                            .ifa_index = address->interface};
-  uint32_t local = htonl(address->address);
   int code = nlmsg_append(message, &body, sizeof body, NLMSG_ALIGNTO);
-  if (code >= 0) code = nla_put_u32(message, IFA_LOCAL, local);
-  if (code >= 0) code = nla_put_u32(message, IFA_ADDRESS, local);
-  if (code >= 0 && address->flags) code = nla_put_u32(message, IFA_FLAGS, address->flags);
+  if (code >= 0) code = nla_put(message, IFA_LOCAL, length, address->address);
+  if (code >= 0) code = nla_put(message, IFA_ADDRESS, length, address->address);
+  if (code >= 0 && address_flags) code = nla_put_u32(message, IFA_FLAGS, address_flags);
   if (code >= 0 && type == RTM_NEWADDR && address->protocol)
     code = nla_put_u8(message, attribute_proto, address->protocol);
-  if (code >= 0 && lifetime) {
-    struct ifa_cacheinfo times = {.ifa_prefered = lifetime, .ifa_valid = lifetime};
+  if (code >= 0 && type == RTM_NEWADDR && (lifetime || is_v6)) {
+    struct ifa_cacheinfo times = {.ifa_prefered = is_v6 ? 0 : lifetime, .ifa_valid = lifetime ? lifetime : UINT32_MAX};
     code = nla_put(message, IFA_CACHEINFO, sizeof times, &times);
   }
   connection->error = 0;
@@ -203,7 +206,7 @@ static int list(struct afloat_netlink *connection, int type, int family) {
 int afloat_netlink_addresses(struct afloat_netlink *connection, struct afloat_address *addresses, int room) {
   connection->addresses = addresses;
   connection->room = room;
-  int code = list(connection, RTM_GETADDR, AF_INET);
+  int code = list(connection, RTM_GETADDR, AF_UNSPEC);
   connection->addresses = NULL;
   return code;
 }
@@ -222,7 +225,8 @@ int afloat_netlink_watch(struct afloat_netlink **result) {
   struct afloat_netlink *connection = *result;
   nl_socket_disable_seq_check(connection->socket);
   if (nl_socket_set_nonblocking(connection->socket) < 0 ||
-      nl_socket_add_memberships(connection->socket, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_NONE) < 0) {
+      nl_socket_add_memberships(connection->socket, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+                                RTNLGRP_NONE) < 0) {
     afloat_netlink_close(connection);
     return -EIO;
   }

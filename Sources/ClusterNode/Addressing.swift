@@ -35,11 +35,21 @@ extension NodeCore {
     return destinations
   }
 
-  /// A member says that our multicasts have ceased to reach it: it is told at once that we are there, once an interval at
-  /// most.
-  mutating func answerDeafened(now: Instant) {
-    guard now >= answeredDeafAt + interval else { return }
-    answeredDeafAt = now
+  /// While keys are exchanged, a member that is not heard to use the key that this node signs with may not have it: it is
+  /// told everything in the other one as well. Members that are not there count too: they may come back without it.
+  var wantsCopy: Bool {
+    exchangesKeys
+      && (0..<memberCount).contains { slot in
+        let member = MemberIndex(slot)
+        return members[member].isConfigured && member != selfIndex && !members[member].hasOurKey
+      }
+  }
+
+  /// Somebody waits for this node's word: a member that has just come, or one that our multicasts have ceased to reach. It
+  /// gets it at once; who comes within an interval of that waits for the next heartbeat.
+  mutating func speakSoon(now: Instant) {
+    guard now >= spokeSoonAt + interval else { return }
+    spokeSoonAt = now
     sendWanted = true
   }
 }

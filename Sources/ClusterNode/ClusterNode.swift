@@ -24,6 +24,7 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   ) {
     core = NodeCore(configuration: configuration, boot: bootID, seed: randomSeed, now: now, faults: plantedFaults)
     self.authenticator = authenticator
+    core.exchangesKeys = authenticator.otherKeyID != nil
   }
 
   /// One datagram, which came over `arrival`. `receivedAt` is when the kernel got it, on the clock of `now`, clamped by the shell to be not after `now`.
@@ -34,6 +35,8 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
     switch Datagram.open(datagram, clusterID: core.clusterID, authenticator: &authenticator) {
     case .failure(let reason): dropped.count(reason)
     case .success(let opened):
+      var arrival = arrival
+      arrival.isByOtherKey = opened.header.keyID != authenticator.signingKeyID
       if let reason = core.receive(opened, over: arrival, receivedAt: receivedAt, now: now, effects: &effects) {
         dropped.count(reason)
       }
@@ -59,7 +62,9 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   package mutating func reconfigure(
     _ configuration: ClusterConfiguration, authenticator: Authenticator, now: Instant, effects: inout EffectBuffer
   ) {
+    if authenticator.signingKeyID != self.authenticator.signingKeyID { core.members.forgetKeys() }
     self.authenticator = authenticator
+    core.exchangesKeys = authenticator.otherKeyID != nil
     core.reconfigure(configuration, now: now, effects: &effects)
   }
 
@@ -70,6 +75,14 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
     var writer = DatagramWriter(buffer: buffer)
     core.encode(into: &writer, keyID: authenticator.signingKeyID, now: now)
     return writer.finish(authenticator: &authenticator)
+  }
+
+  /// While keys are exchanged: signs the datagram that was encoded last with the other key, in place, if a member may not
+  /// have the first one yet. True: send it once more, to the same destinations.
+  package mutating func signCopy(_ datagram: UnsafeMutableRawBufferPointer) -> Bool {
+    guard core.wantsCopy else { return false }
+    DatagramWriter.signWithOtherKey(datagram, authenticator: &authenticator)
+    return true
   }
 
   /// Where the datagram that was encoded last goes.

@@ -103,6 +103,7 @@ extension NodeCore {
       vips[slot].keepsConnections = vip.isGated && vip.keepsConnections
       vips[slot].priority = Preference.priority(vip: vip.name, node: new.node, prefer: vip.prefer)
       vips[slot].urgentRepeats = ElectionLimits.releaseRepeats
+      hasNews = true
       vipSlots.insert(hash, slot: slot)
     }
     vipCount = (0..<VIPIndex.limit).last { vips[$0].isConfigured }.map { $0 + 1 } ?? 0

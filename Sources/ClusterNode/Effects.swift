@@ -75,8 +75,8 @@ package enum Effect: Hashable, Sendable {
 
 /// Effects of one call, in order. Storage is reserved once; a call never makes more than `limit`.
 package struct EffectBuffer: Sendable {
-  /// 256 VIPs with up to 8 effects each, 64 members with 2, and some.
-  package static let limit = 256 * 8 + 64 * 2 + 16
+  /// 256 VIPs with up to 8 effects each, 64 members with 2, the datagrams, and some.
+  package static let limit = 256 * 8 + 64 * 2 + 2 * Telling.maximumDatagrams + 16
 
   package private(set) var effects: [Effect] = []
 

@@ -1,12 +1,71 @@
-// The next datagram. What must be known now comes first: releases, this node's news, reports of its peers. What does not
-// fit is told in turn by the following datagrams, so that no state is too large, only slower to tell.
+// What a heartbeat tells, in as many datagrams as that takes: releases, this node's news, the next few of
+// the VIPs that have none, and reports of all its peers. So every peer is reported in every heartbeat and news never wait, while a calm
+// cluster's datagrams stay small however many VIPs there are. The number of datagrams is settled when they are asked for;
+// each goes on where the last one stopped.
 
 import Election
 import Membership
 import Primitives
 import Wire
 
+/// How far the datagrams that go out together have come.
+struct Telling: Sendable {
+  /// More at once are not sent, what is left waits for the next heartbeat. The most that 64 members, 256 VIPs that all
+  /// changed and 64 releases can take.
+  static let maximumDatagrams = 12
+  /// In so many heartbeats every VIP is told, news or not.
+  static let heartbeatsPerRound = 16
+
+  /// Counts heartbeats, so that a VIP is told once in each.
+  var number: UInt32 = 0
+  var peersLeft = 0
+  var vipsLeft = 0
+  /// Slots from which news and releases are still to be told.
+  var newsFrom = 0
+  var noticesFrom = 0
+}
+
 extension NodeCore {
+  /// Begins what one heartbeat tells, and returns in how many datagrams.
+  mutating func beginTelling(now: Instant) -> Int {
+    telling.number &+= 1
+    telling.peersLeft = memberCount
+    telling.vipsLeft = (vipCount + Telling.heartbeatsPerRound - 1) / Telling.heartbeatsPerRound
+    telling.newsFrom = hasNews ? 0 : vipCount
+    telling.noticesFrom = 0
+    if goodbyeWanted { return 1 }
+    var byteCount = telling.vipsLeft * VIPReport.byteCount
+    if hasNews {
+      let count = (0..<vipCount).count { vips[$0].isConfigured && vips[$0].urgentRepeats > 0 }
+      hasNews = count > 0
+      byteCount += count * VIPReport.byteCount
+    }
+    for slot in 0..<PendingNotice.limit where notices[slot].repeatsLeft > 0 { byteCount += ReleaseNotice.byteCount }
+    for slot in 0..<memberCount { byteCount += reportCount(MemberIndex(slot), now: now) * PeerReport.byteCount }
+    return max(1, min((byteCount + Self.roomForEntries - 1) / Self.roomForEntries, Telling.maximumDatagrams))
+  }
+
+  /// Of a datagram: what is left beside the part headers, the software version and half-used entries.
+  private static let roomForEntries =
+    DatagramLayout.maximumByteCount - DatagramLayout.minimumByteCount - 4 * DatagramLayout.partHeaderByteCount
+    - Datagram.softwareVersionLimit - 2 * PeerReport.byteCount
+
+  /// How many reports of a peer there are: the believed boot, and one that is not believed yet.
+  private func reportCount(_ member: MemberIndex, now: Instant) -> Int {
+    guard member != selfIndex, members[member].isConfigured else { return 0 }
+    return (reportsBelieved(member) ? 1 : 0) + (reportsPending(member, now: now) ? 1 : 0)
+  }
+
+  private func reportsBelieved(_ member: MemberIndex) -> Bool {
+    let peer = members[member]
+    return peer.boot != .none && !peer.window.isEmpty && peer.heardAt != nil
+  }
+
+  private func reportsPending(_ member: MemberIndex, now: Instant) -> Bool {
+    let peer = members[member]
+    return peer.pendingBoot != .none && now - peer.pendingAt <= MemberTable.echoFreshness
+  }
+
   mutating func encode(into writer: inout DatagramWriter, keyID: UInt32, now: Instant) {
     destinations = addressed(now: now)
     var flags: HeartbeatFlags = []
@@ -25,8 +84,8 @@ extension NodeCore {
       return
     }
     tellReleases(&writer)
-    tellPeers(&writer, now: now)
     tellVIPs(&writer)
+    tellPeers(&writer, now: now)
     if versionByteCount > 0 {
       versionBytes.withUnsafeBytes {
         _ = writer.part(.softwareVersion, UnsafeRawBufferPointer(rebasing: $0[..<versionByteCount]))
@@ -45,61 +104,79 @@ extension NodeCore {
 
   private mutating func tellReleases(_ writer: inout DatagramWriter) {
     guard writer.begin(.releases, roomFor: ReleaseNotice.byteCount) else { return }
-    for slot in 0..<PendingNotice.limit where notices[slot].repeatsLeft > 0 {
-      guard writer.append(notices[slot].notice) else { break }
-      notices[slot].repeatsLeft -= 1
-    }
-    writer.end()
-  }
-
-  /// At most half of the room, rotating if the cluster is larger than that.
-  private mutating func tellPeers(_ writer: inout DatagramWriter, now: Instant) {
-    guard memberCount > 0, writer.begin(.peers, roomFor: PeerReport.byteCount) else { return }
-    let reserve = vipCount > 0 ? writer.remaining / 2 : 0
-    var slot = nextPeerToTell % memberCount
-    for _ in 0..<memberCount {
-      let peer = members[MemberIndex(slot)]
-      if peer.isConfigured, MemberIndex(slot) != selfIndex {
-        guard writer.remaining - reserve >= 2 * PeerReport.byteCount else { break }
-        if peer.boot != .none, !peer.window.isEmpty, let heardAt = peer.heardAt {
-          _ = writer.append(
-            PeerReport(
-              peer: peer.nameHash, bootFold: peer.boot.fold, lastSequence: peer.window.highest,
-              ageMicroseconds: Self.microseconds(now - heardAt), loss: peer.window.loss ?? 0,
-              multicastPaths: members.multicastPaths(from: MemberIndex(slot), now: now),
-              roundTrip: Self.tensOfMicroseconds(peer.roundTrip)))
-        }
-        if peer.pendingBoot != .none, now - peer.pendingAt <= MemberTable.echoFreshness {
-          _ = writer.append(
-            PeerReport(
-              peer: peer.nameHash, bootFold: peer.pendingBoot.fold, lastSequence: peer.pendingSequence,
-              ageMicroseconds: Self.microseconds(now - peer.pendingAt), loss: 0))
-        }
+    while telling.noticesFrom < PendingNotice.limit {
+      let slot = telling.noticesFrom
+      if notices[slot].repeatsLeft > 0 {
+        guard writer.append(notices[slot].notice) else { break }
+        notices[slot].repeatsLeft -= 1
       }
-      slot = (slot + 1) % memberCount
+      telling.noticesFrom += 1
     }
-    nextPeerToTell = slot
     writer.end()
   }
 
-  /// News first, then the others in turn.
+  private mutating func tellPeers(_ writer: inout DatagramWriter, now: Instant) {
+    guard telling.peersLeft > 0, writer.begin(.peers, roomFor: PeerReport.byteCount) else { return }
+    while telling.peersLeft > 0 {
+      nextPeerToTell %= memberCount
+      let member = MemberIndex(nextPeerToTell)
+      guard writer.remaining >= reportCount(member, now: now) * PeerReport.byteCount else { break }
+      if member != selfIndex, members[member].isConfigured { report(member, now: now, &writer) }
+      nextPeerToTell += 1
+      telling.peersLeft -= 1
+    }
+    writer.end()
+  }
+
+  private func report(_ member: MemberIndex, now: Instant, _ writer: inout DatagramWriter) {
+    let peer = members[member]
+    if reportsBelieved(member), let heardAt = peer.heardAt {
+      _ = writer.append(
+        PeerReport(
+          peer: peer.nameHash, bootFold: peer.boot.fold, lastSequence: peer.window.highest,
+          ageMicroseconds: Self.microseconds(now - heardAt), loss: peer.window.loss ?? 0,
+          multicastPaths: members.multicastPaths(from: member, now: now),
+          roundTrip: Self.tensOfMicroseconds(peer.roundTrip)))
+    }
+    if reportsPending(member, now: now) {
+      _ = writer.append(
+        PeerReport(
+          peer: peer.nameHash, bootFold: peer.pendingBoot.fold, lastSequence: peer.pendingSequence,
+          ageMicroseconds: Self.microseconds(now - peer.pendingAt), loss: 0))
+    }
+  }
+
+  /// News, then a few of the others.
   private mutating func tellVIPs(_ writer: inout DatagramWriter) {
     guard vipCount > 0, writer.begin(.vips, roomFor: VIPReport.byteCount) else { return }
-    for slot in 0..<vipCount where vips[slot].isConfigured && vips[slot].urgentRepeats > 0 {
-      guard writer.append(report(slot)) else { break }
-      vips[slot].urgentRepeats -= 1
-      vips[slot].toldInThisDatagram = true
-    }
-    var slot = nextVIPToTell % vipCount
-    for _ in 0..<vipCount {
-      if vips[slot].isConfigured, !vips[slot].toldInThisDatagram {
-        guard writer.append(report(slot)) else { break }
-      }
-      slot = (slot + 1) % vipCount
-    }
-    nextVIPToTell = slot
-    for slot in 0..<vipCount { vips[slot].toldInThisDatagram = false }
+    tellNews(&writer)
+    if telling.newsFrom == vipCount { tellSlice(&writer) }
     writer.end()
+  }
+
+  private mutating func tellNews(_ writer: inout DatagramWriter) {
+    while telling.newsFrom < vipCount {
+      let slot = telling.newsFrom
+      if vips[slot].isConfigured, vips[slot].urgentRepeats > 0 {
+        guard writer.append(report(slot)) else { return }
+        vips[slot].urgentRepeats -= 1
+        vips[slot].toldIn = telling.number
+      }
+      telling.newsFrom += 1
+    }
+  }
+
+  private mutating func tellSlice(_ writer: inout DatagramWriter) {
+    for _ in 0..<vipCount where telling.vipsLeft > 0 {
+      nextVIPToTell %= vipCount
+      let slot = nextVIPToTell
+      if vips[slot].isConfigured, vips[slot].toldIn != telling.number {
+        guard writer.append(report(slot)) else { return }
+        vips[slot].toldIn = telling.number
+      }
+      telling.vipsLeft -= 1
+      nextVIPToTell += 1
+    }
   }
 
   private func report(_ slot: Int) -> VIPReport {

@@ -54,12 +54,17 @@ struct NodeCore {
   var noticeSerial: UInt32 = 0
   var lastSerialSeen = [UInt32](repeating: 0, count: MemberIndex.limit)
 
+  /// Two keys are live.
+  var exchangesKeys = false
   /// Where the last datagram goes.
   var destinations = Destinations()
-  /// When a datagram was last sent because a member had ceased to hear our multicasts.
-  var answeredDeafAt = Instant(nanoseconds: .min)
+  /// When a heartbeat was last sent out of turn because somebody waited for it.
+  var spokeSoonAt = Instant(nanoseconds: .min)
 
-  // Rotating slices.
+  // What is told, and in turn.
+  var telling = Telling()
+  /// Some VIP may have `urgentRepeats`.
+  var hasNews = true
   var nextPeerToTell: Int
   var nextVIPToTell: Int
   var versionBytes = [UInt8](repeating: 0, count: Datagram.softwareVersionLimit)
@@ -118,7 +123,7 @@ struct NodeCore {
     }
     guard sendWanted else { return }
     sendWanted = false
-    effects.append(.send)
+    for _ in 0..<beginTelling(now: now) { effects.append(.send) }
     if goodbyeWanted {
       // Twice, so that one lost datagram does not cost a detection time.
       effects.append(.send)

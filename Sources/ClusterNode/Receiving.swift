@@ -39,7 +39,7 @@ extension NodeCore {
     case .unconfirmed: return .unconfirmedBoot
     case .accepted(let newest, let newBoot, let revived, let deafened):
       if newBoot { rebooted(sender, now: now) }
-      if deafened { answerDeafened(now: now) }
+      if deafened { speakSoon(now: now) }
       if revived { becameAlive(sender, now: now, effects: &effects) }
       // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time.
       if newest, now - receivedAt <= members[sender].detection {
@@ -206,12 +206,22 @@ extension NodeCore {
   private mutating func becameAlive(_ member: MemberIndex, now: Instant, effects: inout EffectBuffer) {
     effects.append(.event(NodeEvent(.memberAlive(member))))
     evaluateAllWanted = true
+    tellEverything(now: now)
     // Whoever comes back may bring neighbours with it whose caches name another holder.
     guard !faults.contains(.noAnnouncementAfterHeal) else { return }
     for slot in 0..<vipCount where vips[slot].announcements.next != .distantFuture {
       vips[slot].announcements.startBurst(now: now)
       noteStep(slot)
     }
+  }
+
+  /// A member knows nothing of what was told before it came: all VIPs are news to it, and it may act soon.
+  private mutating func tellEverything(now: Instant) {
+    for slot in 0..<vipCount where vips[slot].isConfigured {
+      vips[slot].urgentRepeats = max(vips[slot].urgentRepeats, ElectionLimits.newcomerRepeats)
+    }
+    hasNews = true
+    speakSoon(now: now)
   }
 
   /// A member is gone: by the clock, by its guardian's word, or by its own.

@@ -202,7 +202,6 @@ extension NodeCore {
     vips[slot].cause = handover.cause
     noteRelease(vip, successor: successor, handover)
     announceOwn(vip, now: now)
-    evaluateAllWanted = true
     sendWanted = true
   }
 
@@ -235,6 +234,7 @@ extension NodeCore {
       vip, by: selfIndex, priority: vips[slot].priority, position: position, eligible: eligible, now: now)
     {
       vips[slot].urgentRepeats = ElectionLimits.releaseRepeats
+      hasNews = true
     }
   }
 

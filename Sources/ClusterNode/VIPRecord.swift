@@ -60,10 +60,10 @@ struct VIPRecord: Sendable {
   /// A planned handover of ours that is not confirmed yet: successor and start of the swap.
   var awaitedSuccessor: MemberIndex?
   var swapStartedAt = Instant(nanoseconds: 0)
-  /// A change is told in this many of the next datagrams before the slot waits for its turn in the rotation.
+  /// A change is told in this many of the next heartbeats before the slot waits for its turn.
   var urgentRepeats = 0
-  /// Only while a datagram is written.
-  var toldInThisDatagram = false
+  /// The heartbeat (`Telling.number`) that told of it last.
+  var toldIn: UInt32 = 0
 
   /// The step's own timer: the deadline of a handover, the end of an address failure, the next announcement.
   var stepDeadline: Instant {

@@ -109,6 +109,16 @@ package struct ElectorConfiguration: Codable, Equatable, Sendable {
   }
 }
 
+extension ElectorConfiguration {
+  /// The group of one path (0 is the first interface): the configured one where the node's address there is of its family,
+  /// else the other family's default, at the same port.
+  package func group(ofPath path: Int) -> Endpoint {
+    let own = members.first { $0.name == node }?.addresses ?? []
+    guard path < own.count, own[path].family != group.address.family else { return group }
+    return Endpoint(address: Endpoint.heartbeats(of: own[path].family).address, port: group.port)
+  }
+}
+
 /// Agent → elector.
 package enum ElectorCommand: Codable, Sendable {
   /// The first message; comes again on reload.

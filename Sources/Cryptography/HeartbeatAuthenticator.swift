@@ -34,6 +34,13 @@ package struct HeartbeatAuthenticator: DatagramAuthenticator, Sendable {
     signing.key.sign(bytes, into: tag)
   }
 
+  package var otherKeyID: UInt32? { other?.id }
+
+  package func signWithOther(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) {
+    guard let other else { preconditionFailure("there is no other key") }
+    other.key.sign(bytes, into: tag)
+  }
+
   package func verify(_ bytes: UnsafeRawBufferPointer, tag: UnsafeRawBufferPointer, keyID: UInt32) -> TagVerdict {
     if keyID == signing.id { return signing.key.verify(tag, of: bytes) ? .valid : .wrongTag }
     guard let other, keyID == other.id else { return .unknownKey }

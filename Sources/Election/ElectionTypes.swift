@@ -141,6 +141,8 @@ package enum ElectionLimits {
   package static let addressRetry = TimeSpan.seconds(5)
   /// A release is repeated in this many datagrams, so that one lost datagram costs an interval, not a detection time.
   package static let releaseRepeats = 5
+  /// In how many heartbeats everything is told to a member that came.
+  package static let newcomerRepeats = 3
   /// Announcements after a gain: at these times, then every `announce`.
   package static let announcementBurstMilliseconds: (Int64, Int64, Int64, Int64, Int64) = (0, 10, 50, 200, 1000)
 }

@@ -42,9 +42,11 @@ struct ElectorPlan: Sendable {
     guard (1...Arrival.pathLimit).contains(configuration.interfaces.count) else {
       throw PlanFault("heartbeats use 1 to \(Arrival.pathLimit) interfaces, not \(configuration.interfaces.count)")
     }
-    let all = own.addresses + [configuration.group.address] + configuration.vips.flatMap { $0.addresses.map(\.address) }
-    for address in all where address.family != .v4 {
-      throw PlanFault("\(address): IPv6 is not supported yet")
+    guard own.addresses.count == configuration.interfaces.count else {
+      throw PlanFault("this node has \(own.addresses.count) addresses for \(configuration.interfaces.count) interfaces")
+    }
+    for member in configuration.members where member.addresses.map(\.family) != own.addresses.map(\.family) {
+      throw PlanFault("\(member.name) has addresses of other families than \(own.name)")
     }
     authenticator = HeartbeatAuthenticator(clusterKeys: configuration.keys)
     cluster = ClusterConfiguration(
@@ -82,6 +84,13 @@ struct ElectorPlan: Sendable {
     var kept: [String] = []
     if next.node != configuration.node { throw PlanFault("the node's own name cannot change while it runs") }
     if next.clusterName != configuration.clusterName { kept.append("cluster name") }
+    func families(_ one: ElectorConfiguration) -> [IPAddress.Family] {
+      one.members.first { $0.name == one.node }?.addresses.map(\.family) ?? []
+    }
+    guard families(next) == families(configuration) else {
+      throw PlanFault(
+        "how many interfaces carry heartbeats, and by IPv4 or IPv6, changes with a restart of the agent only")
+    }
     if next.interfaces != configuration.interfaces { kept.append("interface") }
     if next.group != configuration.group { kept.append("group") }
     applied.clusterName = configuration.clusterName

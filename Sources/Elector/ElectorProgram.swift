@@ -79,7 +79,9 @@ package enum ElectorProgram {
       reporter.addStartWarning("this machine does not have the address \(address) of \(configuration.node)")
     }
     let shared = try ElectorShared(
-      paths: try configuration.interfaces.map { try HeartbeatPath(interface: $0, group: configuration.group) })
+      paths: try configuration.interfaces.enumerated().map {
+        try HeartbeatPath(interface: $1, group: configuration.group(ofPath: $0))
+      })
     for (path, address) in zip(shared.paths, plan.addresses) {
       guard let link = interfaces[path.interface] else { continue }
       try path.socket.join(interface: link.index, source: address, joins: configuration.transport == .multicast)

@@ -50,6 +50,7 @@ extension Hands {
       for address in added { removeOrOwe(address) }
       var words = "cannot add the address to \(configuration.interface): \(error.cause)"
       if error.code == SystemError.permissionDenied { words += " (needs CAP_NET_ADMIN)" }
+      if error.code == SystemError.accessDenied { words += " (IPv6 is disabled there: net.ipv6.conf.*.disable_ipv6)" }
       addressFaults[vip.value] = words
       tellNode(.command(.addressResult(vip, ok: false)))
     }
@@ -109,23 +110,37 @@ extension Hands {
     }
   }
 
-  /// Gratuitous ARP for each address, as a request and as a reply: some neighbours only heed one of them.
+  /// For each address a gratuitous ARP, as a request and as a reply (some neighbours only heed one of them), or an
+  /// unsolicited neighbour advertisement.
   func announce(_ vip: VIPIndex) {
     guard let addresses = held[vip.value] else { return }
     for address in addresses {
-      guard let link = interfaces.links.first(where: { $0.index == address.interface }), link.hardwareAddress != 0,
-        let value = address.prefix.address.v4Value
-      else { continue }
-      withUnsafeTemporaryAllocation(byteCount: ARPAnnouncement.paddedByteCount, alignment: 8) { frame in
-        for operation in ARPAnnouncement.Operation.allCases {
-          ARPAnnouncement.encode(operation, address: value, mac: MACAddress(link.hardwareAddress), into: frame)
-          do throws(SystemError) {
-            try packets.send(UnsafeRawBufferPointer(frame), interface: link.index)
-          } catch { reporter.countRefusedAnnouncement(error) }
+      guard let link = interfaces.links.first(where: { $0.index == address.interface }), link.hardwareAddress != 0
+      else {
+        continue
+      }
+      let mac = MACAddress(link.hardwareAddress)
+      if let value = address.prefix.address.v4Value {
+        withUnsafeTemporaryAllocation(byteCount: ARPAnnouncement.paddedByteCount, alignment: 8) { frame in
+          for operation in ARPAnnouncement.Operation.allCases {
+            ARPAnnouncement.encode(operation, address: value, mac: mac, into: frame)
+            send(UnsafeRawBufferPointer(frame), through: link)
+          }
+        }
+      } else {
+        withUnsafeTemporaryAllocation(byteCount: NeighbourAdvertisement.byteCount, alignment: 8) { frame in
+          NeighbourAdvertisement.encode(address: address.prefix.address, mac: mac, into: frame)
+          send(UnsafeRawBufferPointer(frame), through: link)
         }
       }
     }
     finishGain(vip, announcedAt: Clock.monotonic)
+  }
+
+  private func send(_ frame: UnsafeRawBufferPointer, through link: NetworkLink) {
+    do throws(SystemError) { try packets.send(frame, interface: link.index) } catch {
+      reporter.countRefusedAnnouncement(error)
+    }
   }
 
   /// After a reload: VIPs that are held get the addresses that they have now.

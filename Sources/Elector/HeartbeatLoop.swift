@@ -189,7 +189,12 @@ struct HeartbeatLoop: ~Copyable {
     let count = node.encodeDatagram(into: buffer, now: now)
     // A guardian that resigns for us from here on must use a later sequence.
     store(node.nextSequence, .nextSequence)
-    let datagram = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count])
+    let datagram = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+    transmit(UnsafeRawBufferPointer(datagram))
+    if node.signCopy(datagram) { transmit(UnsafeRawBufferPointer(datagram)) }
+  }
+
+  private mutating func transmit(_ datagram: UnsafeRawBufferPointer) {
     let destinations = node.destinations
     let refusedBefore = counters.refusedSends
     var attempts: UInt64 = 0

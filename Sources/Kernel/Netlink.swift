@@ -23,7 +23,7 @@ package struct NetworkLink: Equatable, Sendable {
   }
 }
 
-/// An IPv4 address on an interface.
+/// An address on an interface. One of IPv6 that is added needs no duplicate address detection and is never a source.
 package struct InterfaceAddress: Equatable, Sendable {
   package var interface: UInt32
   package var prefix: AddressPrefix
@@ -53,9 +53,15 @@ extension NetworkLink {
 
 extension InterfaceAddress {
   fileprivate init?(_ address: afloat_address) {
-    guard let prefix = AddressPrefix(address: IPAddress(v4: address.address), length: Int(address.prefix)) else {
-      return nil
+    var raw = address
+    let ip = withUnsafeBytes(of: &raw.address) { bytes in
+      address.family == 4
+        ? IPAddress(v4: UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
+        : IPAddress(
+          v6High: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
+          low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
     }
+    guard let prefix = AddressPrefix(address: ip, length: Int(address.prefix)) else { return nil }
     self.init(
       interface: address.interface, prefix: prefix, isOurs: address.protocol == UInt8(AFLOAT_ADDRESS_PROTOCOL),
       noPrefixRoute: address.flags & afloat_address_no_prefix_route != 0)
@@ -64,7 +70,8 @@ extension InterfaceAddress {
   fileprivate var raw: afloat_address {
     var address = afloat_address()
     address.interface = interface
-    address.address = prefix.address.v4Value ?? 0
+    address.family = prefix.address.family.rawValue
+    withUnsafeMutableBytes(of: &address.address) { $0.copyBytes(from: prefix.address.bytes) }
     address.prefix = UInt8(prefix.length)
     address.protocol = isOurs ? UInt8(AFLOAT_ADDRESS_PROTOCOL) : 0
     address.flags = noPrefixRoute ? afloat_address_no_prefix_route : 0
@@ -111,7 +118,7 @@ package struct NetlinkConnection: ~Copyable, @unchecked Sendable {
     guard code == 0 else { throw SystemError("bring interface \(index) up", code: -code) }
   }
 
-  /// All IPv4 addresses of this network namespace.
+  /// All addresses of this network namespace.
   package borrowing func addresses() throws(SystemError) -> [InterfaceAddress] {
     var room = 256
     while true {
@@ -145,7 +152,7 @@ package enum NetworkNews: Equatable, Sendable {
   case lost
 }
 
-/// Hears of changes of links and IPv4 addresses.
+/// Hears of changes of links and addresses.
 package struct NetlinkWatcher: ~Copyable, @unchecked Sendable {
   // Unchecked: as for `NetlinkConnection`.
   private let connection: OpaquePointer

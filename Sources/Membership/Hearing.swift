@@ -78,6 +78,12 @@ extension MemberTable {
     }
     let verdict = withPeer(slot) { $0.window.accept(hearing.sequence) }
     let isFirstByRoute = noteArrival(of: hearing.sequence, from: slot, over: arrival, at: receivedAt)
+    // Of a datagram and its copy one is in our key, whichever of the two comes first.
+    if !arrival.isByOtherKey {
+      peers[slot].hasOurKey = true
+    } else if verdict == .newest {
+      peers[slot].hasOurKey = false
+    }
     if verdict == .replayed { return isFirstByRoute ? .duplicate : .replayed }
     noteEcho(hearing, slot: slot, receivedAt: receivedAt)
     guard verdict == .newest else { return .accepted(newest: false, newBoot: newBoot, revived: false) }
@@ -186,6 +192,7 @@ extension MemberTable {
       peer.roundTrip = nil
       peer.lossOut = nil
       peer.hearsOurMulticasts = 0
+      peer.hasOurKey = false
       if peer.pendingBoot == boot { peer.pendingBoot = .none }
     }
   }

@@ -50,6 +50,8 @@ package struct Peer: Sendable {
   package var roundTrip: TimeSpan?
   /// Share of our heartbeats that it misses, as it says, in 1/255.
   package var lossOut: UInt8?
+  /// Its last datagram, or the copy of it, was signed with the key that we sign with: it has that key, first or other.
+  package var hasOurKey = false
   /// Bit per path: it lately heard our multicasts there, as its last report of us says.
   package var hearsOurMulticasts: UInt8 = 0
 

@@ -12,6 +12,8 @@ package struct Arrival: Hashable, Sendable {
   /// Position of the interface in the configuration's list.
   package let path: Int
   package let isMulticast: Bool
+  /// Signed with the other of two live keys than this node signs with.
+  package var isByOtherKey = false
 
   /// Precondition: `path` is from 0 to `pathLimit - 1`.
   package init(path: Int = 0, isMulticast: Bool = true) {
@@ -27,6 +29,8 @@ package struct Arrival: Hashable, Sendable {
 /// What came by one route from one member.
 struct Route: Sendable {
   var window = ReplayWindow()
+  /// Of the copies that were signed with the other key.
+  var otherWindow = ReplayWindow()
   var heardAt: Instant?
 }
 
@@ -35,12 +39,16 @@ extension MemberTable {
   /// boot: a copy by another route is no replay.
   mutating func noteArrival(of sequence: UInt64, from slot: Int, over arrival: Arrival, at: Instant) -> Bool {
     let index = slot * Arrival.routeLimit + arrival.route
-    let verdict = routes[index].window.accept(sequence)
+    let verdict =
+      arrival.isByOtherKey ? routes[index].otherWindow.accept(sequence) : routes[index].window.accept(sequence)
     let highest = peers[slot].window.highest
     guard verdict != .replayed, sequence >= highest || highest - sequence < ReplayWindow.width else { return false }
     if verdict == .newest { routes[index].heardAt = max(routes[index].heardAt ?? at, at) }
     return true
   }
+
+  /// This node signs with another key from now on: nobody is known to have it.
+  package mutating func forgetKeys() { for slot in peers.indices { peers[slot].hasOurKey = false } }
 
   mutating func forgetRoutes(of slot: Int) {
     for index in (slot * Arrival.routeLimit)..<((slot + 1) * Arrival.routeLimit) { routes[index] = Route() }

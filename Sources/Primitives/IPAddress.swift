@@ -19,6 +19,12 @@ package struct IPAddress: Hashable, Comparable, Codable, Sendable, CustomStringC
   package var bitCount: Int { family == .v4 ? 32 : 128 }
   package var isUnspecified: Bool { high == 0 && low == 0 }
   package var isLoopback: Bool { family == .v4 ? low >> 24 == 127 : (high == 0 && low == 1) }
+  /// fe80::/10, and 169.254.0.0/16.
+  package var isLinkLocal: Bool { family == .v4 ? low >> 16 == 0xa9fe : high >> 54 == 0x3fa }
+  /// ::ffff:0:0/96: an IPv4 address in the clothes of IPv6.
+  package var isMapped: Bool { family == .v6 && high == 0 && low >> 32 == 0xffff }
+  /// Can be the address of one host.
+  package var isHost: Bool { !isUnspecified && !isMulticast && !isMapped && v4Value != 0xffff_ffff }
   package var isMulticast: Bool { family == .v4 ? (224...239).contains(low >> 24) : high >> 56 == 0xff }
 
   /// The bytes in network order: 4 or 16.
@@ -176,6 +182,24 @@ package struct AddressPrefix: Hashable, Codable, Sendable, CustomStringConvertib
     return (address.high ^ other.high) & mask(highBits) == 0 && (address.low ^ other.low) & lowMask == 0
   }
 
+  private var hostMask: (high: UInt64, low: UInt64) {
+    let bits = address.bitCount - length
+    func mask(_ bits: Int) -> UInt64 { bits <= 0 ? 0 : bits >= 64 ? ~0 : 1 << UInt64(bits) - 1 }
+    return (mask(bits - 64), mask(bits))
+  }
+
+  /// All bits behind the prefix are zero: the network itself, with IPv6 the address of whichever router answers first.
+  package var isNetwork: Bool {
+    let mask = hostMask
+    return address.high & mask.high == 0 && address.low & mask.low == 0
+  }
+
+  /// All bits behind the prefix are one, which means something with IPv4 only.
+  package var isBroadcast: Bool {
+    let mask = hostMask
+    return address.family == .v4 && address.low & mask.low == mask.low
+  }
+
   package var description: String { "\(address)/\(length)" }
 }
 
@@ -187,6 +211,12 @@ package struct Endpoint: Hashable, Codable, Sendable, CustomStringConvertible {
   package init(address: IPAddress, port: UInt16) {
     self.address = address
     self.port = port
+  }
+
+  /// Where heartbeats go unless said otherwise: 239.255.70.76 or ff02::7076, port 7076.
+  package static func heartbeats(of family: IPAddress.Family) -> Endpoint {
+    Endpoint(
+      address: family == .v4 ? IPAddress(v4: 0xefff_464c) : IPAddress(v6High: 0xff02 << 48, low: 0x7076), port: 7076)
   }
 
   /// Parses `ADDRESS:PORT` with an IPv6 address in brackets. Nil if it is anything else, or the port is 0 or above 65,535.

@@ -37,6 +37,10 @@ extension Reader {
         add(field.keyPosition, "vips need a cluster", "add cluster: with the members, or remove vips")
       }
     }
+    // `*` means the VIPs too; without one of IPv6 a host need not have IPv6 at all.
+    if configuration.vips.contains(where: { $0.addresses.contains { $0.address.family == .v6 } }) {
+      addIPv6(to: &configuration.listeners)
+    }
     if !references.hasCluster, !references.hasListeners, problems.isEmpty {
       add(file.position, "there is nothing to do: no cluster and no listeners", "add listeners and pools, or a cluster")
     }
@@ -47,6 +51,16 @@ extension Reader {
     }
     for pool in references.pools where !references.usedPools.contains(pool) {
       configuration.warnings.append("pool \"\(pool)\" is not used by any listener")
+    }
+  }
+
+  private func addIPv6(to listeners: inout [ListenerConfiguration]) {
+    var bound = Set(listeners.flatMap(\.bind))
+    for index in listeners.indices {
+      for endpoint in listeners[index].bind where endpoint.address == .anyV4 {
+        let both = Endpoint(address: .anyV6, port: endpoint.port)
+        if bound.insert(both).inserted { listeners[index].bind.append(both) }
+      }
     }
   }
 

@@ -50,7 +50,7 @@ extension Reader {
         add(item.position, "\(item.path): \(address) is \(place)", "an address belongs to one VIP")
       }
       owners[address] = name
-      if let member = references.members.filter({ $0.value == address }).keys.min() {
+      if let member = references.memberAddresses[address] {
         add(
           item.position, "\(item.path): \(address) is the address of member \(member)",
           "a VIP needs an address of its own")
@@ -62,29 +62,29 @@ extension Reader {
 
   private func vipAddress(_ field: Field) -> AddressPrefix? {
     guard let text = field.text, let prefix = AddressPrefix(text) else {
-      let bare = field.text.flatMap { IPAddress($0) }
-      if let bare, bare.family == .v4 {
-        add(field.position, "\(field.path): \(bare) has no prefix length", "for instance \(bare)/24")
+      if let bare = field.text.flatMap({ IPAddress($0) }) {
+        add(
+          field.position, "\(field.path): \(bare) has no prefix length",
+          "for instance \(bare)/\(bare.family == .v4 ? 24 : 64)")
       } else {
         wrongType(field, "an address with its prefix length", example: "192.0.2.100/24")
       }
       return nil
     }
-    guard let value = prefix.address.v4Value else {
-      add(field.position, "\(field.path): IPv6 is not supported yet", "for instance 192.0.2.100/24")
-      return nil
-    }
-    let hostMask: UInt32 = prefix.length == 0 ? .max : prefix.length >= 32 ? 0 : (1 << UInt32(32 - prefix.length)) - 1
-    let isNetwork = prefix.length < 31 && value & hostMask == 0
-    let isBroadcast = prefix.length < 31 && value & hostMask == hostMask
-    guard !prefix.address.isUnspecified, !prefix.address.isMulticast, !isNetwork, !isBroadcast, prefix.length > 0 else {
-      let what =
-        isNetwork && value != 0
-        ? "the address of the network itself" : isBroadcast ? "a broadcast address" : "not an address for a VIP"
-      add(field.position, "\(field.path): \(prefix) is \(what)", "write a host's address, for instance 192.0.2.100/24")
-      return nil
-    }
-    return prefix
+    guard let what = fault(of: prefix) else { return prefix }
+    let example = prefix.address.family == .v4 ? "192.0.2.100/24" : "2001:db8::100/64"
+    add(field.position, "\(field.path): \(prefix) is \(what)", "write a host's address, for instance \(example)")
+    return nil
+  }
+
+  /// Why a prefix cannot be put on an interface.
+  private func fault(of prefix: AddressPrefix) -> String? {
+    let address = prefix.address
+    guard address.isHost, !address.isLoopback, prefix.length > 0 else { return "not an address for a VIP" }
+    // Point-to-point prefixes (RFC 3021, RFC 6164) have neither.
+    guard prefix.length < address.bitCount - 1 else { return nil }
+    if prefix.isNetwork { return "the address of the network itself" }
+    return prefix.isBroadcast ? "a broadcast address" : nil
   }
 
   private func prefer(_ field: Field, _ references: References) -> [NodeName]? {

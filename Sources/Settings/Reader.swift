@@ -241,18 +241,14 @@ final class Reader {
     return nil
   }
 
-  /// An IPv4 address of a single host.
+  /// An address of a single host.
   func address(_ field: Field?, _ what: String, example: String) -> IPAddress? {
     guard let field else { return nil }
     guard let text = field.text, let address = IPAddress(text) else {
       wrongType(field, what, example: example)
       return nil
     }
-    guard address.family == .v4 else {
-      add(field.position, "\(field.path): IPv6 is not supported yet", "for instance \(example)")
-      return nil
-    }
-    guard !address.isUnspecified, !address.isMulticast, address.v4Value != 0xffff_ffff else {
+    guard address.isHost else {
       add(field.position, "\(field.path): \(address) is not the address of a host", "for instance \(example)")
       return nil
     }
@@ -267,8 +263,8 @@ final class Reader {
       return nil
     }
     if wildcard, text.hasPrefix("*:") { text = "0.0.0.0" + text.dropFirst() }
-    if text.hasPrefix("[") || IPAddress(text)?.family == .v6 {
-      add(field.position, "\(field.path): IPv6 is not supported yet", "for instance \(example)")
+    if IPAddress(text)?.family == .v6 {
+      add(field.position, "\(field.path): an IPv6 address and its port need brackets", "for instance [2001:db8::1]:80")
       return nil
     }
     guard let colon = text.lastIndex(of: ":") else {
@@ -296,7 +292,9 @@ final class Reader {
         isHostName && !wildcard ? "write its IP address" : "for instance \(example)")
       return nil
     }
-    guard !endpoint.address.isMulticast, wildcard || !endpoint.address.isUnspecified else {
+    let address = endpoint.address
+    let isUsable = address.isHost && !(address.family == .v6 && address.isLinkLocal)
+    guard isUsable || wildcard && address.isUnspecified else {
       add(field.position, "\(field.path): \(endpoint.address) is not the address of a host", "for instance \(example)")
       return nil
     }
@@ -313,6 +311,8 @@ struct References {
     var path: String
   }
   var members: [String: IPAddress?] = [:]
+  /// Whose each address is.
+  var memberAddresses: [IPAddress: String] = [:]
   var witnesses: Set<String> = []
   var hasCluster = false
   var pools: [String] = []

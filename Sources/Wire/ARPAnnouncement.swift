@@ -37,21 +37,23 @@ package enum ARPAnnouncement {
   ) {
     precondition(buffer.count >= paddedByteCount, "the buffer is shorter than an ARP frame")
     for offset in 0..<paddedByteCount { buffer[offset] = 0 }
-    set(0xffff_ffff_ffff, at: 0, in: buffer)
-    set(mac.value, at: 6, in: buffer)
+    buffer.set(mac: MACAddress(0xffff_ffff_ffff), at: 0)
+    buffer.set(mac: mac, at: 6)
     buffer.set(UInt16(0x0806), at: 12)
     buffer.set(UInt16(1), at: 14)
     buffer.set(UInt16(0x0800), at: 16)
     buffer.set(UInt16(0x0604), at: 18)
     buffer.set(operation.rawValue, at: 20)
-    set(mac.value, at: 22, in: buffer)
+    buffer.set(mac: mac, at: 22)
     buffer.set(address, at: 28)
-    set(operation == .reply ? mac.value : 0, at: 32, in: buffer)
+    buffer.set(mac: operation == .reply ? mac : MACAddress(0), at: 32)
     buffer.set(address, at: 38)
   }
+}
 
-  private static func set(_ mac: UInt64, at offset: Int, in buffer: UnsafeMutableRawBufferPointer) {
-    buffer.set(UInt16(truncatingIfNeeded: mac >> 32), at: offset)
-    buffer.set(UInt32(truncatingIfNeeded: mac), at: offset + 2)
+extension UnsafeMutableRawBufferPointer {
+  func set(mac: MACAddress, at offset: Int) {
+    set(UInt16(truncatingIfNeeded: mac.value >> 32), at: offset)
+    set(UInt32(truncatingIfNeeded: mac.value), at: offset + 2)
   }
 }

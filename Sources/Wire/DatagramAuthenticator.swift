@@ -18,6 +18,21 @@ package protocol DatagramAuthenticator {
   /// Writes the tag over `bytes` into `tag`, which has `DatagramLayout.tagByteCount` bytes.
   mutating func sign(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer)
 
+  /// The id of the other live key, while keys are exchanged.
+  var otherKeyID: UInt32? { get }
+
+  /// As `sign`, with the other key. Precondition: there is one.
+  mutating func signWithOther(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer)
+
   /// Compares in constant time: the time taken tells nothing of how many bytes were right.
   mutating func verify(_ bytes: UnsafeRawBufferPointer, tag: UnsafeRawBufferPointer, keyID: UInt32) -> TagVerdict
+}
+
+/// One key.
+extension DatagramAuthenticator {
+  package var otherKeyID: UInt32? { nil }
+
+  package mutating func signWithOther(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) {
+    preconditionFailure("there is no other key")
+  }
 }

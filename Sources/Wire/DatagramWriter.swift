@@ -118,6 +118,18 @@ package struct DatagramWriter {
     return total
   }
 
+  /// Signs a finished datagram once more, with the other key. Precondition: there is one.
+  package static func signWithOtherKey<Authenticator: DatagramAuthenticator>(
+    _ datagram: UnsafeMutableRawBufferPointer, authenticator: inout Authenticator
+  ) {
+    guard let keyID = authenticator.otherKeyID else { preconditionFailure("there is no other key") }
+    datagram.set(keyID, at: DatagramLayout.Offset.key)
+    let end = datagram.count - DatagramLayout.tagByteCount
+    authenticator.signWithOther(
+      UnsafeRawBufferPointer(rebasing: datagram[..<end]),
+      into: UnsafeMutableRawBufferPointer(rebasing: datagram[end...]))
+  }
+
   private mutating func take(_ byteCount: Int) -> Int? {
     guard remaining >= byteCount else { return nil }
     defer { offset += byteCount }

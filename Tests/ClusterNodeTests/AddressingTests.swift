@@ -41,10 +41,7 @@ struct AddressingTests {
     bench.run(.seconds(3))
     #expect(bench.holders() == holders)
     #expect(bench.acquisitions().isEmpty)
-    let deaths = bench.made.filter {
-      if case .event(let event) = $0.effect, case .memberDead = event.kind { true } else { false }
-    }
-    #expect(deaths.isEmpty)
+    #expect(bench.deaths == 0)
     // One more datagram per heartbeat, member and direction at the most.
     #expect(bench.unicasts <= 2 * bench.multicastCut.count * 310)
     bench.multicastCut = []

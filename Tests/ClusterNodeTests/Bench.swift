@@ -7,17 +7,33 @@ import Primitives
 import Wire
 
 struct PlainAuthenticator: DatagramAuthenticator {
-  var signingKeyID: UInt32 = 7
-  mutating func sign(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) {
-    var state: UInt64 = 7
-    for byte in bytes { state = state &* 1_099_511_628_211 ^ UInt64(byte) }
+  /// One or two; the first signs.
+  var keys: [UInt32] = [7]
+  var signingKeyID: UInt32 { keys[0] }
+  var otherKeyID: UInt32? { keys.count > 1 ? keys[1] : nil }
+  func sign(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) { sign(bytes, keys[0], tag) }
+  func signWithOther(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) {
+    sign(bytes, keys[1], tag)
+  }
+  private func sign(_ bytes: UnsafeRawBufferPointer, _ key: UInt32, _ tag: UnsafeMutableRawBufferPointer) {
+    var state = UInt64(key)
+    var offset = 0
+    while offset + 8 <= bytes.count {
+      state = state &* 1_099_511_628_211 ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      state ^= state >> 29
+      offset += 8
+    }
+    while offset < bytes.count {
+      state = state &* 1_099_511_628_211 ^ UInt64(bytes[offset])
+      offset += 1
+    }
     tag.storeBytes(of: state, toByteOffset: 0, as: UInt64.self)
     tag.storeBytes(of: ~state, toByteOffset: 8, as: UInt64.self)
   }
-  mutating func verify(_ bytes: UnsafeRawBufferPointer, tag: UnsafeRawBufferPointer, keyID: UInt32) -> TagVerdict {
-    guard keyID == signingKeyID else { return .unknownKey }
+  func verify(_ bytes: UnsafeRawBufferPointer, tag: UnsafeRawBufferPointer, keyID: UInt32) -> TagVerdict {
+    guard keys.contains(keyID) else { return .unknownKey }
     var expected = [UInt8](repeating: 0, count: 16)
-    expected.withUnsafeMutableBytes { sign(bytes, into: $0) }
+    expected.withUnsafeMutableBytes { sign(bytes, keyID, $0) }
     return expected.elementsEqual(tag) ? .valid : .wrongTag
   }
 }
@@ -35,6 +51,12 @@ struct Bench {
   var multicastCut: Set<[Int]> = []
   var unicastCut: Set<[Int]> = []
   var pathCut: Set<[Int]> = []
+  /// What becomes of a datagram on the wire.
+  var changes: (([UInt8]) -> [UInt8])?
+  /// Datagrams that were signed once more with the other key.
+  var copies = 0
+  /// The longest datagram.
+  var largest = 0
   /// Datagrams that were sent to single members.
   var unicasts = 0
   var confirmsAddresses = true
@@ -42,6 +64,8 @@ struct Bench {
   var sent: [[UInt8]]
   let configurations: [ClusterConfiguration]
   private var effects = EffectBuffer()
+  private var inFlight: [(bytes: [UInt8], to: Int, arrival: Arrival)] = []
+  private var isArriving = false
 
   init(
     count: Int, heartbeat: TimeSpan = .milliseconds(10), failback: FailbackRule = .never, vips: Int = 1,
@@ -84,28 +108,53 @@ struct Bench {
   /// Delivers raw bytes to a node.
   mutating func deliver(_ bytes: [UInt8], to index: Int, over arrival: Arrival = Arrival()) {
     guard nodes[index] != nil else { return }
-    bytes.withUnsafeBytes {
-      nodes[index]!.receive($0, over: arrival, receivedAt: now, now: now, effects: &effects)
+    inFlight.append((bytes, index, arrival))
+    arriveAll()
+  }
+
+  /// One datagram after the other, in the order of their sending: what one causes is not nested in it.
+  private mutating func arriveAll() {
+    guard !isArriving else { return }
+    isArriving = true
+    var next = 0
+    while next < inFlight.count {
+      let (bytes, index, arrival) = inFlight[next]
+      next += 1
+      guard nodes[index] != nil else { continue }
+      bytes.withUnsafeBytes {
+        nodes[index]!.receive($0, over: arrival, receivedAt: now, now: now, effects: &effects)
+      }
+      carryOut(index)
     }
-    carryOut(index)
+    inFlight = []
+    isArriving = false
   }
 
   private mutating func send(_ index: Int) {
     var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
     let length = bytes.withUnsafeMutableBytes { nodes[index]!.encodeDatagram(into: $0, now: now) }
-    sent[index] = Array(bytes[..<length])
+    bytes.removeLast(bytes.count - length)
+    sent[index] = bytes
+    largest = max(largest, length)
+    transmit(index, changes?(bytes) ?? bytes)
+    let isCopied = bytes.withUnsafeMutableBytes { nodes[index]!.signCopy($0) }
+    guard isCopied else { return }
+    copies += 1
+    transmit(index, bytes)
+  }
+
+  private mutating func transmit(_ index: Int, _ datagram: [UInt8]) {
     let destinations = nodes[index]!.destinations
-    let datagram = sent[index]
     for other in nodes.indices where other != index {
       let slot = nodes[index]!.memberIndex(configurations[other].node)!.value
       for path in 0..<configurations[index].pathCount where !pathCut.contains([index, other, path]) {
         if destinations.group, cut.union(multicastCut).isDisjoint(with: [[index, other]]) {
-          deliver(datagram, to: other, over: Arrival(path: path))
+          inFlight.append((datagram, other, Arrival(path: path)))
         }
         guard destinations.members[path] >> UInt64(slot) & 1 == 1 else { continue }
         unicasts += 1
         if cut.union(unicastCut).isDisjoint(with: [[index, other]]) {
-          deliver(datagram, to: other, over: Arrival(path: path, isMulticast: false))
+          inFlight.append((datagram, other, Arrival(path: path, isMulticast: false)))
         }
       }
     }
@@ -126,6 +175,17 @@ struct Bench {
 
   mutating func clear() { made = [] }
 
+  /// A reload with other keys.
+  mutating func exchangeKeys(_ index: Int, _ keys: [UInt32]) {
+    nodes[index]!.reconfigure(
+      configurations[index], authenticator: PlainAuthenticator(keys: keys), now: now, effects: &effects)
+    carryOut(index)
+  }
+
+  var deaths: Int {
+    made.count { if case .event(let event) = $0.effect, case .memberDead = event.kind { true } else { false } }
+  }
+
   private mutating func carryOut(_ index: Int) {
     let batch = effects.effects
     effects.removeAll()
@@ -139,6 +199,7 @@ struct Bench {
       default: break
       }
     }
+    arriveAll()
   }
 
   func holders(_ vip: Int = 0) -> [Int] { nodes.indices.filter { nodes[$0]?.isHolder(VIPIndex(vip)) ?? false } }

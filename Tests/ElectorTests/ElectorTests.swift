@@ -64,8 +64,10 @@ private func address(_ index: UInt32, _ prefix: String, isOurs: Bool = false) ->
     #expect(fault { $0.keys = [] } == "one or two keys of 32 bytes are needed")
     #expect(fault { $0.keys = [[1]] } == "one or two keys of 32 bytes are needed")
     #expect(fault { $0.heartbeat = .zero } == "heartbeat and dead_after must be positive")
+    #expect(fault { $0.vips[0].addresses = [AddressPrefix("2001:db8::1/64")!] } == nil)
     #expect(
-      fault { $0.vips[0].addresses = [AddressPrefix("2001:db8::1/64")!] } == "2001:db8::1: IPv6 is not supported yet")
+      fault { $0.members[1].addresses = [IPAddress("2001:db8::12")!] } == "n2 has addresses of other families than n1")
+    #expect(fault { $0.interfaces = ["eth0", "eth1"] } == "this node has 1 addresses for 2 interfaces")
     #expect(
       fault { configuration in
         configuration.vips = (0...256).map {

@@ -8,7 +8,7 @@ import Testing
     let text = """
       cluster:
         nam: zone-a
-        interface: [eth0, eth1]
+        interface: [eth0, eth0]
         key: secret
         heartbeat: 10
         dead_after: "3"
@@ -18,13 +18,13 @@ import Testing
         members:
           n1: 192.0.2.11
           n2: 192.0.2.11
-          n3: {address: 2001:db8::1}
+          n3: {address: "fe80::1"}
           bad name: 192.0.2.14
       vips:
         web: {addresses: [192.0.2.100, 192.0.2.0/24], prefer: [n4, n1, n1], failback: later, quorum: majority}
         mail: {adresses: [192.0.2.100/24]}
       listeners:
-        web: {bind: ["*:80", 8080, "[::]:80"], pool: ap, mode: udp}
+        web: {bind: ["*:80", 8080, "2001:db8::1"], pool: ap, mode: udp}
         tcp: {bind: "*:80", mode: tcp, pool: app, served_by_header: X-Served-By, timeouts: {idle: 5}}
       pools:
         app:
@@ -37,15 +37,16 @@ import Testing
     let expected = """
       1:1: cluster needs "name" (the name that its members share)
       2:3: unknown key "nam" in cluster (did you mean "name"?)
-      3:21: cluster.interface: more than one interface is not supported yet (keep one)
+      3:21: cluster.interface[1]: eth0 is there twice (keep one)
       4:8: cluster.key must be file:PATH, not the key itself or another kind of source (for instance file:cluster.key, relative to this file)
       5:14: cluster.heartbeat must be a duration, not "10" (write a whole number with its unit: 10ms; units are ms, s, m, h)
       6:15: cluster.dead_after must be a whole number, not "3" (from 2 to 100, without quotes)
       7:14: cluster.transport cannot be "unicst" (did you mean "unicast"?)
       8:3: "profile" is not supported yet (remove it)
       9:10: cluster.group: 192.0.2.1 is not a multicast address (from 224.0.0.0 to 239.255.255.255)
-      12:9: cluster.members.n2: 192.0.2.11 is the address of n1 too (every member has its own)
-      13:19: cluster.members.n3.address: IPv6 is not supported yet (for instance 192.0.2.11)
+      11:9: cluster.members.n1 has 1 address for 2 interfaces (one for each of eth0, eth0, for instance {address: [192.0.2.11, 198.51.100.11]})
+      12:9: cluster.members.n2 has 1 address for 2 interfaces (one for each of eth0, eth0, for instance {address: [192.0.2.11, 198.51.100.11]})
+      13:19: cluster.members.n3.address: fe80::1 is an address of one link only (write a global or unique local one, for instance 2001:db8::11)
       14:5: "bad name" cannot name a member (1 to 63 letters, digits, - _ . are allowed, a letter or digit first)
       16:21: vips.web.addresses[0]: 192.0.2.100 has no prefix length (for instance 192.0.2.100/24)
       16:34: vips.web.addresses[1]: 192.0.2.0/24 is the address of the network itself (write a host's address, for instance 192.0.2.100/24)
@@ -56,9 +57,9 @@ import Testing
       17:3: vips.mail needs "addresses" (for instance [192.0.2.100/24])
       17:10: unknown key "adresses" in vips.mail (did you mean "addresses"?)
       19:24: listeners.web.bind[1]: "8080" is not ADDRESS:PORT (for instance "*:80")
-      19:30: listeners.web.bind[2]: IPv6 is not supported yet (for instance "*:80")
-      19:48: listeners.web.pool: there is no pool "ap" (did you mean "app"?)
-      19:58: listeners.web.mode cannot be "udp" (choose from http, tcp)
+      19:30: listeners.web.bind[2]: an IPv6 address and its port need brackets (for instance [2001:db8::1]:80)
+      19:52: listeners.web.pool: there is no pool "ap" (did you mean "app"?)
+      19:62: listeners.web.mode cannot be "udp" (choose from http, tcp)
       20:15: listeners.tcp.bind: 0.0.0.0:80 is bound by listener "web" too (an address and port belong to one listener)
       20:40: listeners.tcp.pool: pool "app" keeps clients by cookie, which a tcp listener cannot (use affinity: source, or mode: http)
       20:45: "served_by_header" has no meaning in a tcp listener (remove it, or use mode: http)
@@ -168,6 +169,22 @@ import Testing
         "group: nowhere",
         "7:10: cluster.group must be ADDRESS:PORT of a multicast group, not \"nowhere\" (for instance 239.255.70.76:7076)"
       ),
+      (
+        "group: 192.0.2.1:7076",
+        "7:10: cluster.group: 192.0.2.1 is not a multicast address (from 224.0.0.0 to 239.255.255.255)"
+      ),
+      (
+        "group: \"[2001:db8::1]:7076\"",
+        "7:10: cluster.group: 2001:db8::1 is not a multicast address (for instance [ff02::7076]:7076)"
+      ),
+      (
+        "group: \"[ff01::1]:7076\"",
+        "7:10: cluster.group: ff01::1 does not leave the host (for instance [ff02::7076]:7076)"
+      ),
+      (
+        "group: \"[ff02::7076]:7076\"",
+        "7:10: cluster.group: ff02::7076 is IPv6, the members' addresses are not (for instance 239.255.70.76:7076)"
+      ),
       ("<<: {a: 1}", "7:3: unknown key \"<<\" in cluster (YAML merge keys are not supported; write the keys out)"),
     ]) func clusterMistakes(_ line: String, _ expected: String)
   {
@@ -203,8 +220,21 @@ import Testing
         "21: vips.web.addresses[0] must be an address with its prefix length, not \"192.0.2.100/33\" (for instance 192.0.2.100/24)"
       ),
       (
-        "addresses: [\"2001:db8::1/64\"]",
-        "21: vips.web.addresses[0]: IPv6 is not supported yet (for instance 192.0.2.100/24)"
+        "addresses: [\"2001:db8::/64\"]",
+        "21: vips.web.addresses[0]: 2001:db8::/64 is the address of the network itself (write a host's address, for instance 2001:db8::100/64)"
+      ),
+      (
+        "addresses: [\"2001:db8::1\"]",
+        "21: vips.web.addresses[0]: 2001:db8::1 has no prefix length (for instance 2001:db8::1/64)"
+      ),
+      (
+        "addresses: [\"ff02::1/64\"]",
+        "21: vips.web.addresses[0]: ff02::1/64 is not an address for a VIP (write a host's address, for instance 2001:db8::100/64)"
+      ),
+      ("addresses: [192.0.2.9/24], interface: [eth0, eth1]", "54: vips.web.interface names 2 interfaces (keep one)"),
+      (
+        "addresses: [\"::ffff:192.0.2.1/120\"]",
+        "21: vips.web.addresses[0]: ::ffff:c000:201/120 is not an address for a VIP (write a host's address, for instance 2001:db8::100/64)"
       ),
       ("addresses: []", "20: vips.web.addresses has 0 addresses (from 1 to 16)"),
       (

@@ -313,4 +313,38 @@ struct OtherFrameTests {
     let target: [UInt8] = operation == .request ? [0, 0, 0, 0, 0, 0] : [0x02, 0x00, 0x5e, 0x00, 0x53, 0x01]
     #expect(frame == golden + target + [192, 0, 2, 100] + [UInt8](repeating: 0, count: 18))
   }
+
+  @Test("an unsolicited neighbour advertisement has exactly these bytes")
+  func advertisement() {
+    var frame = [UInt8](repeating: 0xee, count: NeighbourAdvertisement.byteCount)
+    frame.withUnsafeMutableBytes {
+      NeighbourAdvertisement.encode(
+        address: IPAddress("2001:db8::100")!, mac: MACAddress(0x0200_0000_0a01), into: $0)
+    }
+    let mac: [UInt8] = [0x02, 0x00, 0x00, 0x00, 0x0a, 0x01]
+    let address: [UInt8] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x00]
+    let golden: [UInt8] =
+      [0x33, 0x33, 0x00, 0x00, 0x00, 0x01] + mac + [0x86, 0xdd]  // to all nodes, from us, IPv6
+      + [0x60, 0x00, 0x00, 0x00, 0x00, 32, 58, 255] + address  // ICMPv6, not routed
+      + [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01]
+      + [136, 0, 0xed, 0x2c, 0x20, 0x00, 0x00, 0x00] + address  // override; checksum by another program
+      + [0x02, 0x01] + mac
+    #expect(frame == golden)
+  }
+
+  @Test("a report says in its 30th byte over which interfaces multicasts are heard")
+  func multicastPaths() {
+    let report = PeerReport(
+      peer: 1, bootFold: 2, lastSequence: 3, ageMicroseconds: 4, loss: 5, multicastPaths: 0b1001)
+    var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
+    bytes.withUnsafeMutableBytes {
+      var writer = DatagramWriter(buffer: $0)
+      writer.header(sampleHeader)
+      expectTrue(writer.begin(.peers, roomFor: PeerReport.byteCount))
+      expectTrue(writer.append(report))
+      writer.end()
+    }
+    #expect(Array(bytes[116..<124]) == [0, 0, 0, 4, 5, 0b1001, 0, 0])
+    #expect(bytes.withUnsafeBytes { PeerReport($0, at: 92) } == report)
+  }
 }

@@ -153,15 +153,19 @@ class Cluster:
         self.agents = [Agent(node, text, key=self.key) for node in lan.nodes]
 
     def configuration(self, **changes):
-        """The file as text. `parts`: cluster, vip, vips, listener, listeners, pool, pools, extra (YAML flow text)."""
+        """The file as text. `parts`: member (of a node), interface, keys, cluster, vip, vips, listener, listeners, pool,
+        pools, extra (YAML flow text)."""
         parts = {**self.parts, **changes}
-        members = "\n".join(f"    {node.name}: {node.address}" for node in self.lan.nodes)
-        lines = ["cluster:", "  name: lab", "  interface: eth0", "  key: file:cluster.key",
+        member = parts.get("member", lambda node: node.address)
+        members = "\n".join(f"    {node.name}: {member(node)}" for node in self.lan.nodes)
+        interface = parts.get("interface", "eth0")
+        lines = ["cluster:", "  name: lab", f"  interface: {interface}", f"  key: {parts.get('keys', 'file:cluster.key')}",
                  f"  heartbeat: {parts.get('heartbeat', self.heartbeat)}"]
         lines += [f"  {key}: {value}" for key, value in parts.get("cluster", {}).items()]
         lines += ["  members:", members]
         vip = {"addresses": f"[{self.vip}/24]", **parts.get("vip_options", {})}
         lines += ["vips:", "  web: {" + ", ".join(f"{key}: {value}" for key, value in vip.items()) + "}"]
+        lines += parts.get("vips", [])
         if self.backends:
             lines += ["listeners:", "  web: " + parts.get("listener", '{bind: ["*:80"], pool: app}')]
             lines += parts.get("listeners", [])

@@ -19,6 +19,9 @@ import threading
 import time
 
 PREFIX = "192.0.2"
+PREFIX6 = "2001:db8::"
+# The second network of a node with two interfaces.
+SECOND_PREFIX = "198.51.100"
 NAME = re.compile(r"^afloat-(\d+)-(\d+)-[a-z0-9]+$")
 
 CLONE_NEWNET = 0x40000000
@@ -47,12 +50,14 @@ def become_root():
 
 
 class Host:
-    """One machine on the LAN: a namespace with `eth0`."""
+    """One machine on the LAN: a namespace with `eth0` (and `eth1` on a second switch, where asked for)."""
 
-    def __init__(self, lan, name, address):
+    def __init__(self, lan, name, number):
         self.lan = lan
         self.name = name
-        self.address = address
+        self.address = f"{PREFIX}.{number}"
+        self.address6 = f"{PREFIX6}{number}"
+        self.second_address = f"{SECOND_PREFIX}.{number}"
         self.namespace = f"{lan.id}-{name}"
         self.directory = os.path.join(lan.directory, name)
         self.processes = []
@@ -116,20 +121,26 @@ class Host:
         output = self.run("ip", "-4", "-o", "addr", "show", "dev", "eth0").stdout
         return [field.split("/")[0] for field in re.findall(r"inet (\S+)", output)]
 
+    def addresses6(self):
+        """Global IPv6 addresses on eth0 now, without their prefix lengths."""
+        output = self.run("ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global").stdout
+        return [field.split("/")[0] for field in re.findall(r"inet6 (\S+)", output)]
+
     def mac(self):
         return self.run("cat", "/sys/class/net/eth0/address").stdout.strip()
 
     def neighbour(self, address):
-        """The hardware address that this host's ARP cache has for `address`, or None."""
-        output = self.run("ip", "-4", "neigh", "show", address, "dev", "eth0").stdout
+        """The hardware address that this host's neighbour cache has for `address`, or None."""
+        output = self.run("ip", "neigh", "show", address, "dev", "eth0").stdout
         found = re.search(r"lladdr (\S+)", output)
         return found.group(1) if found else None
 
 
 class Lan:
-    """A switch with `nodes` (n1, n2, …), `backends` (b1, …) and `clients` (client, client2, …) on it."""
+    """A switch with `nodes` (n1, n2, …), `backends` (b1, …) and `clients` (client, client2, …) on it. `ipv6`: every host
+    has an address of each family. `second`: the nodes are on a second switch as well, by eth1."""
 
-    def __init__(self, nodes=3, backends=0, clients=1, directory=None):
+    def __init__(self, nodes=3, backends=0, clients=1, directory=None, ipv6=False, second=False):
         global _count
         _count += 1
         self.id = f"afloat-{os.getpid()}-{_count}"
@@ -137,6 +148,8 @@ class Lan:
         self.directory = directory or tempfile.mkdtemp(prefix=f"{self.id}-")
         self._own_directory = directory is None
         self.kept = False
+        self.ipv6 = ipv6
+        self.second = second
         os.chmod(self.directory, 0o755)
         self.nodes = [self._host(f"n{i + 1}", 11 + i) for i in range(nodes)]
         self.backends = [self._host(f"b{i + 1}", 51 + i) for i in range(backends)]
@@ -144,7 +157,7 @@ class Lan:
         self.hosts = self.nodes + self.backends + self.clients
 
     def _host(self, name, number):
-        host = Host(self, name, f"{PREFIX}.{number}")
+        host = Host(self, name, number)
         os.makedirs(host.directory, exist_ok=True)
         return host
 
@@ -178,13 +191,25 @@ class Lan:
             self.switch,
         )
         for host in self.hosts:
-            _ip(["link set lo up", f"addr add {host.address}/24 dev eth0", "link set eth0 up"], host.namespace)
+            six = [f"addr add {host.address6}/64 dev eth0 nodad"] if self.ipv6 else []
+            _ip(["link set lo up", f"addr add {host.address}/24 dev eth0", "link set eth0 up", *six], host.namespace)
+        if self.second:
+            self._up_second()
         self._nft(
             "table bridge lab {\n set cut { type ifname . ifname; }\n set multicast { type ifname . ifname; }\n"
             " chain pass {\n type filter hook forward priority 0;\n iifname . oifname @cut drop\n"
             " iifname . oifname @multicast ip daddr 224.0.0.0/4 drop\n"
             " iifname . oifname @multicast ip6 daddr ff00::/8 meta l4proto udp drop\n }\n}")
         return self
+
+    def _up_second(self):
+        ports = [f"{host.name}-b" for host in self.nodes]
+        _ip(
+            ["link add br1 type bridge forward_delay 0 stp_state 0 mcast_snooping 0"]
+            + [f"link add {host.name}-b type veth peer name eth1 netns {host.namespace}" for host in self.nodes]
+            + [f"link set {port} master br1 up" for port in ports] + ["link set br1 up"], self.switch)
+        for host in self.nodes:
+            _ip([f"addr add {host.second_address}/24 dev eth1", "link set eth1 up"], host.namespace)
 
     def down(self):
         """Ends every process of the lab and removes its namespaces. Safe to call twice."""
@@ -221,22 +246,26 @@ class Lan:
         if done.returncode != 0:
             raise RuntimeError(f"nft failed: {done.stderr.strip()}")
 
-    def pull_cable(self, host):
-        """The switch's port goes down: the host loses its carrier."""
-        _ip([f"link set {host.name} down"], self.switch)
+    def pull_cable(self, host, second=False):
+        """The switch's port goes down: the host loses its carrier. `second`: of eth1."""
+        _ip([f"link set {self._port(host, second)} down"], self.switch)
 
-    def plug_cable(self, host):
-        _ip([f"link set {host.name} up"], self.switch)
+    def plug_cable(self, host, second=False):
+        _ip([f"link set {self._port(host, second)} up"], self.switch)
 
-    def silence(self, host):
+    def silence(self, host, second=False):
         """The switch drops every frame from and to the host, whose link stays up."""
-        self._port_state(host, 0)
+        self._port_state(host, 0, second)
 
-    def restore(self, host):
-        self._port_state(host, 3)
+    def restore(self, host, second=False):
+        self._port_state(host, 3, second)
 
-    def _port_state(self, host, state):
-        subprocess.run(["bridge", "-n", self.switch, "link", "set", "dev", host.name, "state", str(state)], check=True)
+    def _port(self, host, second):
+        return f"{host.name}-b" if second else host.name
+
+    def _port_state(self, host, state, second):
+        port = self._port(host, second)
+        subprocess.run(["bridge", "-n", self.switch, "link", "set", "dev", port, "state", str(state)], check=True)
 
     def cut(self, sources, targets):
         """Frames from `sources` no longer reach `targets`; the other direction still works."""

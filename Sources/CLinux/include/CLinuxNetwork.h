@@ -14,8 +14,9 @@ int afloat_packet_send(int socket, uint32_t interface, const void *frame, size_t
 
 struct afloat_address {
   uint32_t interface;
-  uint32_t address; // IPv4, host order
-  uint32_t flags;   // IFA_F_…
+  uint8_t address[16]; // network order; IPv4 in the first four bytes
+  uint8_t family;      // 4 or 6
+  uint32_t flags;      // IFA_F_…
   uint8_t prefix;
   uint8_t protocol; // IFA_PROTO, 0 where the kernel does not tell
 };
@@ -29,7 +30,8 @@ struct afloat_link {
 struct afloat_netlink;
 int afloat_netlink_open(struct afloat_netlink **connection);
 void afloat_netlink_close(struct afloat_netlink *connection);
-// Adds an address, for `lifetime` seconds (0: until it is removed); for one that is there, they begin anew. Or removes it.
+// Adds an address, for `lifetime` seconds (0: until it is removed); for one that is there, they begin anew. Those of IPv6 are
+// usable at once (no duplicate address detection) and never chosen as a source (deprecated from the start). Or removes it.
 int afloat_netlink_add_address(struct afloat_netlink *connection, const struct afloat_address *address, uint32_t lifetime);
 int afloat_netlink_remove_address(struct afloat_netlink *connection, const struct afloat_address *address);
 // Brings an interface up.
@@ -57,10 +59,10 @@ struct afloat_news {
   struct afloat_link link;
   struct afloat_address address;
 };
-// A connection that hears of changes of links and IPv4 addresses; its descriptor is for polling.
+// A connection that hears of changes of links and addresses; its descriptor is for polling.
 int afloat_netlink_watch(struct afloat_netlink **connection);
 int afloat_netlink_descriptor(struct afloat_netlink *connection);
 // The next news without blocking: 1, or 0 when there is none.
 int afloat_netlink_news(struct afloat_netlink *connection, struct afloat_news *news);
-// Whether an IPv4 address flag says that no route of the prefix is made.
+// Which flag of an address says that no route of the prefix is made.
 extern const uint32_t afloat_address_no_prefix_route;

@@ -1,4 +1,4 @@
-/* A client that asks one address for an ICMP echo at a steady pace, and says when and for how long nobody answered.
+/* A client that asks one address (of either family) for an ICMP echo at a steady pace, and says when and for how long nobody answered.
  *
  *   probe ADDRESS [PERIOD_MICROSECONDS = 500]
  *
@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <netinet/ip.h>
 #include <linux/icmp.h>
+#include <netinet/icmp6.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -46,12 +47,23 @@ static uint16_t checksum(const void *data, size_t length) {
 int main(int argc, char **argv) {
   if (argc < 2) { fprintf(stderr, "usage: probe ADDRESS [PERIOD_MICROSECONDS]\n"); return 2; }
   int64_t period = (argc > 2 ? atoll(argv[2]) : 500) * 1000;
-  struct sockaddr_in target = {.sin_family = AF_INET};
-  if (inet_pton(AF_INET, argv[1], &target.sin_addr) != 1 || period <= 0) { fprintf(stderr, "probe: bad argument\n"); return 2; }
-  int fd = socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ICMP);
+  struct sockaddr_in target4 = {.sin_family = AF_INET};
+  struct sockaddr_in6 target6 = {.sin6_family = AF_INET6};
+  int six = inet_pton(AF_INET6, argv[1], &target6.sin6_addr) == 1;
+  if ((!six && inet_pton(AF_INET, argv[1], &target4.sin_addr) != 1) || period <= 0) { fprintf(stderr, "probe: bad argument\n"); return 2; }
+  const struct sockaddr *target = six ? (struct sockaddr *)&target6 : (struct sockaddr *)&target4;
+  socklen_t target_size = six ? sizeof target6 : sizeof target4;
+  int fd = six ? socket(AF_INET6, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ICMPV6) : socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ICMP);
   if (fd < 0) { perror("probe: socket"); return 1; }
-  struct icmp_filter filter = {.data = ~(1u << ICMP_ECHOREPLY)};
-  setsockopt(fd, SOL_RAW, ICMP_FILTER, &filter, sizeof filter);
+  if (six) {
+    struct icmp6_filter filter6;
+    ICMP6_FILTER_SETBLOCKALL(&filter6);
+    ICMP6_FILTER_SETPASS(ICMP6_ECHO_REPLY, &filter6);
+    setsockopt(fd, IPPROTO_ICMPV6, ICMP6_FILTER, &filter6, sizeof filter6);
+  } else {
+    struct icmp_filter filter = {.data = ~(1u << ICMP_ECHOREPLY)};
+    setsockopt(fd, SOL_RAW, ICMP_FILTER, &filter, sizeof filter);
+  }
   int size = 1 << 20;
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   struct sched_param priority = {.sched_priority = 20};
@@ -71,13 +83,13 @@ int main(int argc, char **argv) {
   while (!ended || next > judged) {
     if (!ended) {
       memset(&packet, 0, sizeof packet);
-      packet.header.type = ICMP_ECHO;
+      packet.header.type = six ? ICMP6_ECHO_REQUEST : ICMP_ECHO; /* laid out alike; the kernel sums up those of IPv6 */
       packet.header.un.echo.id = identity;
       packet.header.un.echo.sequence = htons((uint16_t)next);
       packet.number = next;
       packet.header.checksum = checksum(&packet, sizeof packet);
       sent[next % ring] = (struct sent){now(CLOCK_MONOTONIC), -1};
-      sendto(fd, &packet, sizeof packet, MSG_DONTWAIT, (struct sockaddr *)&target, sizeof target);
+      sendto(fd, &packet, sizeof packet, MSG_DONTWAIT, target, target_size);
       next++;
     }
     wake += period;
@@ -89,7 +101,7 @@ int main(int argc, char **argv) {
     unsigned char bytes[256];
     ssize_t count;
     while ((count = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
-      size_t head = (size_t)(bytes[0] & 15) * 4;
+      size_t head = six ? 0 : (size_t)(bytes[0] & 15) * 4; /* raw sockets of IPv6 leave the header away */
       if ((size_t)count < head + sizeof packet) continue;
       memcpy(&packet, bytes + head, sizeof packet);
       if (packet.header.un.echo.id != identity || packet.number >= next || packet.number + ring < next) continue;
