@@ -68,7 +68,11 @@ extension Hands {
           reporter.warn("\(error)")
         }
       }
-      prolongKept(VIPIndex(slot), now: now)
+    }
+    for slot in connections.indices where connections[slot].kept != nil {
+      if slot % Self.prolongTurns == prolongTurn || connections[slot].isQuicklyCounted {
+        prolongKept(VIPIndex(slot), now: now)
+      }
     }
     prolongAt = now + Self.prolongEvery
   }

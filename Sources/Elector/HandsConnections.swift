@@ -15,6 +15,8 @@ struct VIPConnections {
     var since: Instant
     /// Looks in a row that found none.
     var looksWithout = 0
+    /// What the last look found.
+    var count = 0
   }
   /// Said before the release that it is about: keep them, gently or not.
   var keepsGently: Bool?
@@ -22,12 +24,14 @@ struct VIPConnections {
   var belongTo: MemberIndex?
   /// This node does not hold the VIP, and its connections go on here.
   var kept: Kept?
+  /// Few enough that they may be looked at every time.
+  var isQuicklyCounted: Bool { (kept?.count ?? 0) < 200 }
   /// This node holds the VIP, and passes on to that member what it does not know.
   var passedTo: MemberIndex?
 }
 
 extension Hands {
-  /// So many looks, one each time that lifetimes begin anew, must find no connection: what closes now has ended by then.
+  /// So many looks in a row must find no connection: what closes now has ended by then.
   private static let looksWithout = 2
 
   private func gateSlot(_ vip: VIPIndex) -> Int? {
@@ -69,6 +73,7 @@ extension Hands {
     let addresses = Set(kept.addresses.map(\.prefix.address))
     // What cannot be counted counts as one.
     let count = (try? ConnectionTable.openCount(addresses: addresses, ports: nil)) ?? 1
+    connections[vip.value].kept?.count = count
     connections[vip.value].kept?.looksWithout = count == 0 ? kept.looksWithout + 1 : 0
     guard kept.looksWithout < Self.looksWithout, now < kept.since + ElectionLimits.connectionsKept,
       let gate = gateSlot(vip)

@@ -224,6 +224,8 @@ class Demo:
         again = f", {seen['retried']} were sent again on a new connection" if seen["retried"] else ", none was sent twice"
         story.see(seen["failed"] == 0, f"{count(seen['requests'])} requests meanwhile, {seen['failed']} failed{again}"
                                        + (f": {seen['failures']}" if seen["failed"] else ""))
+        # The drained node keeps the address until its last connection has ended for good.
+        story.within(lambda: self.agreed() not in (None, holder), 5)
         taken = self.agreed() or cluster.holder()
         story.see(taken not in (None, holder), f"{taken.name if taken else 'nobody'} holds the VIP; {gap(outage)}")
         done = other.afloat("undrain", holder.name)

@@ -21,13 +21,15 @@ import time
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "cluster")))
 
-from lab import Cluster, Lan, Probe, executables, sweep, wait_until  # noqa: E402  (the path comes first)
+from lab import ArpWatch, Cluster, Lan, Probe, executables, sweep, wait_until  # noqa: E402  (the path comes first)
 from lab.agent import VIP  # noqa: E402
 
 KINDS = {
     "cable": "cable pull",
     "silent": "silent switch",
     "kill": "SIGKILL of the elector",
+    "dead": "SIGKILL of everything",
+    "frozen": "SIGSTOP of everything",
     "move": "planned move",
     "stop": "SIGTERM of the agent",
 }
@@ -78,6 +80,12 @@ class Afloat:
         agent = self.cluster[holder]
         if kind == "kill":
             os.kill(agent.elector, signal.SIGKILL)
+        elif kind in ("dead", "frozen"):
+            pids = [agent.pid, agent.elector]
+            for number in (signal.SIGSTOP, *([signal.SIGKILL] if kind == "dead" else [])):
+                for pid in pids:
+                    os.kill(pid, number)
+            self.frozen = pids
         elif kind == "stop":
             agent.process.send_signal(signal.SIGTERM)
         elif kind == "move":
@@ -88,7 +96,10 @@ class Afloat:
 
     def mend(self, kind, holder):
         agent = self.cluster[holder]
-        if kind == "stop":
+        if kind == "frozen":
+            for pid in reversed(self.frozen):
+                os.kill(pid, signal.SIGCONT)
+        if kind in ("stop", "dead"):
             agent.process.wait(30)
             agent.start()
         wait_until(lambda: agent.elector and self._calm_members(), 30, f"{holder} back in the cluster")
@@ -112,7 +123,7 @@ class Afloat:
 class Keepalived:
     """Three keepalived, as fast as it lets itself be set."""
 
-    lacks = ("move",)
+    lacks = ("move", "dead")  # its SIGKILL is of everything
 
     def __init__(self, lan, _heartbeat):
         self.lan = lan
@@ -139,10 +150,14 @@ class Keepalived:
         process = self.processes[holder]
         if kind == "kill":
             os.killpg(process.pid, signal.SIGKILL)
+        elif kind == "frozen":
+            os.killpg(process.pid, signal.SIGSTOP)
         elif kind == "stop":
             process.send_signal(signal.SIGTERM)
 
     def mend(self, kind, holder):
+        if kind == "frozen":
+            os.killpg(self.processes[holder].pid, signal.SIGCONT)
         if kind in ("kill", "stop"):
             self.processes[holder].wait(10)
             host = self.lan[holder]
@@ -165,8 +180,16 @@ class Keepalived:
         return found.group(0) if found else "keepalived"
 
 
+def count_holders(lan, system, kind, struck):
+    """How many nodes hold the VIP; where the struck node may have the address left, those that answer for it."""
+    if kind in ("kill", "dead", "frozen", "move"):
+        with ArpWatch(lan.client, VIP) as watch:
+            return len(watch.answerers(0.5))
+    return len([name for name in system.holders() if kind not in ("cable", "silent") or name != struck])
+
+
 def round_of(system_class, kinds, heartbeat):
-    """One round: every kind of fault once. Returns kind → (outage in ms, nodes that hold the VIP half a second later)."""
+    """One round: every kind of fault once. Returns kind → (outage in ms, nodes that hold the VIP, or answer for it, then)."""
     results = {}
     with Lan(nodes=3) as lan:
         system = system_class(lan, heartbeat)
@@ -185,8 +208,7 @@ def round_of(system_class, kinds, heartbeat):
                 else:
                     system.strike(kind, holder)
                 outage = probe.outage_after(struck, settle=0.8)
-                holders = [name for name in system.holders() if kind not in ("cable", "silent") or name != holder]
-                results[kind] = (outage, len(holders))
+                results[kind] = (outage, count_holders(lan, system, kind, holder))
                 if kind == "cable":
                     lan.plug_cable(lan[holder])
                 elif kind == "silent":

