@@ -44,7 +44,16 @@ package struct APISources: Sendable {
       configuration: (isSelf ? configuration.digest : status?.configurationDigest).map(Self.hexadecimal),
       worstStallMilliseconds: isSelf ? view.elector.map { Self.milliseconds($0.worstStall) } : nil,
       detectionMilliseconds: status?.detectionTime.map(Self.milliseconds),
-      version: isSelf ? version : status?.softwareVersion)
+      version: isSelf ? version : status?.softwareVersion, links: links(of: member.name))
+  }
+
+  private func links(of name: NodeName) -> [APILink] {
+    view.links.filter { $0.hearer == name }.map { link in
+      let back = view.links.first { $0.hearer == link.other && $0.other == name }
+      return APILink(
+        name: link.other.text, hears: link.isHeard, isHeard: back?.isHeard, lossIn: link.loss, lossOut: back?.loss,
+        rttMilliseconds: link.roundTrip.map(Self.milliseconds))
+    }
   }
 
   private func state(of name: NodeName, _ status: MemberStatus?, isSelf: Bool) -> APIMember.State {

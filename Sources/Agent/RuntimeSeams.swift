@@ -42,6 +42,8 @@ package struct NodeView: Sendable {
   package var balancer: BalancerStatus?
   package var balancerReady = false
   package var processes: [APIProcess] = []
+  /// Who hears whom, among the members that are alive.
+  package var links: [LinkStatus] = []
   /// By VIP: what it requires of this node, and what of it is there.
   package var requirements: [String: [APIRequirement]] = [:]
   /// From the agent itself and from the guardian.

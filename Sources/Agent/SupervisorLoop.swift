@@ -250,7 +250,10 @@ final class SupervisorLoop {
     supervisor.board.update { view in
       view.processes = processes
       view.balancerReady = processes.contains { $0.name == "balancer" && $0.state == "running" }
-      if !processes.contains(where: { $0.name == "elector" && $0.state == "running" }) { view.elector = nil }
+      if !processes.contains(where: { $0.name == "elector" && $0.state == "running" }) {
+        view.elector = nil
+        view.links = []
+      }
       if !view.balancerReady { view.balancer = nil }
     }
   }

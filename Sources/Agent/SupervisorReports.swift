@@ -154,6 +154,7 @@ extension SupervisorLoop {
       supervisor.board.update { $0.elector = status }
       moveProgress(status)
     case .event(let event): handle(event)
+    case .links(let links): supervisor.board.update { $0.links = links }
     case .handoverStarting(let vip, let to, let deadline): startHandover(vip: vip, to: to, deadline: deadline)
     case .handoverCancelled(let vip):
       resume(vip)

@@ -43,6 +43,7 @@ extension NodeCore {
         kept.insert(hash)
       } else {
         members.remove(MemberIndex(slot))
+        links.forget(MemberIndex(slot))
         candidacies.forget(member: MemberIndex(slot))
         lastSerialSeen[slot] = 0
         versionsHeard[slot] = VersionText()

@@ -99,6 +99,11 @@ extension NodeCore {
     UInt32(clamping: max(0, (span.nanoseconds + 999) / 1000))
   }
 
+  private static func tensOfMicroseconds(_ span: TimeSpan?) -> UInt16 {
+    guard let span, span > .zero else { return 0 }
+    return UInt16(clamping: max(1, span.nanoseconds / 10_000))
+  }
+
   private mutating func tellReleases(_ writer: inout DatagramWriter) {
     guard writer.begin(.releases, roomFor: ReleaseNotice.byteCount) else { return }
     while telling.noticesFrom < PendingNotice.limit {
@@ -132,7 +137,8 @@ extension NodeCore {
         PeerReport(
           peer: peer.nameHash, bootFold: peer.boot.fold, lastSequence: peer.window.highest,
           ageMicroseconds: Self.microseconds(now - heardAt), loss: peer.window.loss ?? 0,
-          multicastPaths: members.multicastPaths(from: member, now: now)))
+          multicastPaths: members.multicastPaths(from: member, now: now),
+          roundTrip: Self.tensOfMicroseconds(peer.roundTrip)))
     }
     if reportsPending(member, now: now) {
       _ = writer.append(

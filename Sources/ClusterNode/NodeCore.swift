@@ -21,6 +21,7 @@ struct NodeCore {
   var memberSlots = SlotTable()
   var vipSlots = SlotTable()
   var candidacies = CandidacyTable()
+  var links = LinkTable()
   var vips = [VIPRecord](repeating: VIPRecord(), count: VIPIndex.limit)
   /// One past the last slot in use.
   var vipCount = 0

@@ -52,6 +52,8 @@ package struct StatusSnapshot: Sendable {
   /// By slot.
   package var members = [MemberView](repeating: MemberView(), count: MemberIndex.limit)
   package var vips = [VIPView](repeating: VIPView(), count: VIPIndex.limit)
+  /// What member i hears of member j, at i × `MemberIndex.limit` + j, for the slots in use.
+  package var links = [LinkView](repeating: LinkView(), count: MemberIndex.limit * MemberIndex.limit)
   package var worstStall = TimeSpan.zero
   package var detectionTime = TimeSpan.zero
   /// Larger than the configured one while this node's heartbeats were late by up to `lateness` lately.

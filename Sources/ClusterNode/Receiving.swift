@@ -172,12 +172,26 @@ extension NodeCore {
       let report = reports[position]
       guard let slot = memberSlots.slot(of: report.peer) else { continue }
       let member = MemberIndex(slot)
+      noteLink(report, of: member, from: sender, receivedAt: receivedAt)
       guard member != sender, member != selfIndex else { continue }
       let revived = members.report(
         of: member, bootFold: report.bootFold, sequence: report.lastSequence,
         age: .microseconds(Int64(report.ageMicroseconds)), receivedAt: receivedAt, now: now)
       if revived { becameAlive(member, now: now, effects: &effects) }
     }
+  }
+
+  private mutating func noteLink(
+    _ report: PeerReport, of member: MemberIndex, from sender: MemberIndex, receivedAt: Instant
+  ) {
+    // What was heard of an earlier life is no link of now.
+    let boot = member == selfIndex ? boot : members[member].boot
+    guard report.bootFold == boot.fold else { return }
+    var link = LinkView()
+    link.heardAt = receivedAt - .microseconds(Int64(report.ageMicroseconds))
+    link.loss = report.loss
+    link.roundTrip = report.roundTrip == 0 ? nil : .microseconds(Int64(report.roundTrip) * 10)
+    links[sender, member] = link
   }
 
   // MARK: Members come and go

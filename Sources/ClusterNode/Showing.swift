@@ -13,6 +13,12 @@ extension NodeCore {
     status.lateness = ownLateness.value(now: now)
     status.nextSequence = nextSequence
     for slot in 0..<MemberIndex.limit { status.members[slot] = memberView(MemberIndex(slot), now: now) }
+    for hearer in 0..<memberCount {
+      for other in 0..<memberCount {
+        let link = linkView(MemberIndex(hearer), MemberIndex(other))
+        status.links[hearer * MemberIndex.limit + other] = link
+      }
+    }
     for slot in 0..<VIPIndex.limit { status.vips[slot] = vipView(VIPIndex(slot), now: now) }
   }
 
@@ -35,6 +41,15 @@ extension NodeCore {
     case .quietening, .removing: view.handoverUnderWay = true
     case .idle, .acquiring, .holding: break
     }
+    return view
+  }
+
+  private func linkView(_ hearer: MemberIndex, _ other: MemberIndex) -> LinkView {
+    guard hearer == selfIndex else { return members.isAlive(hearer) ? links[hearer, other] : LinkView() }
+    var view = LinkView()
+    view.heardAt = members[other].heardAt
+    view.loss = members[other].window.loss ?? 0
+    view.roundTrip = members[other].roundTrip
     return view
   }
 

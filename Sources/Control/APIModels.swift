@@ -1,6 +1,40 @@
 // What GET /v1/… answers and `--json` prints. The field names are the contract with operators' scripts: fields may be
 // added, never renamed or removed. Numbers of time say their unit in the name.
 
+/// How a member and another one hear each other, as both say.
+package struct APILink: Codable, Equatable, Sendable {
+  /// The other one.
+  package var name: String
+  /// Whether the member hears the other, and the other the member; null where that is not known.
+  @OrNull package var hears: Bool?
+  @OrNull package var isHeard: Bool?
+  /// Share of the other's heartbeats that the member misses, 0…1, and the other way.
+  @OrNull package var lossIn: Double?
+  @OrNull package var lossOut: Double?
+  /// As the member measures it.
+  @OrNull package var rttMilliseconds: Double?
+
+  package init(
+    name: String, hears: Bool?, isHeard: Bool?, lossIn: Double? = nil, lossOut: Double? = nil,
+    rttMilliseconds: Double? = nil
+  ) {
+    self.name = name
+    self.hears = hears
+    self.isHeard = isHeard
+    self.lossIn = lossIn
+    self.lossOut = lossOut
+    self.rttMilliseconds = rttMilliseconds
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case name, hears
+    case isHeard = "heard"
+    case rttMilliseconds = "rtt_ms"
+    case lossIn = "loss_in"
+    case lossOut = "loss_out"
+  }
+}
+
 /// GET /v1/members: an array of these.
 package struct APIMember: Codable, Equatable, Sendable {
   package enum State: String, Codable, Sendable { case alive, suspect, dead, draining, drained, starting }
@@ -24,11 +58,14 @@ package struct APIMember: Codable, Equatable, Sendable {
   /// How long it may be silent before the node that answers takes it for dead.
   @OrNull package var detectionMilliseconds: Double?
   @OrNull package var version: String?
+  /// With every other member that is alive.
+  @OrEmpty package var links: [APILink]
 
   package init(
     name: String, address: String, role: String, state: State, isSelf: Bool = false, rttMilliseconds: Double? = nil,
     lossIn: Double? = nil, lossOut: Double? = nil, lastHeardMilliseconds: Double? = nil, configuration: String? = nil,
-    worstStallMilliseconds: Double? = nil, detectionMilliseconds: Double? = nil, version: String? = nil
+    worstStallMilliseconds: Double? = nil, detectionMilliseconds: Double? = nil, version: String? = nil,
+    links: [APILink] = []
   ) {
     self.name = name
     self.address = address
@@ -43,10 +80,11 @@ package struct APIMember: Codable, Equatable, Sendable {
     self.worstStallMilliseconds = worstStallMilliseconds
     self.detectionMilliseconds = detectionMilliseconds
     self.version = version
+    self.links = links
   }
 
   enum CodingKeys: String, CodingKey {
-    case name, address, role, state, configuration, version
+    case name, address, role, state, configuration, version, links
     case isSelf = "self"
     case rttMilliseconds = "rtt_ms"
     case lossIn = "loss_in"

@@ -208,6 +208,26 @@ package struct MemberStatus: Codable, Equatable, Sendable {
   }
 }
 
+/// What one member hears of another, as it says itself.
+package struct LinkStatus: Codable, Equatable, Sendable {
+  package var hearer: NodeName
+  package var other: NodeName
+  /// It heard the other lately.
+  package var isHeard: Bool
+  /// Share of the other's last 256 heartbeats that it missed, 0…1.
+  package var loss: Double?
+  /// Nil as long as it is not known.
+  package var roundTrip: TimeSpan?
+
+  package init(hearer: NodeName, other: NodeName, isHeard: Bool, loss: Double?, roundTrip: TimeSpan?) {
+    self.hearer = hearer
+    self.other = other
+    self.isHeard = isHeard
+    self.loss = loss
+    self.roundTrip = roundTrip
+  }
+}
+
 package struct ElectorStatus: Codable, Equatable, Sendable {
   package var vips: [VIPStatus]
   package var members: [MemberStatus]
@@ -261,6 +281,8 @@ package enum ElectorReport: Codable, Sendable {
   /// On every change, and at least every 250 ms.
   case status(ElectorStatus)
   case event(ElectorEvent)
+  /// Of every two members that are alive, what one hears of the other; now and then.
+  case links([LinkStatus])
   /// A planned handover begins: have the balancer quieten the VIP, then answer `handoverReady`. The elector swaps
   /// without an answer after `deadline`.
   case handoverStarting(vip: String, to: NodeName, deadline: TimeSpan)

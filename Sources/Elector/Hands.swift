@@ -51,6 +51,8 @@ final class Hands: @unchecked Sendable {
   /// What the agent said of VIPs with requirements, by name. A VIP of a new configuration may be judged before the node has
   /// given it a slot; it is told again then.
   var standings: [String: VIPStanding] = [:]
+  /// When the agent was last told who hears whom.
+  var linksToldAt = Instant(nanoseconds: 0)
   /// Late wake-ups since they were last told of.
   var stalls: (count: Int, worst: TimeSpan, toldAt: Instant) = (0, .zero, Instant(nanoseconds: 0))
   private var backlog: [NodeOrder] = []

@@ -14,6 +14,7 @@ extension Hands {
     let picture = shared.status
     let takenAt = picture.snapshot.takenAt
     let unixAtTaking = Clock.unixNanoseconds - (Clock.monotonic - takenAt).nanoseconds
+    reportLinksIfDue(picture.snapshot)
     var vips: [VIPStatus] = []
     for (slot, configuration) in names.vips.enumerated() {
       guard let configuration, picture.snapshot.vips[slot].isConfigured else { continue }

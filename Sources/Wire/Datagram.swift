@@ -117,7 +117,8 @@ extension PeerReport: WireEntry {
   package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
     self.init(
       peer: bytes.u64(offset), bootFold: bytes.u64(offset + 8), lastSequence: bytes.u64(offset + 16),
-      ageMicroseconds: bytes.u32(offset + 24), loss: bytes.u8(offset + 28), multicastPaths: bytes.u8(offset + 29))
+      ageMicroseconds: bytes.u32(offset + 24), loss: bytes.u8(offset + 28), multicastPaths: bytes.u8(offset + 29),
+      roundTrip: bytes.u16(offset + 30))
   }
 }
 

@@ -132,10 +132,13 @@ package struct PeerReport: Equatable, Sendable {
   package var loss: UInt8
   /// Bit i: the sender lately heard the peer's multicasts over its i-th interface. Zero from senders that do not tell.
   package var multicastPaths: UInt8
+  /// The sender's round trip to the peer in 10 µs, more than that as the largest number. Zero from senders that have not
+  /// measured it or do not tell.
+  package var roundTrip: UInt16
 
   package init(
     peer: UInt64, bootFold: UInt64, lastSequence: UInt64, ageMicroseconds: UInt32, loss: UInt8,
-    multicastPaths: UInt8 = 0
+    multicastPaths: UInt8 = 0, roundTrip: UInt16 = 0
   ) {
     self.peer = peer
     self.bootFold = bootFold
@@ -143,6 +146,7 @@ package struct PeerReport: Equatable, Sendable {
     self.ageMicroseconds = ageMicroseconds
     self.loss = loss
     self.multicastPaths = multicastPaths
+    self.roundTrip = roundTrip
   }
 }
 

@@ -69,7 +69,7 @@ package struct DatagramWriter {
     buffer.set(report.bootFold, at: at + 8)
     buffer.set(report.lastSequence, at: at + 16)
     buffer.set(report.ageMicroseconds, at: at + 24)
-    buffer.set(UInt32(report.loss) << 24 | UInt32(report.multicastPaths) << 16, at: at + 28)
+    buffer.set(UInt32(report.loss) << 24 | UInt32(report.multicastPaths) << 16 | UInt32(report.roundTrip), at: at + 28)
     return true
   }
 

@@ -40,6 +40,30 @@ struct WireStories {
     #expect((0..<256).allSatisfy { bench.holders($0).count == 1 })
   }
 
+  @Test("who hears whom is known of every pair, also where a link works in one direction only")
+  func links() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(500))
+    bench.cut = [[0, 1]]
+    bench.run(.milliseconds(500))
+    var status = StatusSnapshot()
+    bench.nodes[2]!.snapshot(into: &status, now: bench.now)
+    func age(_ hearer: Int, _ other: Int) -> TimeSpan? {
+      let slot = bench.index(hearer).value * MemberIndex.limit + bench.index(other).value
+      return status.links[slot].heardAt.map { bench.now - $0 }
+    }
+    for (hearer, other) in [(0, 1), (0, 2), (1, 2), (2, 0), (2, 1)] {
+      #expect(age(hearer, other)! < .milliseconds(25), "n\(hearer + 1) hears n\(other + 1)")
+    }
+    #expect(age(1, 0)! > .milliseconds(400), "n2 does not hear n1 any more")
+    let slot = bench.index(1).value * MemberIndex.limit + bench.index(2).value
+    #expect(status.links[slot].loss == 0)
+    bench.nodes[1] = nil
+    bench.run(.milliseconds(300))
+    bench.nodes[2]!.snapshot(into: &status, now: bench.now)
+    #expect(age(1, 2) == nil, "a dead member's word means nothing")
+  }
+
   @Test("status says who holds it, why, and how the peers are")
   func status() {
     var bench = Bench(count: 3)

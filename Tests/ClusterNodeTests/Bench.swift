@@ -70,12 +70,13 @@ struct Bench {
   init(
     count: Int, heartbeat: TimeSpan = .milliseconds(10), failback: FailbackRule = .never, vips: Int = 1,
     prefer: Bool = true, transport: ClusterConfiguration.Transport = .multicast, paths: Int = 1,
-    gated: Bool = false, keepsConnections: Bool = false
+    gated: Bool = false, keepsConnections: Bool = false, deadAfter: Int = 3
   ) {
     let names = (0..<count).map { NodeName("n\($0 + 1)")! }
     configurations = names.map { name in
       ClusterConfiguration(
-        clusterName: "bench", node: name, heartbeat: heartbeat, transport: transport, pathCount: paths,
+        clusterName: "bench", node: name, heartbeat: heartbeat, deadAfter: deadAfter, transport: transport,
+        pathCount: paths,
         members: names.map { .init(name: $0) },
         vips: (0..<vips).map {
           .init(

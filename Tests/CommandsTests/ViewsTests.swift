@@ -114,6 +114,46 @@ import Testing
         """)
   }
 
+  @Test("who hears whom, as a matrix and in words") func links() {
+    func member(_ name: String, _ links: [APILink]) -> APIMember {
+      APIMember(name: name, address: "192.0.2.1", role: "voter", state: .alive, links: links)
+    }
+    let text = Self.plain.links([
+      member(
+        "n1",
+        [
+          APILink(name: "n2", hears: true, isHeard: true, lossIn: 0, lossOut: 0.2, rttMilliseconds: 0.08),
+          APILink(name: "n3", hears: true, isHeard: false, lossIn: 0.004),
+        ]),
+      member(
+        "n2",
+        [
+          APILink(name: "n1", hears: true, isHeard: true, lossIn: 0.2, lossOut: 0, rttMilliseconds: 0.09),
+          APILink(name: "n3", hears: false, isHeard: false),
+        ]),
+      member(
+        "n3",
+        [
+          APILink(name: "n1", hears: false, isHeard: true, lossOut: 0.004),
+          APILink(name: "n2", hears: false, isHeard: nil),
+        ]),
+      APIMember(name: "n4", address: "192.0.2.4", role: "voter", state: .dead),
+    ])
+    #expect(
+      text == """
+
+        HEARS              OF n1             OF n2      OF n3
+        n1                     -  0% lost, 0.08 ms  0.4% lost
+        n2     20% lost, 0.09 ms                 -    nothing
+        n3               nothing           nothing          -
+        link n2 misses 20% of the heartbeats of n1
+        link n3 does not hear n1, which hears n3: a one-way link (a firewall on n3? a switch that filters?)
+        link n2 and n3 do not hear each other
+
+        """)
+    #expect(Self.plain.links([member("n1", [])]) == "")
+  }
+
   @Test("listeners and empty lists") func listeners() {
     let listener = APIListener(
       name: "web", bind: ["0.0.0.0:80", "192.0.2.100:8080"], mode: "http", pool: "app", connections: 3, accepted: 10,

@@ -41,7 +41,9 @@ func sampleDatagram() -> [UInt8] {
       writer.append(ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved, keepsConnections: true)))
     writer.end()
     expectTrue(writer.begin(.peers, roomFor: PeerReport.byteCount))
-    expectTrue(writer.append(PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7)))
+    let report = PeerReport(
+      peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7, roundTrip: 8)
+    expectTrue(writer.append(report))
     writer.end()
     expectTrue(writer.begin(.vips, roomFor: VIPReport.byteCount))
     expectTrue(
@@ -105,7 +107,7 @@ struct DatagramTests {
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x91,  // peer
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x92,  // boot fold
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x93,  // last sequence
-      0x00, 0x00, 0x00, 0xfa, 0x07, 0x00, 0x00, 0x00,  // age 250 us, loss 7/255
+      0x00, 0x00, 0x00, 0xfa, 0x07, 0x00, 0x00, 0x08,  // age 250 us, loss 7/255, round trip 80 us
       0x00, 0x02, 0x00, 0x20,  // 152 part: VIPs, 32 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa1,  // VIP
       0xff, 0xfe, 0x02, 0x03, 0x00, 0x00, 0x00, 0x09,  // priority 65,534, holder, eligible, passes unknown, term 9
@@ -132,7 +134,8 @@ struct DatagramTests {
         datagram.releases[0]
           == ReleaseNotice(vip: 0x81, successor: 0x82, serial: 3, cause: .moved, keepsConnections: true))
       #expect(
-        datagram.peers[0] == PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7))
+        datagram.peers[0]
+          == PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7, roundTrip: 8))
       #expect(datagram.vips.count == 2)
       #expect(datagram.vips[1] == VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false))
       #expect(datagram.resign == nil)
