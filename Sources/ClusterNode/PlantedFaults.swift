@@ -25,18 +25,14 @@ package struct PlantedFaults: OptionSet, Sendable {
   package static let gateCountsFromWaking = PlantedFaults(rawValue: 1 << 8)
   /// A resign ends whatever boot is believed, also when it names another.
   package static let resignOfAnyBoot = PlantedFaults(rawValue: 1 << 9)
-  /// What a member claimed still counts after its death.
-  package static let deadKeepTheirClaims = PlantedFaults(rawValue: 1 << 10)
   /// The lower rank of two holders goes on.
-  package static let lowerRankStays = PlantedFaults(rawValue: 1 << 11)
+  package static let lowerRankStays = PlantedFaults(rawValue: 1 << 10)
   /// The guardian resigns first, and shuts the gate afterwards.
-  package static let resignsBeforeGate = PlantedFaults(rawValue: 1 << 12)
+  package static let resignsBeforeGate = PlantedFaults(rawValue: 1 << 11)
   /// A VIP is announced before its address is there.
-  package static let announcesEarly = PlantedFaults(rawValue: 1 << 13)
+  package static let announcesEarly = PlantedFaults(rawValue: 1 << 12)
   /// Whoever yields keeps the address.
-  package static let keepsAddress = PlantedFaults(rawValue: 1 << 14)
-  /// Takes what looks free before everything that arrived has been read.
-  package static let takesWhileReading = PlantedFaults(rawValue: 1 << 15)
+  package static let keepsAddress = PlantedFaults(rawValue: 1 << 13)
 
   /// Each by its name.
   package static let all: [(name: String, fault: PlantedFaults)] = [
@@ -50,11 +46,9 @@ package struct PlantedFaults: OptionSet, Sendable {
     ("claims-without-listening", .claimsWithoutListening),
     ("gate-counts-from-waking", .gateCountsFromWaking),
     ("resign-of-any-boot", .resignOfAnyBoot),
-    ("dead-keep-their-claims", .deadKeepTheirClaims),
     ("lower-rank-stays", .lowerRankStays),
     ("resigns-before-gate", .resignsBeforeGate),
     ("announces-early", .announcesEarly),
     ("keeps-address", .keepsAddress),
-    ("takes-while-reading", .takesWhileReading),
   ]
 }

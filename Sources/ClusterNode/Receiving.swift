@@ -235,7 +235,7 @@ extension NodeCore {
   mutating func memberEnded(_ member: MemberIndex, cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
     let silence = now - members[member].evidenceAt
     effects.append(.event(NodeEvent(.memberDead(member), cause: cause, elapsed: silence)))
-    for slot in 0..<vipCount where vips[slot].isConfigured && !faults.contains(.deadKeepTheirClaims) {
+    for slot in 0..<vipCount where vips[slot].isConfigured {
       let vip = VIPIndex(slot)
       let held = candidacies[vip, member].position == .holder
       vips[slot].claim.memberEnded(member, now: now)

@@ -75,7 +75,7 @@ extension NodeCore {
       }
       return true
     case .acquire(let cause):
-      guard !isReading && now >= takeNotBefore || faults.contains(.takesWhileReading) else {
+      guard !isReading, now >= takeNotBefore else {
         evaluateAllWanted = true
         return false
       }

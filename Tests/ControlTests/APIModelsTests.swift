@@ -17,7 +17,7 @@ import Testing
       name: "n1", address: "192.0.2.11", role: "voter", state: .alive, rttMilliseconds: 0.5, lossIn: 0)
     #expect(
       try Self.json(member)
-        == #"{"address":"192.0.2.11","configuration":null,"last_heard_ms":null,"links":[],"loss_in":0,"loss_out":null,"name":"n1","#
+        == #"{"address":"192.0.2.11","configuration":null,"detection_ms":null,"last_heard_ms":null,"links":[],"loss_in":0,"loss_out":null,"name":"n1","#
         + #""role":"voter","rtt_ms":0.5,"self":false,"state":"alive","version":null,"worst_stall_ms":null}"#)
   }
 

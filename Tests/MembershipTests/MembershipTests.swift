@@ -290,17 +290,20 @@ struct StallTests {
   func verdicts() {
     var guardian = StallGuard(now: start)
     #expect(
-      guardian.wake(now: start + .milliseconds(15), due: start + interval, interval: interval, detection: detection,
+      guardian.wake(
+        now: start + .milliseconds(15), due: start + interval, interval: interval, detection: detection,
         live: detection)
         == .punctual)
     #expect(
-      guardian.wake(now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection,
+      guardian.wake(
+        now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection,
         live: detection)
         == .late(.milliseconds(22)))
     #expect(guardian.judgeNotBefore == start + .milliseconds(42))
     #expect(guardian.worst == .milliseconds(22))
     #expect(
-      guardian.wake(now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection,
+      guardian.wake(
+        now: start + .milliseconds(32), due: start + interval, interval: interval, detection: detection,
         live: detection)
         == .punctual, "one sleep is told once")
     #expect(
