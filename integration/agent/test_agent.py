@@ -80,7 +80,7 @@ def test_the_api_says_what_is_wrong_with_a_request(lone):
     status, answer = ask(lone, "POST", "/v1/server", "{")
     assert status == 400 and "JSON" in answer["error"]
     status, answer = ask(lone, "POST", "/v1/server", '{"pool": "app", "server": "s1"}')
-    assert status == 400 and 'or weight is missing' in answer["error"]
+    assert status == 400 and 'state (drain, maint or ready) or weight is missing' in answer["error"]
     status, answer = ask(lone, "POST", "/v1/server", '{"pool": "app", "server": "s9", "state": "drain"}')
     assert status == 404 and "s1, s2" in answer["error"]
     status, answer = ask(lone, "POST", "/v1/server", "x" * 70_000)
