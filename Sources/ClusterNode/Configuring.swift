@@ -88,6 +88,8 @@ extension NodeCore {
       candidacies.forget(vip: VIPIndex(slot))
     }
     vipSlots.removeAll()
+    let longestPatience = (0..<memberCount).map(MemberIndex.init).filter { members.isAlive($0) }.map { members[$0].patience }
+      .max()
     for vip in new.vips {
       let hash = StableHash.hash(vip.name)
       // A slot that was freed just now is used last: an answer to its release may still be on its way.
@@ -96,6 +98,8 @@ extension NodeCore {
         let slot = kept[hash] ?? slots.first(where: { !vips[$0].isConfigured && !taken.contains($0) })
           ?? slots.first(where: { !vips[$0].isConfigured })
       else { preconditionFailure("no free slot for a VIP") }
+      // A peer that had it before tells of it when it hears of this node's new configuration, in several heartbeats.
+      if kept[hash] == nil { vips[slot].unheardUntil = longestPatience.map { now + $0 } }
       vips[slot].nameHash = hash
       vips[slot].failback = vip.failback
       vips[slot].isConditional = vip.isConditional

@@ -128,6 +128,7 @@ struct NodeCore {
     if !record.hasCarrier { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening, !record.isClaimed { return .starting }
+    if let unheardUntil = record.unheardUntil, now < unheardUntil { return .starting }
     if record.isConditional, case .unmet(let strict) = record.requirements { return .requirementsUnmet(strict: strict) }
     return nil
   }

@@ -34,6 +34,7 @@ extension NodeCore {
       return nil
     }
 
+    let digestBefore = members[sender].configurationDigest
     let heard = members.hear(
       hearing(datagram), from: sender, over: arrival, receivedAt: receivedAt, now: now,
       believeAnyBoot: faults.contains(.unconfirmedBootBelieved))
@@ -44,7 +45,12 @@ extension NodeCore {
     case .accepted(let newest, let newBoot, let revived, let deafened):
       if newBoot { rebooted(sender, now: now) }
       if deafened { speakSoon(now: now) }
-      if revived { becameAlive(sender, now: now, effects: &effects) }
+      if revived {
+        becameAlive(sender, now: now, effects: &effects)
+      } else if newest, members[sender].configurationDigest != digestBefore {
+        // It may have VIPs now of which it did not listen to what was told before.
+        tellEverything(now: now)
+      }
       // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time: but to a node that
       // slept it says who took over.
       if newest, now - receivedAt <= members[sender].patience || doubt?.isReading == true {

@@ -18,6 +18,7 @@ extension NodeCore {
     // A decision can make another one due at once (a contest that is won, then a handover). Bounded by the phases.
     for _ in 0..<6 {
       if let failedUntil = vips[slot].failedUntil, now >= failedUntil { vips[slot].failedUntil = nil }
+      if let unheardUntil = vips[slot].unheardUntil, now >= unheardUntil { vips[slot].unheardUntil = nil }
       announceOwn(vip, now: now)
       // What the sleep brought is read first.
       if vips[slot].isClaimed, doubt?.isReading == true { break }
