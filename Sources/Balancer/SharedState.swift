@@ -100,6 +100,9 @@ struct SharedState: @unchecked Sendable {
     listenerConnections = .allocate(capacity: SnapshotMaker.listenerCapacity)
   }
 
+  /// Of live traffic with a server, ever.
+  func failures(server: Int) -> UInt32 { serverLoads[server].failures.load(ordering: .relaxed) }
+
   func zero(server: Int) {
     (serverLoads + server).initialize(to: ServerLoad())
     for worker in 0..<threads { (serverHeads + (server * threads + worker)).initialize(to: Atomic(Int64.max)) }

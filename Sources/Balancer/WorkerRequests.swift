@@ -347,7 +347,7 @@ extension Worker {
       return client.pointee.phase == .head
     }
     if found < 0 {
-      connectFailedAtOnce(index, client, server)
+      connectFailedAtOnce(index, client, server, isOurFault: found == Self.isExhausted)
       return client.pointee.phase == .head
     }
     client.pointee.exchange.requestSentCount = 0
@@ -403,10 +403,11 @@ extension Worker {
     return taken == count
   }
 
-  /// The whole request has been read: from here the server's time runs, unless we still have to send.
+  /// The whole request has been read, or its answer flows already: from here the server's time runs, unless we still have
+  /// to send.
   @inline(__always)
   mutating func awaitAnswer(_ index: Int32, _ client: Client) {
-    if client.pointee.phase != .waiting { return }
+    if client.pointee.phase != .waiting && !client.pointee.exchange.headIsSent { return }
     timers.set(index, tick &+ snapshot.pools[Int(client.pointee.exchange.pool)].response)
   }
 

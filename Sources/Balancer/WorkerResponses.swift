@@ -305,7 +305,6 @@ extension Worker {
   /// Whoever is slow now has the time-out.
   @inline(never)
   private mutating func bodyGoesOn(_ place: Int32, _ client: Client, outputWaits: Bool) {
-    if client.pointee.phase == .body { return }
     if outputWaits {
       timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
     } else {

@@ -27,7 +27,7 @@ struct RegistryTests {
 
   private func registry(_ configuration: BalancerConfiguration, at now: Instant) -> ServerRegistry {
     var registry = ServerRegistry(now: Instant(nanoseconds: 0), seed: 1)
-    #expect(registry.configure(configuration, Layout(servers: [[0, 1]]), now: now).isEmpty)
+    #expect(registry.configure(configuration, Layout(servers: [[0, 1]]), failures: { _ in 0 }, now: now).isEmpty)
     return registry
   }
 
@@ -62,14 +62,14 @@ struct RegistryTests {
       ServerConfiguration(name: "c", endpoint: Endpoint(address: IPAddress("192.0.2.2")!, port: 80)))
     next.pools[0].servers.removeFirst()
     // b stays in slot 1, c is new and takes slot 2; a is gone.
-    let changes = registry.configure(next, Layout(servers: [[1, 2]]), now: start)
+    let changes = registry.configure(next, Layout(servers: [[1, 2]]), failures: { _ in 0 }, now: start)
     #expect(changes.isEmpty)
     #expect(registry.availabilities == [.down, .draining, .maintenance])
     #expect(registry.servers[0] == nil)
     // Checked now, though it was not: its verdict stays until a check says otherwise, and that is due at once.
     #expect(registry.servers[1]?.health.verdict == .up)
     #expect(registry.servers[1]?.health.nextCheck == start)
-    let back = registry.configure(configuration(), Layout(servers: [[0, 1]]), now: start)
+    let back = registry.configure(configuration(), Layout(servers: [[0, 1]]), failures: { _ in 0 }, now: start)
     #expect(back.isEmpty)
     #expect(registry.availabilities == [.up, .draining, .down])
   }

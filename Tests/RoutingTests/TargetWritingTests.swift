@@ -37,10 +37,10 @@ import Testing
   ) throws -> String {
     let parsed = try #require(old ? Parsed("GET \(target) HTTP/1.0\r\n\r\n") : Parsed(target: target, host: host))
     let redirect = RedirectTarget(parts: kept(parts))
-    let bound = redirect.writtenByteBound(parsed.head)
+    let path = try #require(parsed.path)
+    let bound = redirect.writtenByteBound(path, parsed.host)
     let output = UnsafeMutablePointer<UInt8>.allocate(capacity: bound)
     defer { output.deallocate() }
-    let path = try #require(parsed.path)
     let count = redirect.write(path, parsed.host, isSecure: false, of: parsed.bytes, to: output)
     #expect(count <= bound)
     return String(Text(start: output, count: count))
