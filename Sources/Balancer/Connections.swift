@@ -38,7 +38,6 @@ struct Exchange {
   var method = RequestMethod.other
   var isOldVersion = false
   var wantsUpgrade = false
-  var expectsContinue = false
   var setsCookie = false
   /// The first byte of an answer, perhaps an interim one, has come.
   var answerHasBegun = false

@@ -212,17 +212,19 @@ struct HealthProbe {
     case .chunked: break
     }
     var chunks = ChunkedBody()
-    var step = BodyStep()
-    let room = ChunkedBody.scratchByteCount(for: end - start)
-    let copied = [UInt8](unsafeUninitializedCapacity: room) { scratch, count in
-      step = bytes.withUnsafeBufferPointer {
-        chunks.read($0.baseAddress! + start, count: end - start, output: .content, scratch: scratch.baseAddress!)
-      }
-      count = step.writtenCount
+    let scratch = UnsafeMutableBufferPointer<UInt8>.allocate(
+      capacity: ChunkedBody.scratchByteCount(for: end - start))
+    defer { scratch.deallocate() }
+    let step = bytes.withUnsafeBufferPointer {
+      chunks.read($0.baseAddress! + start, count: end - start, output: .content, scratch: scratch.baseAddress!)
     }
     if case .fault = step.status { return nil }
-    let body = step.forward.isEmpty ? copied[...] : bytes[(start + step.forward.offset)..<(start + step.forward.endOffset)]
-    return (body, step.status == .end)
+    // Content in one piece is where it came, else it has been put together.
+    let body =
+      step.writtenCount > 0
+      ? Array(scratch[..<step.writtenCount])[...]
+      : bytes[(start + step.forward.offset)..<(start + step.forward.endOffset)]
+    return (body, step.status.isEnd)
   }
 
   static func contains(_ bytes: ArraySlice<UInt8>, _ part: [UInt8]) -> Bool {

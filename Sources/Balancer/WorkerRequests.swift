@@ -123,7 +123,6 @@ extension Worker {
     client.pointee.exchange.method = head.method
     client.pointee.exchange.isOldVersion = head.isOldVersion
     client.pointee.exchange.wantsUpgrade = head.flags.contains(.upgrade)
-    client.pointee.exchange.expectsContinue = head.flags.contains(.expectsContinue)
     client.pointee.exchange.bodyFraming = head.framing
     client.pointee.exchange.bodyByteCount = head.framing.isCounted ? head.contentLength : 0
     client.pointee.keepsAlive = head.keepsAlive

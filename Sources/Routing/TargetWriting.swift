@@ -1,7 +1,7 @@
 // Targets that routes write: another prefix for servers, and where a redirect leads. What a client sent appears in them only
 // in an encoded form, so it can neither end a line nor turn a redirect to another site.
 
-package import HTTP1
+internal import HTTP1
 
 /// `rewrite: {prefix: {from: /api, to: /}}`.
 package struct PrefixRewrite: @unchecked Sendable {

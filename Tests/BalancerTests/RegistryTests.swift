@@ -4,6 +4,7 @@ import Balancing
 import Control
 import Health
 import Primitives
+import Synchronization
 import Testing
 
 @testable import Balancer
@@ -72,6 +73,37 @@ struct RegistryTests {
     let back = registry.configure(configuration(), Layout(servers: [[0, 1]]), failures: { _ in 0 }, now: start)
     #expect(back.isEmpty)
     #expect(registry.availabilities == [.up, .draining, .down])
+  }
+
+  @Test func `failures before a server came are not held against it`() throws {
+    let start = Instant(nanoseconds: 0)
+    let shared = SharedState(threads: 1)
+    for slot in 0..<2 { shared.zero(server: slot) }
+    var watched = configuration()
+    watched.pools[0].passive = .init()
+    var registry = ServerRegistry(now: start, seed: 1)
+    let layout = Layout(servers: [[0, 1]])
+    func configure(_ configuration: BalancerConfiguration, _ layout: Layout) {
+      _ = registry.configure(configuration, layout, failures: shared.failures, now: start)
+    }
+    func fail(_ count: UInt32) -> [Int] {
+      shared.serverLoads[0].failures.wrappingAdd(count, ordering: .relaxed)
+      return registry.takeFailures(shared, requests: { _ in 0 }, now: start).map(\.index)
+    }
+    configure(watched, layout)
+    #expect(fail(4).isEmpty)
+    var without = watched
+    without.pools[0].servers.removeFirst()
+    configure(without, Layout(servers: [[1]]))
+    #expect(fail(3).isEmpty)
+    configure(watched, layout)
+    #expect(fail(4).isEmpty)
+    // Nor those from when live traffic had no say.
+    configure(configuration(), layout)
+    #expect(fail(3).isEmpty)
+    configure(watched, layout)
+    #expect(fail(4).isEmpty)
+    #expect(fail(1) == [0])
   }
 
   @Test(arguments: [("hello world", "o w", true), ("hello", "hellos", false), ("", "", true), ("aab", "ab", true)])

@@ -58,6 +58,13 @@ import Testing
     #expect(try redirect([.text(kept("p")), .port], "/", host: "example.org") == "p80")
   }
 
+  @Test("the bound is one of the target's, whatever else the head holds") func bound() throws {
+    let fields = "X: \(String(repeating: "x", count: 10_000))\r\n"
+    let parsed = try #require(Parsed(target: "/a?b", fields: fields))
+    let redirect = RedirectTarget(parts: kept([.text(kept("https://")), .host, .path, .text(kept("?")), .query]))
+    #expect(redirect.writtenByteBound(try #require(parsed.path), parsed.host) == 8 + 15 + 6 + 1 + 3)
+  }
+
   @Test("a redirect cannot be bent to another site") func stays() throws {
     #expect(try redirect([.uri], "//evil.test/x") == "/evil.test/x")
     #expect(try redirect([.path, .text(kept("/"))], "///evil.test") == "/evil.test/")
