@@ -99,7 +99,9 @@ struct RegistryTests {
     configure(watched, layout)
     #expect(fail(4).isEmpty)
     // Nor those from when live traffic had no say.
-    configure(configuration(), layout)
+    var unwatched = watched
+    unwatched.pools[0].passive = nil
+    configure(unwatched, layout)
     #expect(fail(3).isEmpty)
     configure(watched, layout)
     #expect(fail(4).isEmpty)

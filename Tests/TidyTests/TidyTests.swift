@@ -92,6 +92,8 @@ enum Repository {
   static let modulesOfTheSystem: Set<String> = ["Glibc", "Synchronization"]
   /// Packages that a room may use beyond that.
   static let outside: [String: Set<String>] = [
+    // Atomics for what is worked out when it is first asked for: the same whoever asks.
+    "Balancing": ["Synchronization"],
     "Settings": ["Yams", "FoundationEssentials", "Foundation"],
     "Agent": [
       "Hummingbird", "HTTPTypes", "Logging", "NIOCore", "NIOPosix", "ServiceLifecycle", "FoundationEssentials",
