@@ -356,7 +356,7 @@ extension Worker {
       && client.pointee.exchange.request.isEmpty && upstream.pointee.stream.output.isEmpty
     let reuse =
       upstream.pointee.keepsAlive && isClean && requestIsWhole && !upstream.pointee.stream.peerClosed
-      && !upstream.pointee.stream.mayRead && stopDeadline == nil && isPooled(upstream)
+      && isDrained(upstream) && stopDeadline == nil && isPooled(upstream)
     releaseServer(index, upstream, reuse: reuse)
     if !client.pointee.exchange.request.isEmpty { dropRequest(client) }
     if !client.pointee.keepsAlive {
@@ -364,6 +364,15 @@ extension Worker {
       return
     }
     nextRequest(place, client)
+  }
+
+  /// Whether nothing came behind the answer. A read that was filled to its end leaves that open.
+  @inline(__always)
+  private func isDrained(_ upstream: Upstream) -> Bool {
+    if !upstream.pointee.stream.mayRead { return true }
+    if StreamSocket.hasInput(upstream.pointee.stream.descriptor) { return false }
+    upstream.pointee.stream.mayRead = false
+    return true
   }
 
   /// Connections to servers that take no new clients are not kept for later.
