@@ -316,16 +316,18 @@ def test_a_pool_in_the_slots_of_a_removed_one_inherits_nothing_from_it():
         assert [farm.ask()[0] for _ in range(4)] == [200] * 4
 
 
-def test_a_server_that_comes_back_into_its_slot_is_new():
-    with Farm(2) as farm:
-        farm.balancer.orders(("app", "s0", "maint"))
-        farm.balancer.wait_state("app", "s0", "maint")
-        with Client(farm.port) as client:  # a tunnel or a request would keep the slot; a change at once does too
-            client.get("/")
-            farm.balancer.reconfigure(farm.listeners, [farm.pool(["s1"])], wait=False)
-            farm.balancer.orders()
-            farm.reload(["s0", "s1"])
-        assert {farm.ask()[1]["server-name"] for _ in range(6)} == {"s0", "s1"}
+def test_a_pool_that_comes_back_at_once_is_new():
+    with Farm(2, configured=["s0"]) as farm:
+        both = [farm.pool(["s0"]), farm.pool(["s1"], name="other")]
+        to_other = [listener("web", [f"127.0.0.1:{farm.port}"], "other", served_by="X-Served-By")]
+        assert "reconfigured" in farm.balancer.reconfigure(to_other, both)
+        farm.balancer.orders(("other", "s1", "maint"))
+        farm.balancer.wait_state("other", "s1", "maint")
+        assert farm.ask()[0] == 503
+        farm.balancer.reconfigure(farm.listeners, both[:1], wait=False)
+        farm.balancer.orders()
+        assert "reconfigured" in farm.balancer.reconfigure(to_other, both)
+        assert [farm.ask()[0] for _ in range(4)] == [200] * 4
 
 
 def test_a_server_that_comes_back_is_not_ejected_for_what_was_before():
