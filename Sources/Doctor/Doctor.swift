@@ -42,8 +42,10 @@ package struct Doctor: Sendable {
       name.flatMap { loaded.configuration.elector(node: $0, keys: loaded.keys) }
     }
     findings += judgeAgent(loaded)
-    findings += PowersLook.judge(.look(), loaded?.configuration)
-    findings += PowersLook.realTime()
+    let powers = PowerFacts.look()
+    findings += PowersLook.judge(powers, loaded?.configuration)
+    findings += PowersLook.judgeRealTime(
+      PowersLook.tryRealTime(), powers, share: SystemFile.number("/proc/sys/kernel/sched_rt_runtime_us"))
     findings += KernelLook.version(SystemFile.text("/proc/sys/kernel/osrelease"))
     findings += KernelLook.judge(ClockFacts.look())
     if loaded == nil || cluster != nil { findings += judgeGate() }
@@ -115,7 +117,7 @@ package struct Doctor: Sendable {
     case .degraded: findings.append(Finding(.agent, .warning, "the agent of \(agent.node) says \(verdict)"))
     case .noQuorum, .critical: findings.append(Finding(.agent, .failure, "the agent of \(agent.node) says \(verdict)"))
     }
-    findings += agent.warnings.map { Finding(.agent, .warning, "the agent warns: \($0)") }
+    findings += agent.warnings.map { Finding(.agent, .note, "the agent warns: \($0)") }
     if let loaded, let running = agent.members.first(where: \.isSelf)?.configuration {
       let digits = String(loaded.configuration.digest, radix: 16)
       if String(repeating: "0", count: 16 - digits.count) + digits != running {

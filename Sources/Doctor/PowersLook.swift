@@ -115,19 +115,32 @@ package enum PowersLook {
     return findings
   }
 
-  /// Tried on a thread of its own, as the elector asks for it.
-  static func realTime() -> [Finding] {
-    let refusals: [String]
-    do { refusals = try Threads.alone("real time") { Privileges.claimRealTime(priority: Stalls.priority) } } catch {
-      refusals = ["\(error)"]
+  /// Tried on a thread of its own, as the elector asks for it. Returns refusals in words.
+  static func tryRealTime() -> [String] {
+    do { return try Threads.alone("real time") { Privileges.claimRealTime(priority: Stalls.priority) } } catch {
+      return ["\(error)"]
     }
-    // What the elector was granted it uses within this share of each period.
-    let share = SystemFile.number("/proc/sys/kernel/sched_rt_runtime_us")
+  }
+
+  /// - Parameter share: microseconds of each second that real-time threads may have (kernel.sched_rt_runtime_us).
+  package static func judgeRealTime(_ refusals: [String], _ powers: PowerFacts, share: Int?) -> [Finding] {
+    // Who has the capability and is refused all the same is in a control group without a share of real time.
+    let holdsNice = (powers.effective ?? 0) >> 23 & 1 == 1
     var findings = refusals.map { refusal in
-      Finding(
-        .realTime, .warning, "\(refusal): on a busy or swapping host heartbeats come late",
-        "run the agent as root, or with CAP_SYS_NICE, CAP_IPC_LOCK, LimitRTPRIO=20 and LimitMEMLOCK=infinity in its unit"
-      )
+      let isScheduling = refusal.contains("real-time scheduling")
+      if isScheduling, holdsNice {
+        return Finding(
+          .realTime, .warning,
+          "cannot get real-time scheduling in spite of CAP_SYS_NICE: this control group has no share of real time; "
+            + "on a busy host heartbeats come late",
+          "give it one (cpu.rt_runtime_us), or run the agent in the root control group of the cpu controller")
+      }
+      return Finding(
+        .realTime, .warning,
+        "\(refusal): on a \(isScheduling ? "busy" : "swapping") host heartbeats come late",
+        isScheduling
+          ? "run the agent as root, or with CAP_SYS_NICE and LimitRTPRIO=20 in its unit"
+          : "run the agent as root, or with CAP_IPC_LOCK, CAP_SYS_RESOURCE and LimitMEMLOCK=infinity in its unit")
     }
     if share == 0 {
       findings.append(

@@ -12,7 +12,8 @@ struct FirewallTests {
   static let group = IPAddress("239.255.70.76")!
 
   static func packet(
-    _ hook: FirewallPacket.Hook = .input, _ transport: FirewallPacket.Transport = .udp(port: 7076), to: IPAddress? = nil,
+    _ hook: FirewallPacket.Hook = .input, _ transport: FirewallPacket.Transport = .udp(port: 7076),
+    to: IPAddress? = nil,
     on interface: String = "eth0"
   ) -> FirewallPacket {
     FirewallPacket(
@@ -30,7 +31,9 @@ struct FirewallTests {
     let wording =
       "table inet filter { # handle 1\n\tchain input { # handle 1\n"
       + rules.indices.map { "\t\trule number \($0) # handle \($0 + 10)\n" }.joined() + "\t}\n}\n"
-    let json = #"{"nftables": [{"metainfo": {"json_schema_version": 1}}, "# + (more + [chain] + items).joined(separator: ", ") + "]}"
+    let json =
+      #"{"nftables": [{"metainfo": {"json_schema_version": 1}}, "# + (more + [chain] + items).joined(separator: ", ")
+      + "]}"
     return Firewall(try NFTables.read(json: Array(json.utf8), wording: wording))
   }
 
@@ -76,7 +79,8 @@ struct FirewallTests {
   @Test("the first verdict counts, then the policy")
   func order() throws {
     let ours = Self.match(Self.field("udp", "dport"), "7076")
-    #expect(try Self.nft([ours + ", " + Self.accept, Self.drop], policy: "drop").fate(of: Self.packet()) == Firewall.Fate())
+    #expect(
+      try Self.nft([ours + ", " + Self.accept, Self.drop], policy: "drop").fate(of: Self.packet()) == Firewall.Fate())
     let policy = try Self.nft(
       [Self.match(#"{"ct": {"key": "state"}}"#, #"["established", "related"]"#, "in") + ", " + Self.accept],
       policy: "drop")
@@ -103,7 +107,8 @@ struct FirewallTests {
     let sub =
       #"{"chain": {"family": "inet", "table": "filter", "name": "sub", "handle": 2}}, "#
       + #"{"rule": {"family": "inet", "table": "filter", "chain": "sub", "handle": 5, "expr": ["#
-    let back = sub + Self.match(Self.field("ip", "saddr"), #""192.0.2.12""#) + #", {"return": null}]}}, "#
+    let back =
+      sub + Self.match(Self.field("ip", "saddr"), #""192.0.2.12""#) + #", {"return": null}]}}, "#
       + #"{"rule": {"family": "inet", "table": "filter", "chain": "sub", "handle": 6, "expr": [{"drop": null}]}}"#
     let jump = #"{"jump": {"target": "sub"}}"#
     #expect(try Self.nft([jump], more: [back]).fate(of: Self.packet()) == Firewall.Fate())
@@ -119,7 +124,8 @@ struct FirewallTests {
       #"{"set": {"family": "inet", "table": "filter", "name": "bad", "type": "ipv4_addr", "handle": 4, "elem": ["192.0.2.7", {"prefix": {"addr": "239.0.0.0", "len": 8}}]}}"#
     let inSet = Self.match(Self.field("ip", "daddr"), #""@bad""#) + ", " + Self.drop
     #expect(try Self.nft([inSet], more: [set]).fate(of: Self.packet()).mayPass == false)
-    let map = #"{"vmap": {"key": \#(Self.field("udp", "dport")), "data": {"set": [[53, {"accept": null}], [7076, {"drop": null}]]}}}"#
+    let map =
+      #"{"vmap": {"key": \#(Self.field("udp", "dport")), "data": {"set": [[53, {"accept": null}], [7076, {"drop": null}]]}}}"#
     #expect(try Self.nft([map]).fate(of: Self.packet()).mayPass == false)
     #expect(try Self.nft([map]).fate(of: Self.packet(.input, .udp(port: 53))).mayPass)
   }
@@ -185,8 +191,12 @@ struct FirewallTests {
       found.first?.message
         == #""rule number 0" in chain input of table inet filter drops heartbeats of n2 to 239.255.70.76:7076"#)
     #expect(FirewallLook.judge(multicast, Self.cluster(.unicast)) == [], "nobody sends there then")
-    let unicast = try Self.nft([Self.match(Self.field("ip", "daddr"), #""192.0.2.11""#) + ", " + Self.match(Self.field("udp", "dport"), "7076") + ", " + Self.drop])
-    #expect(FirewallLook.judge(unicast, Self.cluster()).map(\.level) == [.warning], "only what stands in for multicasts")
+    let unicast = try Self.nft([
+      Self.match(Self.field("ip", "daddr"), #""192.0.2.11""#) + ", " + Self.match(Self.field("udp", "dport"), "7076")
+        + ", " + Self.drop
+    ])
+    #expect(
+      FirewallLook.judge(unicast, Self.cluster()).map(\.level) == [.warning], "only what stands in for multicasts")
     #expect(FirewallLook.judge(unicast, Self.cluster(.unicast)).map(\.level) == [.failure])
     let all = FirewallLook.judge(try Self.nft([Self.drop]), Self.cluster())
     #expect(all.count == 1 && all[0].message.hasSuffix("the agents' channel from n2 (TCP port 7076)"))

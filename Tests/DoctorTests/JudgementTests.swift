@@ -121,7 +121,8 @@ struct HostJudgementTests {
     #expect(Stalls.judge([Self.stall(0.08, 1.25)], timing).level == .ok)
     #expect(
       Stalls.judge([Self.stall(0.08, 1.25)], timing).message
-        == "a timer woke 1.2 ms late at the worst (core 1), 99 of 100 within 0.08 ms (heartbeat 10.0 ms, dead after 30.0 ms)")
+        == "a timer woke 1.2 ms late at the worst (core 1), 99 of 100 within 0.08 ms (heartbeat 10.0 ms, dead after 30.0 ms)"
+    )
     let late = Stalls.judge([Self.stall(0.1, 2), Self.stall(0.2, 14)], timing)
     #expect(late.level == .warning && late.message.contains("longer than a heartbeat"))
     #expect(late.remedy?.contains("cluster.heartbeat to 50ms or more") == true)
@@ -176,12 +177,27 @@ struct HostJudgementTests {
     let found = PowersLook.judge(Self.powers(without: [12, 23]), configuration)
     #expect(found.map(\.level) == [.failure, .warning])
     #expect(found[0].message == "no CAP_NET_ADMIN: VIPs cannot be added to an interface")
-    #expect(PowersLook.judge(Self.powers(without: [39]), configuration).map(\.level) == [.ok], "CAP_SYS_ADMIN does for it")
+    #expect(
+      PowersLook.judge(Self.powers(without: [39]), configuration).map(\.level) == [.ok], "CAP_SYS_ADMIN does for it")
     #expect(PowersLook.judge(Self.powers(without: [39, 21]), configuration).map(\.level) == [.warning])
     #expect(PowersLook.judge(Self.powers(without: [10]), configuration)[0].message.contains("port 80"))
     #expect(PowersLook.judge(Self.powers(without: [10], freePort: 80), configuration).map(\.level) == [.ok])
     let stranger = PowersLook.judge(Self.powers(without: [12], root: false), configuration)
     #expect(stranger.map(\.level) == [.note, .warning], "what a user may not, the agent perhaps may")
+  }
+
+  @Test("why real time is refused, and what that costs")
+  func realTime() {
+    func judge(_ refusals: [String], without: [Int] = [], share: Int? = 950_000) -> [Finding] {
+      PowersLook.judgeRealTime(refusals, Self.powers(without: without), share: share)
+    }
+    let refusal = "cannot get real-time scheduling: operation not permitted (needs CAP_SYS_NICE)"
+    #expect(judge([]).map(\.level) == [.ok])
+    #expect(judge([refusal], without: [23])[0].message == "\(refusal): on a busy host heartbeats come late")
+    #expect(judge([refusal])[0].message.contains("in spite of CAP_SYS_NICE: this control group"))
+    #expect(judge(["cannot lock memory: x"])[0].remedy?.contains("LimitMEMLOCK") == true)
+    #expect(judge([], share: 0).map(\.level) == [.warning])
+    #expect(judge([], share: nil).map(\.level) == [.ok])
   }
 
   @Test("kernels and clocks")
