@@ -156,6 +156,11 @@ package struct Firewall: Sendable {
     package var mayPass = true
     /// Rules and policies that drop it, or may.
     package var drops: [String] = []
+
+    package init(mayPass: Bool = true, drops: [String] = []) {
+      self.mayPass = mayPass
+      self.drops = drops
+    }
   }
 
   /// Chains that jump deeper than this are not followed: the kernel allows 16.

@@ -247,7 +247,8 @@ def test_a_bridge_that_snoops_without_a_querier(pair):
     host.run("ip", "link", "set", "eth0", "name", "port0", check=False)
     host.run("ip", "link", "set", "eth0", "down", check=False)
     host.run("ip", "link", "set", "eth0", "name", "port0", check=False)
-    host.run("ip", "link", "add", "eth0", "type", "bridge", "mcast_snooping", "1", "mcast_querier", "0")
+    host.run("ip", "link", "add", "eth0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "1",
+             "mcast_querier", "0")
     host.run("ip", "link", "set", "port0", "master", "eth0", "up")
     host.run("ip", "link", "set", "eth0", "up")
     host.run("ip", "addr", "flush", "dev", "port0")
