@@ -195,6 +195,7 @@ extension Worker {
       client.pointee.phase = .tunnel
       upstream.pointee.phase = .tunnel
       client.pointee.stream.mayRead = true
+      watch(place, client)
     } else if client.pointee.phase == .waiting {
       awaitAnswer(place, client)
     }
@@ -307,6 +308,8 @@ extension Worker {
   private mutating func bodyGoesOn(_ place: Int32, _ client: Client, outputWaits: Bool) {
     if client.pointee.phase == .body { return }
     if outputWaits {
+      watch(place, client)
+      if !client.pointee.isOpen { return }
       timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
     } else {
       awaitAnswer(place, client)
@@ -375,7 +378,7 @@ extension Worker {
   @inline(__always)
   private mutating func nextRequest(_ place: Int32, _ client: Client) {
     awaitNextRequest(place, client)
-    if client.pointee.stream.hasNext { readClient(place, client) }
+    if client.pointee.isOpen && client.pointee.stream.hasNext { readClient(place, client) }
   }
 
   @inline(__always)
@@ -383,5 +386,6 @@ extension Worker {
     client.pointee.phase = .head
     client.pointee.idleSince = tick
     timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
+    if !client.pointee.stream.isRegistered { watch(place, client) }
   }
 }
