@@ -10,7 +10,9 @@ struct Believer: DatagramAuthenticator {
   mutating func sign(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) {
     for index in tag.indices { tag[index] = 0 }
   }
-  mutating func verify(_ bytes: UnsafeRawBufferPointer, tag: UnsafeRawBufferPointer, keyID: UInt32) -> TagVerdict { .valid }
+  mutating func verify(_ bytes: UnsafeRawBufferPointer, tag: UnsafeRawBufferPointer, keyID: UInt32) -> TagVerdict {
+    .valid
+  }
 }
 
 func word(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {

@@ -14,7 +14,7 @@ def agreed(cluster, agents=None):
 def start_with_holder(stage, failback, preferred="n1"):
     """Three nodes, and the VIP on the preferred one."""
     order = [preferred] + [name for name in ("n1", "n2", "n3") if name != preferred]
-    cluster = stage.cluster(start=False, vip_options={"prefer": f"[{', '.join(order)}]", "failback": failback})
+    cluster = stage.cluster(start=False, heartbeat="50ms", vip_options={"prefer": f"[{', '.join(order)}]", "failback": failback})
     for agent in cluster.agents:
         agent.start()
     # Nodes that start a moment before it take the VIP; only an operator brings it back where nothing else does.
@@ -84,7 +84,7 @@ def test_a_duration_counts_from_when_the_node_may_hold_it_again(stage):
 def test_equal_priorities_keep_the_holder(stage):
     """Two files, as in the middle of a change: each of two nodes prefers itself, so both announce the same priority. The name
     decides who takes what nobody holds, and takes nothing from a holder."""
-    cluster = stage.cluster(start=False, nodes=2, vip_options={"failback": "at_once"})
+    cluster = stage.cluster(start=False, nodes=2, heartbeat="50ms", vip_options={"failback": "at_once"})
     one, two = cluster.agents
     one.write(cluster.configuration(vip_options={"prefer": "[n1, n2]", "failback": "at_once"}))
     two.write(cluster.configuration(vip_options={"prefer": "[n2, n1]", "failback": "at_once"}))

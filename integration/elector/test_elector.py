@@ -292,7 +292,7 @@ for _ in range(int(sys.argv[2])):
         total = (total >> 16) + (total & 0xffff)
     body = body[:2] + struct.pack(">H", ~total & 0xffff) + body[4:]
     head = struct.pack(">IHBB", 6 << 28, len(body), 58, hops) + source + every
-    link.send(bytes.fromhex("333300000001") + mac + b"\x86\xdd" + head + body)
+    link.send(bytes.fromhex("333300000001") + mac + b"\\x86\\xdd" + head + body)
     time.sleep(0.01)
 """
 VIP6 = "2001:db8::100"
@@ -334,8 +334,9 @@ def test_a_stranger_with_our_ipv6_address_is_told_of_and_answered_within_bounds(
     with open(path, encoding="utf-8") as log:
         ours = [line for line in log if lan.nodes[0].mac() in line.split(">")[0] and "> ff02::1:" in line
                 and f"tgt is {VIP6}" in line]
-    # The kernel answers whoever only asks whether the address is free, to all nodes as well: three times, above.
-    assert 1 <= len(ours) <= 4, "one announcement for fifty claims\n" + "".join(ours)
+    # The kernel answers whoever only asks whether the address is free, to all nodes as well: three times, above. And an elector
+    # that a busy machine kept from running announces in a burst of five.
+    assert 1 <= len(ours) <= 9, "one announcement for fifty claims\n" + "".join(ours) + str(elector.reports)
     assert elector.holds()
 
 
