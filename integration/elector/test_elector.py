@@ -374,15 +374,32 @@ def test_a_reload_changes_vips_in_place(stage, electors):
     page = electors["n1"].page_words()
     elector = electors["n1"]
     more = {"web": [f"{VIP}/24", "192.0.2.101/24"], "db": ["192.0.2.102/24"]}
-    elector.tell("configure", _0=configuration(lan, "n1", vips=more))
-    wait_until(lambda: {VIP, "192.0.2.101", "192.0.2.102"} <= set(lan["n1"].addresses()), what="the new addresses")
-    elector.tell("configure", _0=configuration(lan, "n1", vips={"db": ["192.0.2.102/24"]}))
+    # Whoever looks first changes nothing.
+    assert elector.reload(configuration(lan, "n1", vips=more), only_check=True) is None
+    assert elector.reload(configuration(lan, "n1", vips=more)) is None
+    # The address of a new VIP is there with the first step after the reload, not after a refusal that is tried again in 5 s.
+    wait_until(lambda: {VIP, "192.0.2.101", "192.0.2.102"} <= set(lan["n1"].addresses()), 2, "the new addresses")
+    assert not elector.events("vipAddressFailed")
+    assert elector.reload(configuration(lan, "n1", vips={"db": ["192.0.2.102/24"]})) is None
     wait_until(lambda: set(lan["n1"].addresses()) == {lan["n1"].address, "192.0.2.102"}, what="the old ones to go")
-    elsewhere = {"db": {"addresses": ["192.0.2.102/24"], "interface": "eth7"}}
-    elector.tell("configure", _0=configuration(lan, "n1", vips=elsewhere))
-    failed = elector.wait_for(lambda elector: elector.said("failed"))
-    assert "interface eth7 does not exist" in failed[0] and elector.holds("db")
+    keys = configuration(lan, "n1", vips={"db": ["192.0.2.102/24"]}, keys=[[1, 2, 3]])
+    for only_check in (True, False):
+        assert elector.reload(keys, only_check=only_check) == "one or two keys of 32 bytes are needed"
+    assert elector.holds("db")
     assert elector.page_words()["bootLow"] == page["bootLow"]
+
+
+def test_a_vip_whose_interface_is_missing_takes_no_other_down(stage, electors):
+    lan = stage.lan(nodes=1)
+    vips = {"web": [f"{VIP}/24"], "db": {"addresses": ["198.51.100.9/24"], "interface": "eth7"}}
+    electors.start(lan, vips=vips)
+    elector = electors["n1"]
+    elector.wait_for(lambda elector: elector.holds("web"), what="the VIP whose interface is there")
+    assert elector.vip("db")["ineligible"] == "there is no interface eth7" and not elector.holds("db")
+    lan["n1"].run("ip", "link", "add", "eth7", "type", "dummy")
+    lan["n1"].run("ip", "link", "set", "eth7", "up")
+    elector.wait_for(lambda elector: elector.holds("db"), what="the VIP whose interface has come")
+    wait_until(lambda: "198.51.100.9" in lan["n1"].run("ip", "addr", "show", "dev", "eth7").stdout, 3, "its address")
 
 
 @pytest.mark.parametrize("change, why", [
