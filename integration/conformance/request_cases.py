@@ -122,7 +122,8 @@ for target in (
 ):
     refused("target", shown(target), request(b"GET " + target + b" HTTP/1.1"))
 for target in (
-    "/", "//", "/in?", "/in?a=b&c", "/in?a?b", "/%00", "/%0d%0aX:%20y", "/..", "/../../in", "/a/./b", "/in;x=y", "/a//b", "/%2e%2e/", "//b/in",
+    "/", "//", "/in?", "/in?a=b&c", "/in?a?b", "/%00", "/%0d%0aX:%20y", "/..", "/../../in", "/a/./b", "/in;x=y", "/a//b", "/%2e%2e/",
+    "//b/in",
     "/http://b/in", "/in:80", "/@b", "/in\\..\\x", '/in"<>`{}|^', "/in?http://b/", "/" + "a" * 4000, "/in&x=[1]", "/%zz", "/%",
 ):
     served("target", shown(target.encode()), request(b"GET " + target.encode() + b" HTTP/1.1"), ("GET", target))
@@ -140,7 +141,8 @@ refused("target", "an authority for GET", request(b"GET a:443 HTTP/1.1", host=b"
 # Host.
 
 for host in (
-    b"Host: ", b"Host:", b"Host: a b", b"Host: a\tb", b"Host: u@a", b"Host: a/b", b"Host: a?b", b"Host: a#b", b"Host: a:b", b"Host: a:80:80",
+    b"Host: ", b"Host:", b"Host: a b", b"Host: a\tb", b"Host: u@a", b"Host: a/b", b"Host: a?b", b"Host: a#b", b"Host: a:b",
+    b"Host: a:80:80",
     b"Host: :80", b"Host: [::1", b"Host: ::1", b"Host: [::1]x", b"Host: [g::1]", b"Host: a\\b", b"Host: http://a", b"Host: a\x00b",
     b"Host: a\xc3\xa9", b"Host: a:123456", b"Host: a:-1", b"Host: a:+1", b"Host: <a>", b"Host: a\x7f", b"Host: a:8 0", b"Host: \"a\"",
     b"Host: a^b", b"Host: a|b", b"Host: a`b", b"Host: {a}",
@@ -157,7 +159,8 @@ refused("Host", "twice, the first folded", request(b"GET /in HTTP/1.1", host=b"H
 refused("Host", "a second one folded", request(b"GET /in HTTP/1.1", b" Host: b"))
 refused("Host", "a second one with a space before the colon", request(b"GET /in HTTP/1.1", b"Host : b"))
 refused("Host", "none in absolute form", request(b"GET http://a/in HTTP/1.1", host=b""))
-for host in (b"Host: a:80", b"Host: [::1]:80", b"Host: 192.0.2.1", b"Host: a.b-c_d~e", b"HOST:a", b"Host: \t a \t", b"Host: a:", b"Host: a%2db",
+for host in (b"Host: a:80", b"Host: [::1]:80", b"Host: 192.0.2.1", b"Host: a.b-c_d~e", b"HOST:a", b"Host: \t a \t", b"Host: a:",
+    b"Host: a%2db",
              b"Host: a.", b"Host: xn--e1afmkfd", b"Host: a:65535"):
     served("Host", shown(host), request(b"GET /in HTTP/1.1", host=host), GET)
 
@@ -165,8 +168,10 @@ for host in (b"Host: a:80", b"Host: [::1]:80", b"Host: 192.0.2.1", b"Host: a.b-c
 
 for line in (
     b"X : a", b"X\t: a", b" X: a", b"\tX: a", b": a", b"X", b"X y: a", b"X(y): a", b"X[]: a", b"X/y: a", b"X@: a", b"X\x00: a", b"X\x01: a",
-    b"\x00X: a", b"X\x7f: a", b"X\xe9: a", b"\"X\": a", b"X,Y: a", b"X;Y: a", b"X=Y", b"X\\: a", b"{X}: a", b"X\x0b: a", b"X\x0c: a", b"X\r: a",
-    b"X: a\x00b", b"X: a\x01b", b"X: a\x07b", b"X: a\x0bb", b"X: a\x0cb", b"X: a\x1bb", b"X: a\x7fb", b"X: a\rb", b"X: a\r", b"X: a\r\r", b"X: \x00",
+    b"\x00X: a", b"X\x7f: a", b"X\xe9: a", b"\"X\": a", b"X,Y: a", b"X;Y: a", b"X=Y", b"X\\: a", b"{X}: a", b"X\x0b: a", b"X\x0c: a",
+    b"X\r: a",
+    b"X: a\x00b", b"X: a\x01b", b"X: a\x07b", b"X: a\x0bb", b"X: a\x0cb", b"X: a\x1bb", b"X: a\x7fb", b"X: a\rb", b"X: a\r", b"X: a\r\r",
+    b"X: \x00",
     b"X: a\r\n b", b"X: a\r\n\tb", b"X: a\r\n ", b"X:\r\n a", b"X: a\nY: b", b"X: a\n", b"X: a\n\nGET /smuggled HTTP/1.1",
     b"X: a\r\rY: b", b"X: a\n\r", b"X\n: a", b"X:\na", b"X: a\r\n\rY: b", b"nonsense", b"GET /smuggled HTTP/1.1", b"\xef\xbb\xbfX: a",
 ):
@@ -180,7 +185,8 @@ for raw, name in (
     (b"GET /in HTTP/1.1\n\rHost: a\n\r\n\r", "LF CR ends every line"),
 ):
     refused("field", name, raw)
-for line in (b"X:", b"X: ", b"X:a", b"X: a:b", b"X: \t a \t ", b"X: \xe9\xff\x80", b"!#$%&'*+-.^`|~9: a", b"X: \"a, b\\\"\"", b"X: " + b"a" * 8000,
+for line in (b"X:", b"X: ", b"X:a", b"X: a:b", b"X: \t a \t ", b"X: \xe9\xff\x80", b"!#$%&'*+-.^`|~9: a", b"X: \"a, b\\\"\"",
+    b"X: " + b"a" * 8000,
              b"X: a, , b", b"x: a\tb", b"X: a b  c", b"0: 1"):
     served("field", shown(line), request(b"GET /in HTTP/1.1", line), GET)
 
@@ -189,15 +195,19 @@ for line in (b"X:", b"X: ", b"X:a", b"X: a:b", b"X: \t a \t ", b"X: \xe9\xff\x80
 for value in (
     b"", b" ", b"+36", b"-1", b"-36", b"0x24", b"3 6", b"36, 36, 37", b"36,", b",36", b"36;x", b"36.0", b"36e0", b"\"36\"", b"3_6",
     b"36\x0b", b"\x0b36", b"36\x00", b"\x0036", b"3\xb26", b"\xd9\xa3", b"chunked", b"36 37", b"1,36", b"0, 36", b"99999999999999999999",
-    b"9223372036854775808", b"18446744073709551652", b"1" * 400, b"36\r\n 37", b"36\r\n ", b"NaN", b"0b1", b"044x", b"36\x0c", b"36 chunked",
+    b"9223372036854775808", b"18446744073709551652", b"1" * 400, b"36\r\n 37", b"36\r\n ", b"NaN", b"0b1", b"044x", b"36\x0c",
+    b"36 chunked",
     b"(comment) 36", b"36,,36", b"+0", b"-0", b"\x85" b"36", b"36\xa0", b"%33%36", b"4294967332x",
 ):
     refused("Content-Length", shown(value), post(b"Content-Length: " + value, body=SMUGGLED))
-for name in (b"Content-Length ", b"Content-Length\t", b" Content-Length", b"Content-Length\x00", b"\x00Content-Length", b"Content-Length\x0b",
-             b"Content Length", b"Content-\rLength", b"Content-\nLength", b"\rContent-Length", b"X: y\nContent-Length", b"X: y\rContent-Length",
+for name in (b"Content-Length ", b"Content-Length\t", b" Content-Length", b"Content-Length\x00", b"\x00Content-Length",
+    b"Content-Length\x0b",
+             b"Content Length", b"Content-\rLength", b"Content-\nLength", b"\rContent-Length", b"X: y\nContent-Length",
+             b"X: y\rContent-Length",
              b"Content-Length:", b"\xa0Content-Length", b"Content-Length\xa0", b"Content-Length\r\n"):
     refused("Content-Length", f"name {shown(name)}", post(name + b": %d" % len(SMUGGLED), body=SMUGGLED))
-for name in (b"Content_Length", b"X-Content-Length", b"Content-Lengt", b"Content-Length2", b"Content--Length", b"Content.Length", b"`Content-Length",
+for name in (b"Content_Length", b"X-Content-Length", b"Content-Lengt", b"Content-Length2", b"Content--Length", b"Content.Length",
+    b"`Content-Length",
              b"Content-Length~"):
     # Another field: the request has no body, so what follows is a request of its own, for everybody.
     served("Content-Length", f"name {shown(name)} is another field", post(name + b": %d" % len(SMUGGLED), body=SMUGGLED),
@@ -207,8 +217,10 @@ refused("Content-Length", "twice and different, the second first", post(b"Conten
 refused("Content-Length", "twice, one empty", post(b"Content-Length: 36", b"Content-Length:", body=SMUGGLED))
 refused("Content-Length", "thrice, the last different", post(*[b"Content-Length: 36"] * 2, b"content-length: 35", body=SMUGGLED))
 refused("Content-Length", "twice, of a GET", request(b"GET /in HTTP/1.1", b"Content-Length: 0", b"Content-Length: 36", body=SMUGGLED))
-for lines in ((b"Content-Length: 3", b"Content-Length: 3"), (b"Content-Length: 3, 3",), (b"Content-Length: 3 ,3",), (b"Content-Length: 3,3", b"CONTENT-LENGTH:3"),
-              (b"Content-Length: 003",), (b"Content-Length:3",), (b"Content-Length: \t3 \t",), (b"Content-Length: 3", b"Content-Length: 03"),
+for lines in ((b"Content-Length: 3", b"Content-Length: 3"), (b"Content-Length: 3, 3",), (b"Content-Length: 3 ,3",),
+    (b"Content-Length: 3,3", b"CONTENT-LENGTH:3"),
+              (b"Content-Length: 003",), (b"Content-Length:3",), (b"Content-Length: \t3 \t",), (b"Content-Length: 3",
+              b"Content-Length: 03"),
               (b"Content-Length: 000000000000000000000000000003",), (b"cONTENT-lENGTH: 3",)):
     served("Content-Length", shown(b" + ".join(lines)), post(*lines, body=b"abc"), ("POST", "/in", b"abc"))
 for length in (b"0", b"00", b"0, 0"):
@@ -220,9 +232,12 @@ for length in (b"0", b"00", b"0, 0"):
 for value in (
     b"", b" ", b"xchunked", b"chunkedx", b"x", b"chunked;q=1", b"chunked; q", b"\"chunked\"", b"'chunked'", b"(x)chunked", b"chunked x",
     b"chunk", b"chunked-", b"\x00chunked", b"chunked\x00", b"\x0bchunked", b"chunked\x0b", b"\x0cchunked", b"chunked\x0c", b"\x7fchunked",
-    b"\xffchunked", b"chunked\xff", b"\xa0chunked", b"ch\xfcnked", b"chunked, ", b", chunked", b"chunked,,", b"identity", b"chunked, identity",
-    b"chunked, chunked", b"chunked,chunked", b"chunked, cow", b"chunked, gzip", b"gzip", b"\r\n chunked", b"x\r\n chunked", b"chunked\r\n x", b"chunked\r ",
-    b"\rchunked", b"\nchunked", b"chunked\n", b"[chunked]", b"chunked\\", b"ch\x00unked", b"chunKed\x1f", b"%63hunked", b"chun\tked", b"c h u n k e d",
+    b"\xffchunked", b"chunked\xff", b"\xa0chunked", b"ch\xfcnked", b"chunked, ", b", chunked", b"chunked,,", b"identity",
+    b"chunked, identity",
+    b"chunked, chunked", b"chunked,chunked", b"chunked, cow", b"chunked, gzip", b"gzip", b"\r\n chunked", b"x\r\n chunked",
+    b"chunked\r\n x", b"chunked\r ",
+    b"\rchunked", b"\nchunked", b"chunked\n", b"[chunked]", b"chunked\\", b"ch\x00unked", b"chunKed\x1f", b"%63hunked", b"chun\tked",
+    b"c h u n k e d",
     b"chunked:x", b"chunked=", b"=chunked", b"null", b"true", b"chun\xe2\x84\xaaed", b"trailers", b"identity, identity",
 ):
     refused("Transfer-Encoding", shown(value), post(b"Transfer-Encoding: " + value, body=HEX_SMUGGLED))
@@ -230,11 +245,15 @@ for value in (b"gzip, chunked", b"identity, chunked", b"x, chunked", b"deflate,g
     refused("Transfer-Encoding", shown(value), post(b"Transfer-Encoding: " + value, body=HEX_SMUGGLED), 501)
 OBSCURED = (
     b"Transfer-Encoding : chunked", b"Transfer-Encoding\t: chunked", b" Transfer-Encoding: chunked", b"\tTransfer-Encoding: chunked",
-    b"Transfer-Encoding\x00: chunked", b"\x00Transfer-Encoding: chunked", b"Transfer-Encoding\x0b: chunked", b"Transfer-Encoding\r: chunked",
-    b"Transfer-Encoding\n: chunked", b"Transfer-Encoding\r\n : chunked", b"X: y\nTransfer-Encoding: chunked", b"X: y\rTransfer-Encoding: chunked",
+    b"Transfer-Encoding\x00: chunked", b"\x00Transfer-Encoding: chunked", b"Transfer-Encoding\x0b: chunked",
+    b"Transfer-Encoding\r: chunked",
+    b"Transfer-Encoding\n: chunked", b"Transfer-Encoding\r\n : chunked", b"X: y\nTransfer-Encoding: chunked",
+    b"X: y\rTransfer-Encoding: chunked",
     b"Transfer-Encoding", b"Transfer-Encoding chunked", b"Transfer Encoding: chunked", b"\xffTransfer-Encoding: chunked",
-    b"Transfer-Encoding:\x00chunked", b"Transfer-\r\nEncoding: chunked", b"X:\nTransfer-Encoding: chunked", b"\x01Transfer-Encoding: chunked",
-    b"Transfer-Encoding\x85: chunked", b"Foo: bar\r\n\rTransfer-Encoding: chunked", b"Transfer-Encoding:\nchunked", b"Transfer-Encoding:\n chunked",
+    b"Transfer-Encoding:\x00chunked", b"Transfer-\r\nEncoding: chunked", b"X:\nTransfer-Encoding: chunked",
+    b"\x01Transfer-Encoding: chunked",
+    b"Transfer-Encoding\x85: chunked", b"Foo: bar\r\n\rTransfer-Encoding: chunked", b"Transfer-Encoding:\nchunked",
+    b"Transfer-Encoding:\n chunked",
     b"Transfer-Encoding:\r\n chunked", b"Transfer-Encoding:\r\n\tchunked", b": chunked", b"Transfer-Encoding;: chunked",
 )
 for line in OBSCURED:
@@ -262,7 +281,8 @@ for name, lines, body in (
     ("CL.TE", (b"Content-Length: %d" % len(CL_TE), CHUNKED), CL_TE), ("TE.CL", (CHUNKED, b"Content-Length: 4"), HEX_SMUGGLED),
     ("CL.TE", (b"Content-Length: 0", CHUNKED), CL_TE), ("TE.CL", (CHUNKED, b"Content-Length: %d" % len(HEX_SMUGGLED)), HEX_SMUGGLED),
     ("CL.TE", (b"Content-Length: 3, 3", CHUNKED), CL_TE), ("TE.CL", (b"transfer-encoding:CHUNKED", b"CONTENT-LENGTH:4"), HEX_SMUGGLED),
-    ("CL.TE", (CHUNKED, b"Content-Length: 6", b"Content-Length: 6"), CL_TE), ("CL.TE", (b"Content-Length: 6", b"Transfer-Encoding: identity"), CL_TE),
+    ("CL.TE", (CHUNKED, b"Content-Length: 6", b"Content-Length: 6"), CL_TE), ("CL.TE", (b"Content-Length: 6",
+    b"Transfer-Encoding: identity"), CL_TE),
     ("CL.TE", (b"Content-Length: 6", b"Transfer-Encoding:"), CL_TE), ("CL.TE", (b"Content-Length: 6", b"Transfer-Encoding: x"), CL_TE),
     ("CL.TE", (b"Content-Length: 6", b"Transfer-Encoding: gzip, chunked"), CL_TE), ("TE.CL", (CHUNKED, b"Content-Length: x"), HEX_SMUGGLED),
     ("CL.TE", (b"Connection: transfer-encoding", b"Content-Length: 6", CHUNKED), CL_TE),
@@ -280,10 +300,12 @@ served("TE.CL", "Content_Length with chunks", post(CHUNKED, b"Content_Length: 4"
 
 for method in (b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"PUT", b"PATCH", b"PURGE"):
     first = method + b" /in HTTP/1.1"
-    served("CL.0", method.decode(), request(first, b"Content-Length: %d" % len(SMUGGLED), body=SMUGGLED), (method.decode(), "/in", SMUGGLED))
+    served("CL.0", method.decode(), request(first, b"Content-Length: %d" % len(SMUGGLED), body=SMUGGLED), (method.decode(), "/in",
+        SMUGGLED))
     served("TE.0", method.decode(), request(first, CHUNKED, body=HEX_SMUGGLED), (method.decode(), "/in", SMUGGLED))
     served("0.CL", f"{method.decode()} without a length", request(first, body=SMUGGLED), (method.decode(), "/in"), ("GET", "/smuggled"))
-served("CL.0", "OPTIONS *", request(b"OPTIONS * HTTP/1.1", b"Content-Length: %d" % len(SMUGGLED), body=SMUGGLED), ("OPTIONS", "*", SMUGGLED))
+served("CL.0", "OPTIONS *", request(b"OPTIONS * HTTP/1.1", b"Content-Length: %d" % len(SMUGGLED), body=SMUGGLED), ("OPTIONS", "*",
+    SMUGGLED))
 served("0.CL", "Content-Length named away by Connection",
        post(b"Connection: Content-Length", b"Content-Length: %d" % len(SMUGGLED), body=SMUGGLED), ("POST", "/in", SMUGGLED))
 served("0.CL", "an upgrade with a body", post(b"Connection: upgrade", b"Upgrade: x", b"Content-Length: %d" % len(SMUGGLED), body=SMUGGLED),
@@ -296,7 +318,8 @@ for name, body in (
     ("a negative size", b"-3\r\nabc\r\n0\r\n\r\n"), ("a prefix", b"0x3\r\nabc\r\n0\r\n\r\n"), ("an underscore", b"0_3\r\nabc\r\n0\r\n\r\n"),
     ("a space before the size", b" 3\r\nabc\r\n0\r\n\r\n"), ("a space after the size", b"3 \r\nabc\r\n0\r\n\r\n"),
     ("a tab after the size", b"3\t\r\nabc\r\n0\r\n\r\n"), ("a space in the size", b"0 3\r\nabc\r\n0\r\n\r\n"),
-    ("LF after the size", b"3\nabc\r\n0\r\n\r\n"), ("LF after the data", b"3\r\nabc\n0\r\n\r\n"), ("LF after the last size", b"3\r\nabc\r\n0\n\r\n"),
+    ("LF after the size", b"3\nabc\r\n0\r\n\r\n"), ("LF after the data", b"3\r\nabc\n0\r\n\r\n"), ("LF after the last size",
+    b"3\r\nabc\r\n0\n\r\n"),
     ("LF at the end", b"3\r\nabc\r\n0\r\n\n"), ("LF everywhere", b"3\nabc\n0\n\n"), ("CR after the size", b"3\rabc\r\n0\r\n\r\n"),
     ("CR CR LF after the size", b"3\r\r\nabc\r\n0\r\n\r\n"), ("data longer than its size", b"2\r\nabc\r\n0\r\n\r\n"),
     ("data shorter than its size", b"4\r\nabc\r\n0\r\n\r\n"), ("no line end after the data", b"3\r\nabc0\r\n\r\n"),
@@ -304,14 +327,17 @@ for name, body in (
     ("two line ends after the data", b"3\r\nabc\r\n\r\n0\r\n\r\n"), ("65 bits", b"10000000000000003\r\nabc\r\n0\r\n\r\n"),
     ("64 bits", b"ffffffffffffffff\r\nabc\r\n0\r\n\r\n"), ("63 bits", b"7fffffffffffffff\r\nabc\r\n0\r\n\r\n"),
     ("32 bits and zeros before", b"0" * 17 + b"3\r\nabc\r\n0\r\n\r\n"), ("NUL after the size", b"3\x00\r\nabc\r\n0\r\n\r\n"),
-    ("a size beyond ASCII", b"\xb3\r\nabc\r\n0\r\n\r\n"), ("a comma after the size", b"3,x\r\nabc\r\n0\r\n\r\n"), ("a decimal point", b"3.0\r\nabc\r\n0\r\n\r\n"),
+    ("a size beyond ASCII", b"\xb3\r\nabc\r\n0\r\n\r\n"), ("a comma after the size", b"3,x\r\nabc\r\n0\r\n\r\n"), ("a decimal point",
+    b"3.0\r\nabc\r\n0\r\n\r\n"),
     ("h for hexadecimal", b"3h\r\nabc\r\n0\r\n\r\n"), ("an extension without a semicolon", b"3 x\r\nabc\r\n0\r\n\r\n"),
     ("LF in an extension", b"3;a\nabc\r\n0\r\n\r\n"), ("LF in a quoted extension", b"3;a=\"\n\"\r\nabc\r\n0\r\n\r\n"),
     ("CR in an extension", b"3;a\rb\r\nabc\r\n0\r\n\r\n"), ("NUL in an extension", b"3;a\x00\r\nabc\r\n0\r\n\r\n"),
-    ("a line end in a quoted extension", b"3;a=\"\r\n\"\r\nabc\r\n0\r\n\r\n"), ("a long extension", b"3;" + b"a" * 300 + b"\r\nabc\r\n0\r\n\r\n"),
+    ("a line end in a quoted extension", b"3;a=\"\r\n\"\r\nabc\r\n0\r\n\r\n"), ("a long extension",
+    b"3;" + b"a" * 300 + b"\r\nabc\r\n0\r\n\r\n"),
     ("LF and a smuggled chunk in an extension", b"3;\nxx\r\nabc\r\n0\r\n\r\n"), ("a sized last chunk", b"3\r\nabc\r\n00x\r\n\r\n"),
     ("white space before the colon of a trailer", b"0\r\nX : a\r\n\r\n"), ("a folded trailer", b"0\r\nX: a\r\n b\r\n\r\n"),
-    ("a trailer without a colon", b"0\r\nnonsense\r\n\r\n"), ("NUL in a trailer", b"0\r\nX: \x00\r\n\r\n"), ("LF in the trailers", b"0\r\nX: a\nY: b\r\n\r\n"),
+    ("a trailer without a colon", b"0\r\nnonsense\r\n\r\n"), ("NUL in a trailer", b"0\r\nX: \x00\r\n\r\n"), ("LF in the trailers",
+    b"0\r\nX: a\nY: b\r\n\r\n"),
     ("a request line as trailer", b"0\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"), ("CR ends the trailers", b"0\r\nX: a\r\n\rX"),
     ("large trailers", b"0\r\nX: " + b"a" * 5000 + b"\r\n\r\n"), ("many trailers", b"0\r\n" + b"X: a\r\n" * 40 + b"\r\n"),
 ):
@@ -319,12 +345,17 @@ for name, body in (
 for name, body, content in (
     ("small letters", b"a\r\n0123456789\r\n0\r\n\r\n", b"0123456789"), ("capital letters", b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
     ("zeros before the size", b"000003\r\nabc\r\n0000\r\n\r\n", b"abc"), ("an extension", b"3;x=y\r\nabc\r\n0;z\r\n\r\n", b"abc"),
-    ("a quoted extension", b"3;x=\"y;z\"\r\nabc\r\n0\r\n\r\n", b"abc"), ("white space before an extension", b"3 \t;x\r\nabc\r\n0\r\n\r\n", b"abc"),
+    ("a quoted extension", b"3;x=\"y;z\"\r\nabc\r\n0\r\n\r\n", b"abc"), ("white space before an extension", b"3 \t;x\r\nabc\r\n0\r\n\r\n",
+    b"abc"),
     ("many extensions", b"3;a;b=c;d\r\nabc\r\n0\r\n\r\n", b"abc"), ("an empty extension", b"3;\r\nabc\r\n0\r\n\r\n", b"abc"),
-    ("bytes beyond ASCII in an extension", b"3;\xff\r\nabc\r\n0\r\n\r\n", b"abc"), ("no content", b"0\r\n\r\n", b""), ("several", b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", b"abc"),
-    ("line ends as content", b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"), ("an end as content", b"5\r\n0\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n"),
-    ("a trailer", b"3\r\nabc\r\n0\r\nX: a\r\n\r\n", b"abc"), ("trailers that frame", b"3\r\nabc\r\n0\r\nContent-Length: 9\r\nTransfer-Encoding: x\r\n\r\n", b"abc"),
-    ("a trailer that names a host", b"3\r\nabc\r\n0\r\nHost: b\r\nX-Forwarded-For: x\r\n\r\n", b"abc"), ("70,000 bytes", b"11170\r\n" + b"a" * 70_000 + b"\r\n0\r\n\r\n", b"a" * 70_000),
+    ("bytes beyond ASCII in an extension", b"3;\xff\r\nabc\r\n0\r\n\r\n", b"abc"), ("no content", b"0\r\n\r\n", b""), ("several",
+    b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", b"abc"),
+    ("line ends as content", b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"), ("an end as content", b"5\r\n0\r\n\r\n\r\n0\r\n\r\n",
+    b"0\r\n\r\n"),
+    ("a trailer", b"3\r\nabc\r\n0\r\nX: a\r\n\r\n", b"abc"), ("trailers that frame",
+    b"3\r\nabc\r\n0\r\nContent-Length: 9\r\nTransfer-Encoding: x\r\n\r\n", b"abc"),
+    ("a trailer that names a host", b"3\r\nabc\r\n0\r\nHost: b\r\nX-Forwarded-For: x\r\n\r\n", b"abc"), ("70,000 bytes",
+    b"11170\r\n" + b"a" * 70_000 + b"\r\n0\r\n\r\n", b"a" * 70_000),
     ("500 of one byte", b"1\r\na\r\n" * 500 + b"0\r\n\r\n", b"a" * 500),
 ):
     served("chunk", name, post(CHUNKED, body=body + SMUGGLED), ("POST", "/in", content), ("GET", "/smuggled"))
@@ -332,11 +363,13 @@ for name, body, content in (
 # One after another.
 
 served("pipeline", "ten", request(b"GET /in HTTP/1.1") * 10, *[GET] * 10)
-served("pipeline", "bodies between", post(b"Content-Length: 3", body=b"abc") + request(b"GET /in HTTP/1.1") + post(CHUNKED, body=b"1\r\nx\r\n0\r\n\r\n"),
+served("pipeline", "bodies between", post(b"Content-Length: 3", body=b"abc") + request(b"GET /in HTTP/1.1") + post(CHUNKED,
+    body=b"1\r\nx\r\n0\r\n\r\n"),
        ("POST", "/in", b"abc"), GET, ("POST", "/in", b"x"))
 served("pipeline", "nothing after close", request(b"GET /in HTTP/1.1", b"Connection: close") + SMUGGLED, GET, is_open=False)
 served("pipeline", "nothing after close in a list", request(b"GET /in HTTP/1.1", b"Connection: x, Close") + SMUGGLED, GET, is_open=False)
-served("pipeline", "nothing after close in a second field", request(b"GET /in HTTP/1.1", b"Connection: keep-alive", b"Connection: close") + SMUGGLED,
+served("pipeline", "nothing after close in a second field", request(b"GET /in HTTP/1.1", b"Connection: keep-alive",
+    b"Connection: close") + SMUGGLED,
        GET, is_open=False)
 refused("pipeline", "a bad one after a good one", request(b"GET /in HTTP/1.1") + request(b"GET /in HTTP/1.1", b"X : a"), before=[GET])
 refused("pipeline", "a tail that is no request", request(b"GET /in HTTP/1.1") + b"X" * 40 + b"\r\n\r\n", before=[GET])
@@ -352,22 +385,28 @@ CASES.append(Case("pipeline", "cut within the last chunk", post(CHUNKED, body=HE
 
 # Connection, Expect, Upgrade, and fields that a proxy must not pass on.
 
-for line in (b"Connection: ,", b"Connection: , close2 ,", b"Connection: host", b"Connection: te, x-y", b"Connection: via, date", b"Connection:",
+for line in (b"Connection: ,", b"Connection: , close2 ,", b"Connection: host", b"Connection: te, x-y", b"Connection: via, date",
+    b"Connection:",
              b"Connection: cookie, authorization, x-forwarded-for", b"Keep-Alive: timeout=1000", b"Proxy-Connection: close"):
     served("Connection", shown(line), request(b"GET /in HTTP/1.1", line), GET)
-for line in (b"Connection: a b", b"Connection: \"close\"", b"Connection: close;x", b"Connection: \xff", b"Connection: (x)", b"Connection: " + b"a, " * 40 + b"b"):
+for line in (b"Connection: a b", b"Connection: \"close\"", b"Connection: close;x", b"Connection: \xff", b"Connection: (x)",
+    b"Connection: " + b"a, " * 40 + b"b"):
     refused("Connection", shown(line), request(b"GET /in HTTP/1.1", line))
 for value in (b"100-continue", b"100-Continue"):
     served("Expect", shown(value), post(b"Expect: " + value, b"Content-Length: 3", body=b"abc"), ("POST", "/in", b"abc"))
 served("Expect", "chunked", post(b"Expect: 100-continue", CHUNKED, body=b"3\r\nabc\r\n0\r\n\r\n"), ("POST", "/in", b"abc"))
 served("Expect", "of a GET without a body", request(b"GET /in HTTP/1.1", b"Expect: 100-continue"), GET)
-served("Expect", "of a GET with a body", request(b"GET /in HTTP/1.1", b"Expect: 100-continue", b"Content-Length: %d" % len(SMUGGLED), body=SMUGGLED),
+served("Expect", "of a GET with a body", request(b"GET /in HTTP/1.1", b"Expect: 100-continue", b"Content-Length: %d" % len(SMUGGLED),
+    body=SMUGGLED),
        ("GET", "/in", SMUGGLED))
-served("Expect", "in 1.0", request(b"POST /in HTTP/1.0", b"Expect: 100-continue", b"Content-Length: 3", body=b"abc"), ("POST", "/in", b"abc"), is_open=False)
+served("Expect", "in 1.0", request(b"POST /in HTTP/1.0", b"Expect: 100-continue", b"Content-Length: 3", body=b"abc"), ("POST", "/in",
+    b"abc"), is_open=False)
 for value in (b"y 100-continue", b"100-continue, 100-continue", b"200-ok", b"", b"\"100-continue\""):
     served("Expect", shown(value), post(b"Expect: " + value, b"Content-Length: 3", body=b"abc"), ("POST", "/in", b"abc"))
-served("Expect", "twice", post(b"Expect: 100-continue", b"Expect: 100-continue", b"Content-Length: 3", body=b"abc"), ("POST", "/in", b"abc"))
-for lines in ((b"Connection: upgrade", b"Upgrade: websocket"), (b"Connection: Upgrade", b"Upgrade: h2c"), (b"Upgrade: h2c",), (b"Connection: upgrade",),
+served("Expect", "twice", post(b"Expect: 100-continue", b"Expect: 100-continue", b"Content-Length: 3", body=b"abc"), ("POST", "/in",
+    b"abc"))
+for lines in ((b"Connection: upgrade", b"Upgrade: websocket"), (b"Connection: Upgrade", b"Upgrade: h2c"), (b"Upgrade: h2c",),
+    (b"Connection: upgrade",),
               (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"),
               (b"Connection: upgrade", b"Upgrade: websocket, h2c"), (b"Connection: upgrade", b"Upgrade: TLS/1.0, HTTP/1.1"),
               (b"Connection: upgrade", b"Upgrade:"), (b"Connection: upgrade", b"Upgrade: x", b"Upgrade: h2c")):

@@ -11,12 +11,16 @@ from test_paths import route
 from test_requests import disagreements
 
 POISON = [
-    "%0d%0aSet-Cookie:x=y", "%0D%0A%0D%0Apoison", "%0aX:y", "%0dX:y", "%00", "%0b", "%7f", "%c4%8a%c4%8d", "%e5%98%8a%e5%98%8d", "%u000a", "%%0d0a", "%250d%250a",
-    "%20HTTP/1.1%0d%0aHost:b%0d%0a%0d%0aGET%20/smuggled", "%09", "%ff", "%80", "%22", "%3c%3e", "%5c", "%3f", "%23", "%25", "%2e%2e%2f", "\\r\\n", "<>\"{}|^`", ";", "%3b",
-    "%0d%0a" * 50, "\\\\evil", "%5c%5cevil", "@evil", "%40evil", ":80", "//evil", "%2f%2fevil", "/..//evil", "/%2e%2e//evil", "%0d%0a%20folded",
+    "%0d%0aSet-Cookie:x=y", "%0D%0A%0D%0Apoison", "%0aX:y", "%0dX:y", "%00", "%0b", "%7f", "%c4%8a%c4%8d", "%e5%98%8a%e5%98%8d", "%u000a",
+    "%%0d0a", "%250d%250a",
+    "%20HTTP/1.1%0d%0aHost:b%0d%0a%0d%0aGET%20/smuggled", "%09", "%ff", "%80", "%22", "%3c%3e", "%5c", "%3f", "%23", "%25", "%2e%2e%2f",
+    "\\r\\n", "<>\"{}|^`", ";", "%3b",
+    "%0d%0a" * 50, "\\\\evil", "%5c%5cevil", "@evil", "%40evil", ":80", "//evil", "%2f%2fevil", "/..//evil", "/%2e%2e//evil",
+    "%0d%0a%20folded",
 ]  # fmt: skip
 REDIRECTS = {
-    "path": "/new{path}", "bare path": "{path}", "query": "/q?{query}", "uri": "{uri}", "host": "https://{host}/", "host and uri": "https://{host}{uri}",
+    "path": "/new{path}", "bare path": "{path}", "query": "/q?{query}", "uri": "{uri}", "host": "https://{host}/",
+    "host and uri": "https://{host}{uri}",
     "host and port": "{scheme}://{host}:{port}/x{path}?{query}",
 }  # fmt: skip
 
@@ -47,7 +51,8 @@ def get(target, host="a"):
 def test_a_redirect_is_one_answer_with_one_clean_location(stand, place):
     redirected = 0
     for poison in POISON:
-        for target in (f"/r{place}/{poison}", f"/r{place}{poison}", f"/r{place}?{poison}", f"/r{place}/x?a={poison}", f"http://a/r{place}/{poison}"):
+        for target in (f"/r{place}/{poison}", f"/r{place}{poison}", f"/r{place}?{poison}", f"/r{place}/x?a={poison}",
+            f"http://a/r{place}/{poison}"):
             outcome = stand.exchange(get(target), ["GET"], expects_close=False)
             if outcome.statuses == [400]:
                 continue
@@ -67,7 +72,8 @@ def test_a_redirect_is_one_answer_with_one_clean_location(stand, place):
     assert redirected >= 40
 
 
-@pytest.mark.parametrize("host", ["a\r\nX: y", "a%0d%0aX:y", "a/evil", "a?x", "a#x", "a@evil", "a\\evil", "a\tb", "[::1", "a,b", "%0a", "a:80@evil", "a;x", "evil:80/x"])
+@pytest.mark.parametrize("host", ["a\r\nX: y", "a%0d%0aX:y", "a/evil", "a?x", "a#x", "a@evil", "a\\evil", "a\tb", "[::1", "a,b", "%0a",
+    "a:80@evil", "a;x", "evil:80/x"])
 def test_a_host_in_a_redirect_leads_to_that_host_alone(stand, host):
     outcome = stand.exchange(get("/r4", host), ["GET"], half_close=True)
     if outcome.statuses == [400]:
