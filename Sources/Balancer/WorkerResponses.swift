@@ -353,7 +353,8 @@ extension Worker {
       && client.pointee.exchange.request.isEmpty && upstream.pointee.stream.output.isEmpty
     let reuse =
       upstream.pointee.keepsAlive && isClean && requestIsWhole && !mayBeMisread(client)
-      && !upstream.pointee.stream.peerClosed && !upstream.pointee.stream.mayRead && stopDeadline == nil && isPooled(upstream)
+      && !upstream.pointee.stream.peerClosed && !upstream.pointee.stream.mayRead && stopDeadline == nil
+      && isPooled(upstream)
     releaseServer(index, upstream, reuse: reuse)
     if !client.pointee.exchange.request.isEmpty { dropRequest(client) }
     if !client.pointee.keepsAlive {
