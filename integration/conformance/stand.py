@@ -199,3 +199,11 @@ def start_afloat(recorder, **options):
     balancer = Balancer(
         [listener("web", ["127.0.0.1:0"], "app", **options)], [pool("app", [server("s", recorder.at)], response=5)])
     return balancer.port, lambda: balancer.__exit__()
+
+
+def route(name, action, prefix, **more):
+    """A route of a listener as the agent tells it to the balancer."""
+    edits = {"set": [], "add": [], "remove": []}
+    match = dict.fromkeys(("hosts", "paths", "pathPrefixes", "pathPatterns", "methods", "fields", "sources"), [])
+    return {"name": name, "match": dict(match, pathPrefixes=[prefix]), "exception": match, "action": action,
+            "requestFields": edits, "responseFields": edits, **more}

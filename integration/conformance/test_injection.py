@@ -6,8 +6,7 @@ import re
 import pytest
 from balancer_harness import Balancer, listener, pool, server
 from client_panel import read_responses
-from stand import Stand
-from test_paths import route
+from stand import Stand, route
 from test_requests import disagreements
 
 POISON = [
@@ -29,8 +28,8 @@ def start(recorder):
     routes = [
         route(f"web/{index}", {"redirect": {"to": to, "status": 302}}, f"/r{index}") for index, to in enumerate(REDIRECTS.values())
     ]
-    routes.append(dict(route("web/rewrite", {"pool": {"_0": "app"}}, "/old"), rewrite={"from": "/old", "to": "/new"}))
-    routes.append(dict(route("web/root", {"pool": {"_0": "app"}}, "/top"), rewrite={"from": "/top", "to": "/"}))
+    routes.append(route("web/rewrite", {"pool": {"_0": "app"}}, "/old", rewrite={"from": "/old", "to": "/new"}))
+    routes.append(route("web/root", {"pool": {"_0": "app"}}, "/top", rewrite={"from": "/top", "to": "/"}))
     balancer = Balancer(
         [listener("web", ["127.0.0.1:0"], "app", routes=routes, style="both")], [pool("app", [server("s", recorder.at)], response=5)])
     return balancer.port, lambda: balancer.__exit__()

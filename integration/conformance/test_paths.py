@@ -11,6 +11,7 @@ import time
 import pytest
 from balancer_backends import Client
 from balancer_harness import Balancer, listener, pool, server
+from stand import route
 
 SECRET, OPEN = b"the secret\n", b"for everybody\n"
 NGINX = """
@@ -120,13 +121,6 @@ def servers(tmp_path_factory):
     yield ports
     nginx.terminate()
     nginx.wait()
-
-
-def route(name, action, prefix):
-    edits = {"set": [], "add": [], "remove": []}
-    match = dict.fromkeys(("hosts", "paths", "pathPrefixes", "pathPatterns", "methods", "fields", "sources"), [])
-    return {"name": name, "match": dict(match, pathPrefixes=[prefix]), "exception": match, "action": action,
-            "requestFields": edits, "responseFields": edits}
 
 
 RULES = {

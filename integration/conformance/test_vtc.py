@@ -1,9 +1,8 @@
 """Scenes for varnishtest, with Afloat between its clients and its servers.
 
 Each file in vtc/ is one scene. Lines `#: key = JSON` say how Afloat is set up: `servers` (how many, listening on ${s1} …),
-`listener`, `pool` (arguments of balancer_harness.listener and pool), `down` (servers on whose port nobody listens).
-Afloat listens on ${web}. What HAProxy's regression tests of the same subjects look at was read, and written anew for what
-Afloat promises.
+`listener`, `pool` (arguments of balancer_harness.listener and pool), `routes` (arguments of stand.route). Afloat listens on
+${web}. What HAProxy's regression tests of the same subjects look at was read, and written anew for what Afloat promises.
 """
 
 import json
@@ -15,6 +14,7 @@ import subprocess
 
 import pytest
 from balancer_harness import Balancer, cookie_affinity, listener, pool, server
+from stand import route
 
 SCENES = sorted((pathlib.Path(__file__).parent / "vtc").glob("*.vtc"))
 
@@ -50,9 +50,10 @@ def test_scene(scene, tmp_path):
     if "cookie" in pool_settings:
         pool_settings["affinity"] = cookie_affinity(pool_settings.pop("cookie"))
     servers = [server(f"s{index}", at) for index, at in enumerate(addresses, 1)]
-    listeners = [listener("web", ["127.0.0.1:0"], "app", **settings.get("listener", {}))]
+    routes = [route(f"web/{index}", **item) for index, item in enumerate(settings.get("routes", []))]
+    listeners = [listener("web", ["127.0.0.1:0"], "app", routes=routes, **settings.get("listener", {}))]
     with Balancer(listeners, [pool("app", servers, **pool_settings)]) as balancer:
         macros = [f"-Dweb=127.0.0.1:{balancer.port}"] + [f"-Ds{index}={at}" for index, at in enumerate(addresses, 1)]
         done = subprocess.run(
-            ["varnishtest", "-q", "-t", "20", *macros, str(scene)], capture_output=True, text=True, cwd=tmp_path)
+            ["varnishtest", "-t", "20", *macros, str(scene)], capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stdout[-6000:]
