@@ -16,11 +16,13 @@ final class Hands: @unchecked Sendable {
   /// the hands, and no more configurations than the agent sends, which waits for each.
   static let maximumBacklog = 256
 
-  private enum Token: UInt64 { case orders = 1, agent, network, claims }
+  private enum Token: UInt64 { case orders = 1, agent, network, claims, neighbours }
 
   let shared: ElectorShared
   let netlink: NetlinkConnection
   let packets: PacketSocket
+  /// Open once a VIP has an IPv6 address.
+  private(set) var neighbours: NeighbourSocket?
   private let watcher: NetlinkWatcher
   private let poller: Poller
   let reporter: Reporter
@@ -102,6 +104,7 @@ final class Hands: @unchecked Sendable {
         case .agent: readsAgent = true
         case .network: readsNetwork = true
         case .claims: readClaims()
+        case .neighbours: readNeighbours()
         case nil: break
         }
       }
@@ -127,6 +130,14 @@ final class Hands: @unchecked Sendable {
       }
       reporter.flush()
     }
+  }
+
+  /// From now on neighbour discovery of others is heard.
+  func openNeighbours() throws(SystemError) {
+    guard neighbours == nil else { return }
+    let socket = try NeighbourSocket()
+    try poller.add(socket.descriptor.raw, .read, token: Token.neighbours.rawValue)
+    neighbours = consume socket
   }
 
   /// How long to wait when nothing happens; nil is for ever.
