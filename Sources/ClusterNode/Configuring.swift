@@ -88,8 +88,8 @@ extension NodeCore {
       candidacies.forget(vip: VIPIndex(slot))
     }
     vipSlots.removeAll()
-    let longestPatience = (0..<memberCount).map(MemberIndex.init).filter { members.isAlive($0) }.map { members[$0].patience }
-      .max()
+    let alive = (0..<memberCount).map { MemberIndex($0) }.filter { members.isAlive($0) }
+    let longestPatience = alive.map { members[$0].patience }.max()
     for vip in new.vips {
       let hash = StableHash.hash(vip.name)
       // A slot that was freed just now is used last: an answer to its release may still be on its way.
