@@ -102,7 +102,10 @@ extension NodeCore {
       if Int32(bitPattern: notice.serial &- newest) > 0 { newest = notice.serial }
       guard let slot = vipSlots.slot(of: notice.vip) else { continue }
       candidacies.clearPosition(VIPIndex(slot), of: sender)
-      guard !vips[slot].isClaimed else { continue }
+      if vips[slot].isClaimed {
+        announceAgain(slot, now: receivedAt)
+        continue
+      }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
       vips[slot].keeper = notice.keepsConnections && successor == selfIndex ? sender : nil
       // Who takes it in the successor's stead does so because it was let go, not because it was planned.
@@ -215,11 +218,14 @@ extension NodeCore {
     evaluateAllWanted = true
     tellEverything(now: now)
     // Whoever comes back may bring neighbours with it whose caches name another holder.
-    guard !faults.contains(.noAnnouncementAfterHeal) else { return }
-    for slot in 0..<vipCount where vips[slot].announcements.next != .distantFuture {
-      vips[slot].announcements.startBurst(now: now)
-      noteStep(slot)
-    }
+    for slot in 0..<vipCount { announceAgain(slot, now: now) }
+  }
+
+  /// Somebody else may have announced it since this node did.
+  private mutating func announceAgain(_ slot: Int, now: Instant) {
+    guard vips[slot].announcements.next != .distantFuture, !faults.contains(.noAnnouncementAfterHeal) else { return }
+    vips[slot].announcements.startBurst(now: now)
+    noteStep(slot)
   }
 
   /// A member knows nothing of what was told before it came: all VIPs are news to it, and it may act soon.
