@@ -51,10 +51,7 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   }
 
   /// When `advance` has something to do next. Exact: the detection deadline of a peer is in it.
-  package var nextDeadline: Instant {
-    // Inlined into another room it copies the whole core, which is a seventh of the simulator's time.
-    @inline(never) get { core.nextDeadline }
-  }
+  package var nextDeadline: Instant { core.nextDeadline }
 
   package mutating func handle(_ command: Command, now: Instant, effects: inout EffectBuffer) {
     core.handle(command, now: now, effects: &effects)
@@ -89,9 +86,7 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   }
 
   /// Where the datagram that was encoded last goes.
-  package var destinations: Destinations {
-    @inline(never) get { core.destinations }
-  }
+  package var destinations: Destinations { core.destinations }
 
   package func snapshot(into status: inout StatusSnapshot, now: Instant) { core.snapshot(into: &status, now: now) }
 

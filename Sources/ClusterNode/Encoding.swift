@@ -107,7 +107,9 @@ extension NodeCore {
   }
 
   private mutating func tellReleases(_ writer: inout DatagramWriter) {
-    guard telling.noticesFrom < PendingNotice.limit, writer.begin(.releases, roomFor: ReleaseNotice.byteCount) else { return }
+    guard telling.noticesFrom < PendingNotice.limit, writer.begin(.releases, roomFor: ReleaseNotice.byteCount) else {
+      return
+    }
     while telling.noticesFrom < PendingNotice.limit {
       let slot = telling.noticesFrom
       if notices[slot].repeatsLeft > 0 {

@@ -34,8 +34,9 @@ extension NodeCore {
       return nil
     }
 
+    let hearing = Self.hearing(datagram, own: members[selfIndex].nameHash, bootFold: boot.fold)
     let heard = members.hear(
-      hearing(datagram), from: sender, over: arrival, receivedAt: receivedAt, now: now,
+      hearing, from: sender, over: arrival, receivedAt: receivedAt, now: now,
       believeAnyBoot: faults.contains(.unconfirmedBootBelieved))
     switch heard {
     case .replayed: return .replayed
@@ -55,13 +56,13 @@ extension NodeCore {
     return nil
   }
 
-  private func hearing(_ datagram: Datagram) -> Hearing {
+  /// Static, because the compiler copies the whole core for a call that only reads it here.
+  private static func hearing(_ datagram: Datagram, own: UInt64, bootFold: UInt64) -> Hearing {
     let header = datagram.header
-    let ownHash = members[selfIndex].nameHash
     var echo: Echo?
     for position in 0..<datagram.peers.count {
       let report = datagram.peers[position]
-      guard report.peer == ownHash, report.bootFold == boot.fold else { continue }
+      guard report.peer == own, report.bootFold == bootFold else { continue }
       echo = Echo(
         sequence: report.lastSequence, age: .microseconds(Int64(report.ageMicroseconds)), loss: report.loss,
         multicastPaths: report.multicastPaths)

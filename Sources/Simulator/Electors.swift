@@ -90,9 +90,11 @@ extension Simulation {
 
   // MARK: Waking
 
-  // `inout` only so that the node is read where it is: reading an element of an array copies it, and a node retains a dozen
-  // arrays for that.
+  // `inout`, and functions of their own, so that the node is read where it is: the compiler copies an element of an array
+  // before it reads a property of it, and a node retains a dozen arrays for that. It was a sixth of all time.
+  @inline(never)
   private static func deadline(of node: inout ClusterNode<SimulatedAuthenticator>) -> Instant { node.nextDeadline }
+  @inline(never)
   static func destinations(of node: inout ClusterNode<SimulatedAuthenticator>) -> Destinations { node.destinations }
 
   mutating func wake(_ host: Int, generation: UInt32) {

@@ -191,7 +191,8 @@ package struct ReleaseNotice: Equatable, Sendable {
   package var cause: Cause
   package var keepsConnections: Bool
 
-  @inlinable package init(vip: UInt64, successor: UInt64, serial: UInt32, cause: Cause, keepsConnections: Bool = false) {
+  @inlinable package init(vip: UInt64, successor: UInt64, serial: UInt32, cause: Cause, keepsConnections: Bool = false)
+  {
     self.vip = vip
     self.successor = successor
     self.serial = serial

@@ -22,6 +22,12 @@ struct SimulationTests {
     #expect(outcome.totals.simulatedNanoseconds >= 60_000_000_000 && outcome.totals.rounds >= 2)
   }
 
+  /// Seeds that once broke an invariant: 67, V5, a holder that never heard of the rival that had announced and gave way.
+  @Test("keeps them for seeds that once broke one", arguments: [67] as [UInt64])
+  func found(seed: UInt64) {
+    #expect(Simulation.run(SimulationSetup(seed: seed)).violation == nil)
+  }
+
   @Test("runs the same way twice from one seed")
   func reproducible() {
     let first = Simulation.run(SimulationSetup(seed: 77, length: .seconds(5), keepsLog: true))
