@@ -79,7 +79,13 @@ extension Worker {
     timers.set(index, tick &+ record.requestHead)
     // TCP_DEFER_ACCEPT: the request is there already.
     readClient(index, client)
-    if client.pointee.isOpen && client.pointee.stream.descriptor == raw { watch(index, client) }
+    guard client.pointee.isOpen && client.pointee.stream.descriptor == raw else { return }
+    if client.pointee.phase == .waiting && client.pointee.stream.output.isEmpty {
+      // The answer is the next thing to happen, and often the last.
+      unwatched.append(EventToken(.client, index: index, generation: client.pointee.generation))
+    } else {
+      watch(index, client)
+    }
   }
 
   @inline(__always)  // once per connection
@@ -165,6 +171,19 @@ extension Worker {
     }
   }
 
+  /// Registers the clients whose answers have taken one to two ticks: from here on their going away is noticed.
+  @inline(never)
+  mutating func watchLate() {
+    if tick == lastLateWatch { return }
+    lastLateWatch = tick
+    swap(&unwatched, &unwatchedBefore)
+    for token in unwatched {
+      let client = clients[token.index]
+      if token.isFor(client.pointee.generation) && client.pointee.isOpen { watch(token.index, client) }
+    }
+    unwatched.removeAll(keepingCapacity: true)
+  }
+
   // MARK: Events
 
   @inline(__always)  // once per event
@@ -185,7 +204,8 @@ extension Worker {
       clientTakesMore(index, client)
       if client.pointee.generation != generation { return }
     } else if client.pointee.phase == .file {
-      sendFile(index, client)
+      // What the client sends meanwhile must not hurry the disk.
+      if !client.pointee.file.waitsForDisk { sendFile(index, client) }
       return
     }
     if !client.pointee.stream.mayRead { return }
@@ -332,12 +352,12 @@ extension Worker {
     var left = 32
     for index in 0..<Int32(clients.highWater) where left > 0 {
       let client = clients[index]
-      guard client.pointee.isOpen, client.pointee.phase == .head, client.pointee.lastServer >= 0,
+      guard client.pointee.isOpen, client.pointee.phase == .head, client.pointee.hasServed,
         client.pointee.stream.input.isEmpty, client.pointee.stream.output.isEmpty, tick &- client.pointee.idleSince > 16
       else { continue }
       closeClient(index, client, abortively: false)
       left -= 1
     }
-    for server in 0..<snapshot.servers.count { closeIdleServers(Int32(server)) }
+    closeAllIdleServers()
   }
 }

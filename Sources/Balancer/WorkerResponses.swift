@@ -195,6 +195,7 @@ extension Worker {
       client.pointee.phase = .tunnel
       upstream.pointee.phase = .tunnel
       client.pointee.stream.mayRead = true
+      watch(place, client)
     } else if client.pointee.phase == .waiting {
       awaitAnswer(place, client)
     }
@@ -305,8 +306,9 @@ extension Worker {
   /// Whoever is slow now has the time-out.
   @inline(never)
   private mutating func bodyGoesOn(_ place: Int32, _ client: Client, outputWaits: Bool) {
-    if client.pointee.phase == .body { return }
     if outputWaits {
+      watch(place, client)
+      if !client.pointee.isOpen { return }
       timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
     } else {
       awaitAnswer(place, client)
@@ -352,8 +354,8 @@ extension Worker {
       client.pointee.phase == .waiting && !client.pointee.exchange.bodyIsDropped
       && client.pointee.exchange.request.isEmpty && upstream.pointee.stream.output.isEmpty
     let reuse =
-      upstream.pointee.keepsAlive && isClean && requestIsWhole && !upstream.pointee.stream.peerClosed
-      && !upstream.pointee.stream.mayRead && stopDeadline == nil && isPooled(upstream)
+      upstream.pointee.keepsAlive && isClean && requestIsWhole && !mayBeMisread(client)
+      && !upstream.pointee.stream.peerClosed && isDrained(upstream) && stopDeadline == nil && isPooled(upstream)
     releaseServer(index, upstream, reuse: reuse)
     if !client.pointee.exchange.request.isEmpty { dropRequest(client) }
     if !client.pointee.keepsAlive {
@@ -361,6 +363,23 @@ extension Worker {
       return
     }
     nextRequest(place, client)
+  }
+
+  /// The request had content that its method gives no meaning to (RFC 9110, section 9.3). A server that does not read it would
+  /// take it for the next request on this connection, and its answer would be another client's.
+  @inline(__always)
+  private func mayBeMisread(_ client: Client) -> Bool {
+    if client.pointee.exchange.bodyFraming.isNone { return false }
+    return client.pointee.exchange.method.isSafe || client.pointee.exchange.method == .delete
+  }
+
+  /// Whether nothing came behind the answer. A read that was filled to its end leaves that open.
+  @inline(__always)
+  private func isDrained(_ upstream: Upstream) -> Bool {
+    if !upstream.pointee.stream.mayRead { return true }
+    if StreamSocket.hasInput(upstream.pointee.stream.descriptor) { return false }
+    upstream.pointee.stream.mayRead = false
+    return true
   }
 
   /// Connections to servers that take no new clients are not kept for later.
@@ -375,7 +394,7 @@ extension Worker {
   @inline(__always)
   private mutating func nextRequest(_ place: Int32, _ client: Client) {
     awaitNextRequest(place, client)
-    if client.pointee.stream.hasNext { readClient(place, client) }
+    if client.pointee.isOpen && client.pointee.stream.hasNext { readClient(place, client) }
   }
 
   @inline(__always)
@@ -383,5 +402,6 @@ extension Worker {
     client.pointee.phase = .head
     client.pointee.idleSince = tick
     timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
+    if !client.pointee.stream.isRegistered { watch(place, client) }
   }
 }

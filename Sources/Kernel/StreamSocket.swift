@@ -11,6 +11,12 @@ package enum StreamSocket {
   /// Results of `accept` when this process, or the system, has no descriptor left.
   package static func isOutOfDescriptors(_ result: Int32) -> Bool { result == -EMFILE || result == -ENFILE }
 
+  /// Results of `connect` when this node has no port, descriptor or memory left: the other side has no part in it.
+  package static func isExhausted(_ result: Int32) -> Bool {
+    isOutOfDescriptors(result) || result == -EADDRNOTAVAIL || result == -ENOBUFS || result == -ENOMEM
+      || result == -EAGAIN
+  }
+
   /// Bytes read into `buffer`, 0 at the end of the stream, or a negative error number.
   package static func receive(_ raw: Int32, _ buffer: UnsafeMutablePointer<UInt8>, _ room: Int) -> Int {
     afloat_receive(raw, buffer, room, 0)
@@ -67,6 +73,13 @@ package enum StreamSocket {
   package static func sendWithoutDelay(_ raw: Int32) {
     var on: Int32 = 1
     setsockopt(raw, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+  }
+
+  /// TCP_DEFER_ACCEPT on a listener: a connection is not there to be accepted before the client has sent something, or a
+  /// second has gone by. 0 for the usual.
+  package static func acceptWithData(_ raw: Int32, _ isOn: Bool) {
+    var seconds: Int32 = isOn ? 1 : 0
+    setsockopt(raw, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, &seconds, socklen_t(MemoryLayout<Int32>.size))
   }
 
   /// The pending error of a connection (how a connect ended), as a positive error number; 0 if none.
