@@ -27,6 +27,8 @@ extension NodeCore {
     members.pathCount = new.pathCount
     configureMembers(new)
     configureVIPs(new, now: now, effects: &effects)
+    candidacies.makeRoom(vips: vipCount, members: memberCount)
+    links.makeRoom(members: memberCount)
     let version = Array(new.softwareVersion.utf8.prefix(Datagram.softwareVersionLimit))
     for (offset, byte) in version.enumerated() { versionBytes[offset] = byte }
     versionByteCount = version.count
@@ -66,7 +68,6 @@ extension NodeCore {
     guard memberSlots.slot(of: StableHash.hash(new.node.text)) != nil else {
       preconditionFailure("the node is not among the members")
     }
-    memberCount = (0..<MemberIndex.limit).last { members[MemberIndex($0)].isConfigured }.map { $0 + 1 } ?? 0
     otherMemberCount = new.members.count - 1
   }
 
