@@ -306,7 +306,6 @@ extension Worker {
   /// Whoever is slow now has the time-out.
   @inline(never)
   private mutating func bodyGoesOn(_ place: Int32, _ client: Client, outputWaits: Bool) {
-    if client.pointee.phase == .body { return }
     if outputWaits {
       watch(place, client)
       if !client.pointee.isOpen { return }
