@@ -19,6 +19,8 @@ package final class Supervisor: NodeControls, Service {
     case reload(SupervisorPlan, ListeningSockets?, CheckedContinuation<Void, any Error>)
     case electorGone(GuardianReport)
     case warning(String)
+    case figures(CheckedContinuation<BalancerFigures, any Error>)
+    case accessLog(OpenedLog?)
     case requirement(Requirement.Kind, RequirementAnswer)
     case stop
   }

@@ -59,6 +59,7 @@ extension Worker {
       shared.poolQueues[pool].waiting.wrappingAdd(1, ordering: .sequentiallyConsistent)
     }
     waitingCount += 1
+    counters.pools[pool].queued.increase()
     tellFirst(client.pointee.waitingPlace, client.pointee.waitingSlot)
     timers.set(index, tick &+ terms.queueTimeout)
     // A server may have come free between our look and this: then whoever gave it back has not seen us.
@@ -88,6 +89,7 @@ extension Worker {
 
   @inline(never)
   private mutating func unlinkWaiting(_ client: Client) {
+    noteQueueLeft(client)
     let place = client.pointee.waitingPlace
     let slot = Int(client.pointee.waitingSlot)
     let previous = client.pointee.previousWaiting
@@ -253,6 +255,8 @@ extension Worker {
   mutating func waitedTooLong(_ index: Int32, _ client: Client) {
     let terms = snapshot.pools[Int(client.pointee.exchange.pool)].terms
     leaveQueue(client)
+    counters.pools[Int(client.pointee.exchange.pool)].queueLate.increase()
+    client.pointee.exchange.notes.ending = .queueLate
     if client.pointee.phase == .tunnel {
       refuseTunnel(index, client)
     } else {
@@ -263,6 +267,7 @@ extension Worker {
   @inline(never)
   mutating func queueIsFull(_ index: Int32, _ client: Client) {
     let pool = snapshot.pools[Int(client.pointee.exchange.pool)]
+    noteQueueFull(client)
     if client.pointee.phase == .tunnel {
       refuseTunnel(index, client)
     } else {
