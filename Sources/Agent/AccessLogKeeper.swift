@@ -1,7 +1,7 @@
 // The access log's file: opened by the agent, which has the power to, and handed to the balancer. It is opened anew on every reload,
 // and soon after somebody has renamed or removed it, so that a rotation needs no signal.
 
-package import Control
+internal import Control
 internal import Kernel
 internal import Logging
 internal import ServiceLifecycle
