@@ -54,7 +54,8 @@ struct MetricsText {
 
   private static func seconds(microseconds: UInt64) -> String { "\(Double(microseconds) / 1e6)" }
 
-  private mutating func one(_ name: String, _ kind: Kind, _ help: String, _ labels: [(String, String)], _ value: String) {
+  private mutating func one(_ name: String, _ kind: Kind, _ help: String, _ labels: [(String, String)], _ value: String)
+  {
     family(name, kind, help)
     sample(name, labels, value)
   }
@@ -124,7 +125,8 @@ struct MetricsText {
   private mutating func node(_ sources: APISources) {
     let status = sources.status
     one(
-      "build_info", .gauge, "What runs here; always 1.", [("version", sources.version), ("node", sources.node.text)], "1")
+      "build_info", .gauge, "What runs here; always 1.", [("version", sources.version), ("node", sources.node.text)],
+      "1")
     one(
       "start_time_seconds", .gauge, "When the agent was started.", [],
       "\(Double(sources.started.unixNanoseconds / 1_000_000) / 1_000)")

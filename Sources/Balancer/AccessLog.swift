@@ -156,6 +156,7 @@ final class AccessLog: Sendable {
     private var line = LogLine(.combined)
     private var buffer = LogBuffer(capacity: 2 * AccessLog.batchByteCount)
     private var lineCount: UInt64 = 0
+    private var isTorn = false
     private var header: [UInt8] = []
     private var headerSecond: Int64 = -1
     private var pools: [Int32: [Int32]] = [:]
@@ -200,6 +201,7 @@ final class AccessLog: Sendable {
     private mutating func adopt(_ target: AccessLogConfiguration.Target?, _ incoming: Int32) {
       if incoming >= 0 {
         close()
+        isTorn = false
         sink = .descriptor(incoming)
       }
       guard case .syslog? = target else { return }
@@ -263,14 +265,21 @@ final class AccessLog: Sendable {
         log.lost.add(lineCount)
         return
       }
-      do throws(SystemError) {
-        try LogTarget.write(raw, buffer.bytes, buffer.count)
-        log.written.add(lineCount)
-        if log.failure != nil { fail(nil) }
-      } catch {
-        // A part may have been written: the next line must not go on in the middle of one.
-        log.lost.add(lineCount)
-        fail(error.cause)
+      if isTorn {
+        // The end of a line is missing: the next one must not go on in the middle of it.
+        var end: UInt8 = 10
+        isTorn = LogTarget.write(raw, &end, 1).written == 0
+      }
+      let (count, failure) = isTorn ? (0, nil) : LogTarget.write(raw, buffer.bytes, buffer.count)
+      var whole: UInt64 = 0
+      for position in 0..<count where buffer.bytes[position] == 10 { whole += 1 }
+      log.written.add(whole)
+      log.lost.add(lineCount - whole)
+      if let failure {
+        isTorn = count > 0 && buffer.bytes[count - 1] != 10
+        fail(failure.cause)
+      } else if log.failure != nil && !isTorn {
+        fail(nil)
       }
     }
 

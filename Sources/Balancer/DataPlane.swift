@@ -264,7 +264,9 @@ struct DataPlane {
     let poolOfServer = Dictionary(owners, uniquingKeysWith: { first, _ in first })
     let released = maker.release(current.candidates, except: current.used)
     for server in released.servers {
-      if case let pool?? = poolOfServer[server] { pastTraffic[pool, default: TrafficSum()].add(traffic(ofServer: server)) }
+      if case let pool?? = poolOfServer[server] {
+        pastTraffic[pool, default: TrafficSum()].add(traffic(ofServer: server))
+      }
       zero(server: server)
     }
     for listener in released.listeners { zero(listener: listener) }

@@ -266,6 +266,7 @@ extension Worker {
       noteEnd(client, stopDeadline.map { now >= $0 } ?? false ? .stopped : .headCutOff)
       return
     }
+    if client.pointee.waitingPlace != .nowhere { noteQueueLeft(client) }
     let known = client.pointee.exchange.notes.ending
     noteEnd(client, known == .none ? endingOfClose(client) : known)
   }

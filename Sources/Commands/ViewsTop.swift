@@ -4,13 +4,15 @@ package import Control
 
 extension Views {
   package func top(_ top: TopFigures) -> String {
-    var text = "\(Words.printable(top.node)): \(top.verdict), \(top.time), over \(Words.decimal(top.intervalSeconds, 1)) s\n"
+    let seconds = Words.decimal(top.intervalSeconds, 1)
+    var text = "\(Words.printable(top.node)): \(top.verdict), \(top.time), over \(seconds) s\n"
     for vip in top.vips {
       let holder = vip.holder.map { style.paint(Words.printable($0), .good) } ?? style.paint("nobody", .bad)
       text += "VIP \(Words.printable(vip.name)): \(holder)\n"
     }
     if top.accessLogDroppedPerSecond > 0 {
-      text += style.paint("warning:", .warning)
+      text +=
+        style.paint("warning:", .warning)
         + " \(Words.decimal(top.accessLogDroppedPerSecond, 0)) lines of the access log are lost per second\n"
     }
     text += "\n" + listeners(top.listeners) + "\n" + servers(top.pools)

@@ -21,8 +21,11 @@ package enum LogTarget {
       owning: try checkedCall("duplicate standard output") { fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10) })
   }
 
-  /// Writes everything, waiting where the other end is slow. Throws when it cannot be written, or not within a second.
-  package static func write(_ raw: Int32, _ bytes: UnsafePointer<UInt8>, _ count: Int) throws(SystemError) {
+  /// Writes everything, waiting where the other end is slow, and gives up when it takes nothing for a second. Returns how much
+  /// was written, and why not all of it.
+  package static func write(
+    _ raw: Int32, _ bytes: UnsafePointer<UInt8>, _ count: Int
+  ) -> (written: Int, failure: SystemError?) {
     var written = 0
     while written < count {
       let result = Glibc.write(raw, bytes + written, count - written)
@@ -31,11 +34,12 @@ package enum LogTarget {
       } else if errno == EAGAIN {
         // Somebody else's non-blocking pipe.
         var waiting = pollfd(fd: raw, events: Int16(POLLOUT), revents: 0)
-        if poll(&waiting, 1, 1_000) == 0 { throw SystemError("write", code: EAGAIN) }
+        if poll(&waiting, 1, 1_000) == 0 { return (written, SystemError("write", code: EAGAIN)) }
       } else if errno != EINTR {
-        throw .last("write")
+        return (written, .last("write"))
       }
     }
+    return (written, nil)
   }
 
   /// Connects to the system's log at `path`; -1 where there is none.

@@ -114,7 +114,9 @@ extension Reader {
     ]
     let format = choice(fields["format"], formats) ?? .combined
     guard let to = fields["to"] else {
-      if !fields.isEmpty { add(field.keyPosition, "\(field.path) does not say where lines go", "add to: FILE, stdout, syslog or none") }
+      if !fields.isEmpty {
+        add(field.keyPosition, "\(field.path) does not say where lines go", "add to: FILE, stdout, syslog or none")
+      }
       return nil
     }
     switch to.text {
@@ -124,11 +126,12 @@ extension Reader {
     case let path? where path.hasPrefix("/") && !path.hasSuffix("/") && !path.utf8.contains(0):
       return AccessLogConfiguration(target: .file(path), format: format)
     default:
+      let file = "write the whole path of a file, for instance /var/log/afloat/access.log"
       let nearest = to.text.flatMap { Spelling.nearest(to: $0, among: ["none", "stdout", "syslog"]) }
       add(
         to.position, "\(to.path) cannot be \(to.value.kind)",
         nearest.map { "did you mean \"\($0)\"?" }
-          ?? "choose from none, stdout, syslog, or write the whole path of a file, for instance /var/log/afloat/access.log")
+          ?? "choose from none, stdout, syslog, or \(file)")
       return nil
     }
   }

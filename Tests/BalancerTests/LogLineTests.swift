@@ -14,7 +14,6 @@ private func text(_ bytes: [UInt8]) -> Text {
   return Text(start: memory.baseAddress, count: bytes.count)
 }
 
-
 private func text(_ string: String) -> Text { text(Array(string.utf8)) }
 
 struct LogLineTests {
@@ -141,7 +140,8 @@ struct LogLineTests {
 
   @Test(arguments: [AccessLogConfiguration.Format.combined, .json, .hap])
   func `every ending and every byte leave one parsable line`(_ format: AccessLogConfiguration.Format) throws {
-    let hostile: [UInt8] = Array(1...255) + Array("\" end=\"complete\"\n\\\\\r\n".utf8) + [0xe2, 0x82, 0xac, 0xf0, 0x9f]
+    let injected = Array("\" end=\"complete\"\n\\\\\r\n".utf8)
+    let hostile: [UInt8] = Array(1...255) + injected + [0xe2, 0x82, 0xac, 0xf0, 0x9f]
     for ending in Ending.allCases {
       var record = record()
       record.ending = ending

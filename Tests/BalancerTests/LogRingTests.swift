@@ -11,7 +11,9 @@ struct LogRingTests {
   /// A record of `count` bytes whose words all are `mark`.
   private func put(_ ring: LogRing, _ count: Int, mark: UInt32) -> Bool {
     guard let place = ring.reserve(count) else { return false }
-    for offset in stride(from: 0, to: count, by: 4) { place.storeBytes(of: mark, toByteOffset: offset, as: UInt32.self) }
+    for offset in stride(from: 0, to: count, by: 4) {
+      place.storeBytes(of: mark, toByteOffset: offset, as: UInt32.self)
+    }
     place.storeBytes(of: Int32(count), as: Int32.self)
     ring.publish(count)
     return true

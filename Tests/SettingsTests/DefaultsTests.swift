@@ -52,16 +52,21 @@ import Testing
     #expect(configuration.warnings == [])
   }
 
-  @Test("the access log goes where it is said", arguments: [
-    ("{to: none}", nil),
-    ("{to: none, format: json}", nil),
-    ("{to: stdout}", AccessLogConfiguration(target: .standardOutput)),
-    ("{to: syslog, format: hap}", AccessLogConfiguration(target: .syslog, format: .hap)),
-    ("{to: /var/log/afloat/access.log, format: json}",
-      AccessLogConfiguration(target: .file("/var/log/afloat/access.log"), format: .json)),
-  ] as [(String, AccessLogConfiguration?)])
+  @Test(
+    "the access log goes where it is said",
+    arguments: [
+      ("{to: none}", nil),
+      ("{to: none, format: json}", nil),
+      ("{to: stdout}", AccessLogConfiguration(target: .standardOutput)),
+      ("{to: syslog, format: hap}", AccessLogConfiguration(target: .syslog, format: .hap)),
+      (
+        "{to: /var/log/afloat/access.log, format: json}",
+        AccessLogConfiguration(target: .file("/var/log/afloat/access.log"), format: .json)
+      ),
+    ] as [(String, AccessLogConfiguration?)])
   func accessLog(_ text: String, _ expected: AccessLogConfiguration?) throws {
-    let file = "log: {access: \(text)}\nlisteners: {web: {bind: \"*:80\", pool: app}}\npools: {app: {servers: {a: 192.0.2.1:80}}}"
+    let rest = "listeners: {web: {bind: \"*:80\", pool: app}}\npools: {app: {servers: {a: \"192.0.2.1:80\"}}}"
+    let file = "log: {access: \(text)}\n\(rest)"
     let configuration = try Configuration.parse(Array(file.utf8), file: "afloat.yaml")
     #expect(configuration.log.access == expected)
   }

@@ -261,7 +261,7 @@ def test_client_stops_reading(logged):
 def test_client_leaves_within_its_head(logged):
     line = end_of(logged, "client closed while request head was read", handler=answering(OK),
                   send="GET /half HTTP/1.1\r\nHo", act=Client.close)
-    assert line["line"] == "GET /half HTTP/1.1" or line["target"] == "/half"
+    assert line["target"] == "/half" and line["status"] is None
 
 
 def test_client_does_not_finish_its_head(logged):
@@ -489,7 +489,7 @@ def test_lines_that_nobody_takes_are_counted_and_requests_go_on(tmp_path):
     lines = piped.split(b"\n")
     whole = sum(1 for line in lines if line.startswith(b"{") and line.endswith(b"}"))
     filed = len(log.lines())
-    assert whole + filed >= figures["written"]
+    assert whole + filed == figures["written"]
     assert figures["written"] > 0
 
 
