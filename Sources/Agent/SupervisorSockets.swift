@@ -13,10 +13,7 @@ final class ListeningGroup: Sendable {
   /// `besideOurs`: sockets of our own may overlap with it, so the port being taken says nothing about strangers.
   init(_ endpoint: Endpoint, count: Int, besideOurs: Bool) throws(SystemError) {
     self.endpoint = endpoint
-    // Not held back until the client has sent something (TCP_DEFER_ACCEPT), though it would save a wake-up per connection:
-    // a handover can only wait for connections that the balancer sees, and the requests of those that it did not see were
-    // lost (measured).
-    var list = try ListeningSocket.open(endpoint, .init(count: count, awaitsData: false, besideOurs: besideOurs))
+    var list = try ListeningSocket.open(endpoint, .init(count: count, besideOurs: besideOurs))
     var raws: [Int32] = []
     while let socket = list.takeFirst() { raws.append(socket.release()) }
     self.raws = raws

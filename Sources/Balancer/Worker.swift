@@ -111,6 +111,11 @@ struct Worker: ~Copyable {
 
   /// Streams with more to read whose turn was over; gone on with after the batch.
   var deferred: [EventToken] = []
+  /// Clients that were accepted with a whole request in this tick or the last one with any, and in the one before: not
+  /// registered for events, as most short connections are over before they need one.
+  var unwatched: [EventToken] = []
+  var unwatchedBefore: [EventToken] = []
+  var lastLateWatch: Tick = 0
   /// Clients of this worker that wait for a server, all pools.
   var waitingCount = 0
   /// Pools whose queues are looked at after the batch.
@@ -152,6 +157,8 @@ struct Worker: ~Copyable {
     serverLists = .allocate(capacity: 1)
     dueQueues.reserveCapacity(64)
     deferred.reserveCapacity(64)
+    unwatched.reserveCapacity(1024)
+    unwatchedBefore.reserveCapacity(1024)
   }
 
   /// Takes over the first configuration and begins to accept.
@@ -193,6 +200,7 @@ struct Worker: ~Copyable {
       }
       goOnWithDeferred()
       expireDeadlines()
+      if hasUnwatched { watchLate() }
       if tick >= nextRamp { advanceRamps() }
       if waitingCount > 0 && tick >= nextQueueLook { lookAtQueues() }
       if !dueQueues.isEmpty { serveDueQueues() }
@@ -206,11 +214,14 @@ struct Worker: ~Copyable {
     tick = Tick(truncatingIfNeeded: (now.nanoseconds &- start.nanoseconds) / TimerWheel.tickNanoseconds)
   }
 
+  private var hasUnwatched: Bool { !unwatched.isEmpty || !unwatchedBefore.isEmpty }
+
   private func waitingTime() -> TimeSpan? {
     if !deferred.isEmpty || !dueQueues.isEmpty { return .zero }
     // A handover is a matter of milliseconds.
     if !handover.jobs.isEmpty { return .milliseconds(1) }
     var limit: Tick = stopDeadline == nil ? 256 : 4
+    if hasUnwatched { limit = 1 }
     if waitingCount > 0 { limit = min(limit, Self.queueLookInterval) }
     if nextRamp != TimerWheel.never { limit = min(limit, Self.rampInterval) }
     return TimeSpan(nanoseconds: Int64(timers.ticksUntilNext(tick, limit: limit)) * TimerWheel.tickNanoseconds)

@@ -80,7 +80,13 @@ extension Worker {
     timers.set(index, tick &+ record.requestHead)
     // TCP_DEFER_ACCEPT: the request is there already.
     readClient(index, client)
-    if client.pointee.isOpen && client.pointee.stream.descriptor == raw { watch(index, client) }
+    guard client.pointee.isOpen && client.pointee.stream.descriptor == raw else { return }
+    if client.pointee.phase == .waiting && client.pointee.stream.output.isEmpty {
+      // The answer is the next thing to happen, and often the last.
+      unwatched.append(EventToken(.client, index: index, generation: client.pointee.generation))
+    } else {
+      watch(index, client)
+    }
   }
 
   @inline(__always)  // once per connection
@@ -173,6 +179,19 @@ extension Worker {
     } catch {
       closeClient(index, client, abortively: true)
     }
+  }
+
+  /// Registers the clients whose answers have taken one to two ticks: from here on their going away is noticed.
+  @inline(never)
+  mutating func watchLate() {
+    if tick == lastLateWatch { return }
+    lastLateWatch = tick
+    swap(&unwatched, &unwatchedBefore)
+    for token in unwatched {
+      let client = clients[token.index]
+      if token.isFor(client.pointee.generation) && client.pointee.isOpen { watch(token.index, client) }
+    }
+    unwatched.removeAll(keepingCapacity: true)
   }
 
   // MARK: Events

@@ -41,6 +41,7 @@ extension Worker {
 
   mutating func beginHandover(_ token: UInt64, _ addresses: [IPAddress], deadline: Instant, gentleUntil: Instant) {
     for address in addresses where !handover.addresses.contains(address) { handover.addresses.append(address) }
+    acceptWithData()
     for index in 0..<Int32(clients.highWater) where clients[index].pointee.isOpen {
       let client = clients[index]
       if client.pointee.isLeaving { continue }
@@ -161,6 +162,7 @@ extension Worker {
       stopWaitingForLeaving(client)
       if !handover.addresses.isEmpty { noteLeaving(client) }
     }
+    acceptWithData()
     filter()
   }
 }

@@ -204,6 +204,7 @@ extension Worker {
       client.pointee.phase = .tunnel
       upstream.pointee.phase = .tunnel
       client.pointee.stream.mayRead = true
+      watch(place, client)
     } else if client.pointee.phase == .waiting {
       awaitAnswer(place, client)
     }
@@ -317,6 +318,8 @@ extension Worker {
   private mutating func bodyGoesOn(_ place: Int32, _ client: Client, outputWaits: Bool) {
     if client.pointee.phase == .body { return }
     if outputWaits {
+      watch(place, client)
+      if !client.pointee.isOpen { return }
       timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
     } else {
       awaitAnswer(place, client)
@@ -366,7 +369,7 @@ extension Worker {
       && client.pointee.exchange.request.isEmpty && upstream.pointee.stream.output.isEmpty
     let reuse =
       upstream.pointee.keepsAlive && isClean && requestIsWhole && !upstream.pointee.stream.peerClosed
-      && !upstream.pointee.stream.mayRead && stopDeadline == nil && isPooled(upstream)
+      && isDrained(upstream) && stopDeadline == nil && isPooled(upstream)
     releaseServer(index, upstream, reuse: reuse)
     if !client.pointee.exchange.request.isEmpty { dropRequest(client) }
     if !client.pointee.keepsAlive {
@@ -374,6 +377,15 @@ extension Worker {
       return
     }
     nextRequest(place, client)
+  }
+
+  /// Whether nothing came behind the answer. A read that was filled to its end leaves that open.
+  @inline(__always)
+  private func isDrained(_ upstream: Upstream) -> Bool {
+    if !upstream.pointee.stream.mayRead { return true }
+    if StreamSocket.hasInput(upstream.pointee.stream.descriptor) { return false }
+    upstream.pointee.stream.mayRead = false
+    return true
   }
 
   /// Connections to servers that take no new clients are not kept for later.
@@ -388,7 +400,7 @@ extension Worker {
   @inline(__always)
   private mutating func nextRequest(_ place: Int32, _ client: Client) {
     awaitNextRequest(place, client)
-    if client.pointee.stream.hasNext { readClient(place, client) }
+    if client.pointee.isOpen && client.pointee.stream.hasNext { readClient(place, client) }
   }
 
   @inline(__always)
@@ -396,5 +408,6 @@ extension Worker {
     client.pointee.phase = .head
     client.pointee.idleSince = tick
     timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
+    if !client.pointee.stream.isRegistered { watch(place, client) }
   }
 }

@@ -150,8 +150,18 @@ extension Worker {
         } catch { failure = error }
       }
     }
+    acceptWithData()
     if hasOpened && !handover.addresses.isEmpty { filter() }
     if let failure { throw failure }
+  }
+
+  /// Clients of HTTP speak first: they are accepted once they have, which saves a wake-up per connection. Not while
+  /// addresses leave the node: then every connection must be seen, so that it can be waited for.
+  func acceptWithData() {
+    for place in listening where place.raw >= 0 {
+      let speaksFirst = snapshot.listeners[Int(place.use.listener)].isHTTP || place.use.startsWithProxyHeader
+      StreamSocket.acceptWithData(place.raw, speaksFirst && handover.addresses.isEmpty)
+    }
   }
 
   /// Takes what waits in the queue and closes the socket.

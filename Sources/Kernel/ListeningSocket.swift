@@ -5,20 +5,17 @@ internal import Glibc
 package import Primitives
 
 package enum ListeningSocket {
-  /// How many sockets share one address, and when the kernel should show a connection.
+  /// How many sockets share one address.
   package struct Options: Sendable {
     package var count: Int
     /// Connections waiting to be accepted, per socket; the kernel caps it at net.core.somaxconn.
     package var backlog: Int32
-    /// Show a connection only once its first bytes are there: only where the client speaks first.
-    package var awaitsData: Bool
     /// Sockets of this process share the port already: whether a stranger does is not looked at.
     package var besideOurs: Bool
     /// Sockets of this port take IPv6 only; always so, an IPv4 socket has its own.
-    package init(count: Int, backlog: Int32 = 4096, awaitsData: Bool, besideOurs: Bool = false) {
+    package init(count: Int, backlog: Int32 = 4096, besideOurs: Bool = false) {
       self.count = count
       self.backlog = backlog
-      self.awaitsData = awaitsData
       self.besideOurs = besideOurs
     }
   }
@@ -39,7 +36,6 @@ package enum ListeningSocket {
         let raw = socket.raw
         try set(raw, Int32(IPPROTO_TCP), TCP_NODELAY, 1, "TCP_NODELAY")
         try set(raw, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE")
-        if options.awaitsData { try set(raw, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, 5, "TCP_DEFER_ACCEPT") }
         try checkedCall("listen on \(endpoint)") { listen(raw, options.backlog) }
         raws.append(socket.release())
       }

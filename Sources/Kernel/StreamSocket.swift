@@ -69,6 +69,13 @@ package enum StreamSocket {
     setsockopt(raw, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
   }
 
+  /// TCP_DEFER_ACCEPT on a listener: a connection is not there to be accepted before the client has sent something, or a
+  /// second has gone by. 0 for the usual.
+  package static func acceptWithData(_ raw: Int32, _ isOn: Bool) {
+    var seconds: Int32 = isOn ? 1 : 0
+    setsockopt(raw, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, &seconds, socklen_t(MemoryLayout<Int32>.size))
+  }
+
   /// The pending error of a connection (how a connect ended), as a positive error number; 0 if none.
   package static func pendingError(_ raw: Int32) -> Int32 {
     var code: Int32 = 0

@@ -9,7 +9,7 @@ struct StreamSocketTests {
   /// A listening socket on all IPv4 addresses, and its port.
   private func listening() throws -> (raw: Int32, port: UInt16) {
     let endpoint = Endpoint(address: .anyV4, port: 0)
-    var list = try ListeningSocket.open(endpoint, .init(count: 1, backlog: 16, awaitsData: false))
+    var list = try ListeningSocket.open(endpoint, .init(count: 1, backlog: 16))
     let raw = list.takeFirst()!.release()
     return (raw, StreamSocket.localAddress(raw)!.port)
   }

@@ -57,6 +57,44 @@ def test_heads_are_changed_as_a_proxy_must(proxied):
     assert seen["via"] == "1.1 n1"
 
 
+def test_a_body_that_fills_a_read_exactly_leaves_the_connection_usable():
+    def handler(connection, _backend):
+        reader = Reader(connection)
+        while reader.head():
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 16384\r\n\r\n")
+            time.sleep(0.02)  # the head arrives alone
+            connection.sendall(b"x" * 16384)
+
+    with alone(handler) as balancer, Client(balancer.port) as client:
+        for _ in range(5):
+            status, _, body = client.get("/")
+            assert status == 200 and len(body) == 16384
+        assert len(balancer.backend.connections) == 1
+
+
+def test_a_short_connection_whose_client_goes_away_is_given_up():
+    """The client is not registered for events at first: its going away is noticed all the same."""
+    ended = []
+
+    def handler(connection, _backend):
+        Reader(connection).head()
+        connection.settimeout(5)
+        try:
+            ended.append(connection.recv(100))
+        except ConnectionResetError:
+            ended.append(b"")
+
+    with alone(handler) as balancer:
+        client = Client(balancer.port)
+        client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        time.sleep(0.1)
+        client.reset()
+        deadline = time.monotonic() + 3
+        while not ended and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert ended == [b""], "its server would have been kept busy for nobody"
+
+
 def test_pipelined_requests_are_answered_in_order(proxied):
     with Client(proxied.port) as client:
         client.send("".join(f"GET /{index} HTTP/1.1\r\nHost: test\r\n\r\n" for index in range(200)))

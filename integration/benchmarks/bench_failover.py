@@ -32,6 +32,8 @@ KINDS = {
     "frozen": "SIGSTOP of everything",
     "move": "planned move",
     "stop": "SIGTERM of the agent",
+    "partition": "holder partitioned off",
+    "heal": "the partition heals",
 }
 KEEPALIVED = """
 global_defs {{
@@ -182,10 +184,10 @@ class Keepalived:
 
 def count_holders(lan, system, kind, struck):
     """How many nodes hold the VIP; where the struck node may have the address left, those that answer for it."""
-    if kind in ("kill", "dead", "frozen", "move"):
+    if kind in ("kill", "dead", "frozen", "move", "heal"):
         with ArpWatch(lan.client, VIP) as watch:
             return len(watch.answerers(0.5))
-    return len([name for name in system.holders() if kind not in ("cable", "silent") or name != struck])
+    return len([name for name in system.holders() if kind not in ("cable", "silent", "partition") or name != struck])
 
 
 def round_of(system_class, kinds, heartbeat):
@@ -196,7 +198,7 @@ def round_of(system_class, kinds, heartbeat):
         system.start()
         with Probe(lan.client, VIP) as probe:
             for kind in kinds:
-                if kind in system_class.lacks:
+                if kind in system_class.lacks or kind == "heal":  # comes with the partition
                     continue
                 time.sleep(0.5)
                 holder = system.holders()[0]
@@ -205,6 +207,8 @@ def round_of(system_class, kinds, heartbeat):
                     lan.pull_cable(lan[holder])
                 elif kind == "silent":
                     lan.silence(lan[holder])
+                elif kind == "partition":
+                    lan.partition([lan[holder]], [host for host in (*lan.nodes, lan.client) if host.name != holder])
                 else:
                     system.strike(kind, holder)
                 outage = probe.outage_after(struck, settle=0.8)
@@ -213,6 +217,11 @@ def round_of(system_class, kinds, heartbeat):
                     lan.plug_cable(lan[holder])
                 elif kind == "silent":
                     lan.restore(lan[holder])
+                elif kind == "partition":
+                    healed = time.time()
+                    lan.heal()
+                    outage = probe.outage_after(healed, settle=0.8)
+                    results["heal"] = (outage, count_holders(lan, system, "heal", holder))
                 system.mend(kind, holder)
         system.stop()
     return results

@@ -1,15 +1,18 @@
 #!/usr/bin/python3
-"""CPU time per proxied HTTP/1.1 keep-alive request: afloat-balancer and Debian's HAProxy, turn by turn.
+"""CPU time, throughput and latency of proxying: afloat-balancer, HAProxy and nginx, turn by turn.
 
-    bench_http.py [--rounds 7] [--seconds 3] [--connections 32 256] [--equal-fields] [--json FILE]
+    bench_http.py [--rounds 5] [--seconds 3] [--connections 32 256] [--scenario NAME …] [--threads 1] [--no-nginx]
+                  [--json FILE] [--list]
 
-Each proxy runs with one thread, pinned to core 0; wrk (one thread) and two nginx backends run on core 1; everything is on
-the loopback of a namespace of its own. The CPU time is the scheduler's own (sum of /proc/PID/task/*/schedstat) over one
-run of wrk, divided by the requests that wrk counted. Ratios are taken within a round, between runs seconds apart.
+Each proxy runs with one thread, pinned to core 0; wrk (one thread) and the nginx backends run on core 1; everything is on
+the loopback of a namespace of its own. With `--threads 2` nothing is pinned. The CPU time is the scheduler's own (sum of
+/proc/PID/task/*/schedstat) over one run of wrk, divided by the requests, or the GiB, that wrk counted. Ratios are taken
+within a round, between runs seconds apart.
 
-HAProxy is set for the least work that still is the same job: round robin over keep-alive connections that are shared
-between clients (`http-reuse always`), X-Forwarded-For, no log, no checks. Afloat also writes X-Forwarded-Proto,
-X-Forwarded-Host and Via, and checks its servers; `--equal-fields` has HAProxy write these fields too.
+HAProxy (`HAPROXY=PATH` for another than Debian's) is set for the least work that still is the same job: round robin over
+keep-alive connections that are shared between clients (`http-reuse always`), X-Forwarded-For, no log, no checks. Afloat
+also writes X-Forwarded-Proto, X-Forwarded-Host and Via, and checks its servers. In the scenario `features` both keep the
+client on its server by cookie, write the three X-Forwarded fields, set one more field and write an access log to a file.
 """
 
 import argparse
@@ -25,19 +28,41 @@ sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(
 
 from lab import Agent, Lan, sweep, wait_until  # noqa: E402  (the path comes first)
 
-NGINX = """
+BACKEND = """
 daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/nginx.err crit;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
-  access_log off; keepalive_requests 100000000; keepalive_timeout 600s; default_type text/plain;
+  access_log off; keepalive_requests 100000000; keepalive_timeout 600s; default_type text/plain; sendfile on;
   client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; scgi_temp_path {dir};
-  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "{body}"; }} }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{ return 200 "{body}"; }}
+    location /files/ {{ alias {files}/; open_file_cache max=16; }}
+  }}
+}}
+"""
+NGINX = """
+daemon off; master_process off; pid {dir}/proxy.pid; error_log {dir}/proxy.err crit;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off; keepalive_requests 100000000; keepalive_timeout 600s;
+  client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; scgi_temp_path {dir};
+  upstream app {{ server 127.0.0.1:9001; server 127.0.0.1:9002; keepalive 512; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:8003 backlog=4096;
+    location / {{
+      proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    }}
+  }}
 }}
 """
 HAPROXY = """
 global
-  nbthread 1
-  maxconn 8192
+  nbthread {threads}
+  maxconn 6000
+  {tuning}
+  log stdout format raw local0
 defaults
   mode http
   option http-keep-alive
@@ -47,26 +72,67 @@ defaults
   timeout client 60s
   timeout server 60s
 frontend web
-  bind 127.0.0.1:8002
-{fields}  default_backend app
+  bind 127.0.0.1:{http}
+  default_backend app
 backend app
   balance roundrobin
   server s1 127.0.0.1:9001
   server s2 127.0.0.1:9002
-"""
-FIELDS = """  http-request set-header X-Forwarded-Proto http
+frontend features
+  bind 127.0.0.1:{features}
+  log global
+  option httplog
+  http-request set-header X-Forwarded-Proto http
   http-request set-header X-Forwarded-Host %[req.hdr(Host)]
-  http-request add-header Via "1.1 haproxy"
-  http-response add-header Via "1.1 haproxy"
+  http-request set-header X-Zone a
+  default_backend kept
+backend kept
+  balance roundrobin
+  cookie KEPT insert indirect nocache
+  server s1 127.0.0.1:9001 cookie one
+  server s2 127.0.0.1:9002 cookie two
+listen tcp
+  mode tcp
+  {splice}
+  bind 127.0.0.1:{tcp}
+  server s1 127.0.0.1:9001
+  server s2 127.0.0.1:9002
 """
-AFLOAT = """balancer: {threads: 1}
+AFLOAT = """balancer: {{threads: {threads}}}
 listeners:
-  web: {bind: ["127.0.0.1:8001"], pool: app}
+  web: {{bind: ["127.0.0.1:8001"], pool: app}}
+  tcp: {{bind: ["127.0.0.1:8021"], mode: tcp, pool: plain}}
 pools:
   app:
-    servers: {s1: 127.0.0.1:9001, s2: 127.0.0.1:9002}
-    check: {http: /}
+    servers: {{s1: 127.0.0.1:9001, s2: 127.0.0.1:9002}}
+    check: {{http: /}}
+  plain:
+    servers: {{s1: 127.0.0.1:9001, s2: 127.0.0.1:9002}}
+    check: {{tcp: {{}}}}
 """
+FEATURES = """balancer: {{threads: {threads}}}
+log: {{access: {{to: {dir}/access.log, format: hap}}}}
+listeners:
+  features:
+    bind: ["127.0.0.1:8011"]
+    routes:
+      - {{match: {{path_prefix: /}}, pool: app, headers: {{request: {{set: {{X-Zone: a}}}}}}}}
+pools:
+  app:
+    affinity: {{cookie: {{}}}}
+    servers: {{s1: 127.0.0.1:9001, s2: 127.0.0.1:9002}}
+    check: {{http: /}}
+"""
+# name: what is measured, path, connections (None: as asked for), whether per GiB, further arguments of wrk, who takes part
+SCENARIOS = {
+    "plain": ("keep-alive, 64 bytes", "/", None, False, [], ["afloat", "haproxy", "nginx"]),
+    "features": ("cookie, X-Forwarded-*, a header, access log", "/", [32], False, [], ["afloat-features", "haproxy-features"]),
+    "close": ("connection per request", "/", [32], False, ["-H", "Connection: close"], ["afloat", "haproxy", "nginx"]),
+    "16k": ("keep-alive, 16 KiB", "/files/16k", [32], False, [], ["afloat", "haproxy", "nginx"]),
+    "1m": ("keep-alive, 1 MiB", "/files/1m", [16], False, [], ["afloat", "haproxy", "nginx"]),
+    "tcp": ("TCP mode, ping-pong of 64 bytes", "/", [32], False, [], ["afloat-tcp", "haproxy-tcp"]),
+    "tcp-bulk": ("TCP mode, 64 MiB a message", "/files/64m", [1, 16], True, [], ["afloat-tcp", "haproxy-splice", "haproxy-256k"]),
+}
 
 
 def cpu_nanoseconds(pid):
@@ -82,89 +148,175 @@ def resident_mb(pid):
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:")) / 1024
 
 
-def one_run(host, pid, port, connections, seconds):
-    """One run of wrk: µs of the proxy's CPU per request, requests per second, p99 in ms."""
-    before = cpu_nanoseconds(pid)
-    output = host.run(
-        "taskset", "-c", "1", "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency",
-        f"http://127.0.0.1:{port}/", timeout=seconds + 60).stdout
-    spent = cpu_nanoseconds(pid) - before
-    requests = int(re.search(r"(\d+) requests in", output).group(1))
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", output), re.search(r"Socket errors: (.*)", output)
-    if any(bad):
-        raise RuntimeError(f"port {port}: wrk saw errors:\n{output}")
-    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", output).groups()
-    return {
-        "us": spent / 1000 / requests,
-        "per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", output).group(1)),
-        "p99_ms": float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit],
-        "rss_mb": resident_mb(pid),
-    }
+def milliseconds(number, unit):
+    return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
 
 
-def start_all(host, equal_fields):
-    """Starts backends and both proxies; returns name → (pid of the proxying process, port), and the agent."""
-    for port in (9001, 9002):
-        path = os.path.join(host.directory, f"nginx-{port}.conf")
+class Stage:
+    """Backends and proxies in one namespace."""
+
+    def __init__(self, host, threads, nginx, needs):
+        self.host = host
+        self.threads = threads
+        self.own, self.others = (("taskset", "-c", "0"), ("taskset", "-c", "1")) if threads == 1 else ((), ())
+        self.agents = []
+        self.proxies = {}
+        files = os.path.join(host.directory, "files")
+        os.mkdir(files)
+        for name, size in (("16k", 16 << 10), ("1m", 1 << 20), ("64m", 64 << 20)):
+            with open(os.path.join(files, name), "wb") as file:
+                file.write(os.urandom(1 << 14) * (size >> 14))
+        for port in (9001, 9002):
+            path = self._write(f"nginx-{port}.conf", BACKEND.format(dir=host.directory, port=port, body="x" * 64, files=files))
+            host.start(*self.others, "/usr/sbin/nginx", "-p", host.directory, "-c", path, log="nginx.log")
+        plain = self._haproxy("haproxy", 8002, 8012, 8022)
+        self.proxies["haproxy"] = plain, 8002
+        self.proxies["haproxy-features"] = plain, 8012
+        self.proxies["haproxy-tcp"] = plain, 8022
+        if "haproxy-splice" in needs:
+            self.proxies["haproxy-splice"] = self._haproxy("splice", 8102, 8112, 8122, splice="option splice-auto"), 8122
+        if "haproxy-256k" in needs:
+            self.proxies["haproxy-256k"] = self._haproxy("256k", 8202, 8212, 8222, tuning="tune.bufsize 262144"), 8222
+        if nginx:
+            path = self._write("proxy.conf", NGINX.format(dir=host.directory))
+            self.proxies["nginx"] = host.start(*self.own, "/usr/sbin/nginx", "-p", host.directory, "-c", path, log="proxy.log").pid, 8003
+        pid = self._afloat(AFLOAT)
+        self.proxies["afloat"] = pid, 8001
+        self.proxies["afloat-tcp"] = pid, 8021
+        if "afloat-features" in needs:
+            self.proxies["afloat-features"] = self._afloat(FEATURES), 8011
+        for _, port in self.proxies.values():
+            wait_until(lambda port=port: self._get(port, "-f").returncode == 0, 20, f"an answer on port {port}")
+
+    def _write(self, name, text):
+        path = os.path.join(self.host.directory, name)
         with open(path, "w", encoding="utf-8") as file:
-            file.write(NGINX.format(dir=host.directory, port=port, body="x" * 64))
-        host.start("taskset", "-c", "1", "/usr/sbin/nginx", "-p", host.directory, "-c", path, log="nginx.log")
-    path = os.path.join(host.directory, "haproxy.cfg")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(HAPROXY.format(fields=FIELDS if equal_fields else ""))
-    haproxy = host.start("taskset", "-c", "0", "haproxy", "-db", "-f", path, log="haproxy.log")
-    agent = Agent(host, AFLOAT)
-    # The agent and its children inherit the mask: the balancer's thread runs on core 0.
-    mask = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {0})
-    agent.start()
-    os.sched_setaffinity(0, mask)
-    for port in (8001, 8002):
-        wait_until(lambda port=port: host.run("curl", "-sf", "-m", "1", f"http://127.0.0.1:{port}/", check=False).returncode == 0,
-                   20, f"an answer on port {port}")
-    return {"afloat": (agent.balancer, 8001), "haproxy": (haproxy.pid, 8002)}, agent
+            file.write(text)
+        return path
+
+    def _get(self, port, *arguments):
+        return self.host.run("curl", "-s", "-m", "1", *arguments, f"http://127.0.0.1:{port}/", check=False)
+
+    def _haproxy(self, name, http, features, tcp, splice="", tuning=""):
+        path = self._write(f"{name}.cfg", HAPROXY.format(
+            threads=self.threads, http=http, features=features, tcp=tcp, splice=splice, tuning=tuning))
+        return self.host.start(*self.own, os.environ.get("HAPROXY", "haproxy"), "-db", "-f", path, log=f"{name}.log").pid
+
+    def _afloat(self, configuration):
+        directory = os.path.join(self.host.directory, f"agent-{len(self.agents)}")
+        os.mkdir(directory)
+        everywhere, self.host.directory = self.host.directory, directory
+        try:
+            agent = Agent(self.host, configuration.format(threads=self.threads, dir=directory))
+        finally:
+            self.host.directory = everywhere
+        # The agent and its children inherit the mask: the balancer's thread runs on core 0.
+        mask = os.sched_getaffinity(0)
+        if self.threads == 1:
+            os.sched_setaffinity(0, {0})
+        agent.start()
+        os.sched_setaffinity(0, mask)
+        self.agents.append(agent)
+        return wait_until(lambda: agent.balancer, 20, "a balancer")
+
+    def cookie(self, port):
+        """What the client brings along so as to stay on its server."""
+        found = re.search(r"(?im)^set-cookie: ([^;\r]+)", self._get(port, "-i").stdout)
+        return ["-H", f"Cookie: {found.group(1)}"] if found else []
+
+    def run(self, name, path, connections, seconds, arguments):
+        """One run of wrk: CPU in ns, requests, bytes, requests per second, p50 and p99 in ms, RSS in MB."""
+        pid, port = self.proxies[name]
+        before = cpu_nanoseconds(pid)
+        output = self.host.run(
+            *self.others, "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", "--timeout", "20s",
+            *arguments, f"http://127.0.0.1:{port}{path}", timeout=seconds + 60).stdout
+        spent = cpu_nanoseconds(pid) - before
+        bad = re.search(r"Non-2xx or 3xx responses: (\d+)", output), re.search(r"Socket errors: (.*)", output)
+        if any(bad):
+            raise RuntimeError(f"{name}: wrk saw errors:\n{output}")
+        requests, amount, unit = re.search(r"(\d+) requests in [^,]+, ([\d.]+)(KB|MB|GB) read", output).groups()
+        return {
+            "cpu_ns": spent,
+            "requests": int(requests),
+            "gib": float(amount) * {"KB": 2 ** -20, "MB": 2 ** -10, "GB": 1}[unit],
+            "per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", output).group(1)),
+            "p50_ms": milliseconds(*re.search(r"50%\s+([\d.]+)(us|ms|s)", output).groups()),
+            "p99_ms": milliseconds(*re.search(r"99%\s+([\d.]+)(us|ms|s)", output).groups()),
+            "rss_mb": resident_mb(pid),
+        }
+
+    def stop(self):
+        for agent in self.agents:
+            agent.process.send_signal(signal.SIGTERM)
+            agent.process.wait(20)
+
+
+def cost(run, per_gib):
+    """µs of CPU per request, or s per GiB."""
+    return run["cpu_ns"] / 1e9 / run["gib"] if per_gib else run["cpu_ns"] / 1000 / run["requests"]
+
+
+def measure(stage, scenario, connections, options):
+    """Interleaved runs of one scenario; prints and returns name → runs."""
+    title, path, _, per_gib, arguments, names = SCENARIOS[scenario]
+    names = [name for name in names if name in stage.proxies]
+    extra = {name: stage.cookie(stage.proxies[name][1]) if scenario == "features" else [] for name in names}
+    runs = {name: [] for name in names}
+    for number in range(-1, options.rounds):  # the first is to warm up and not counted
+        for name in names if number % 2 == 0 else reversed(names):
+            result = stage.run(name, path, connections, options.seconds if number >= 0 else 1, arguments + extra[name])
+            if number >= 0:
+                runs[name].append(result)
+    print(f"\n{scenario}: {title}, {connections} connections: median (least–most)")
+    for name in names:
+        cpu = [cost(run, per_gib) for run in runs[name]]
+        middle = {key: statistics.median(run[key] for run in runs[name]) for key in runs[name][0]}
+        print(f"  {name:16} {statistics.median(cpu):7.2f} {'s per GiB' if per_gib else 'µs per request'} "
+              f"({min(cpu):.2f}–{max(cpu):.2f})  {middle['per_second']:8,.0f} requests/s  p50 {middle['p50_ms']:6.2f}  "
+              f"p99 {middle['p99_ms']:6.2f} ms  {middle['rss_mb']:5.1f} MB")
+    for other in names[1:]:
+        ratios = [cost(ours, per_gib) / cost(theirs, per_gib) for ours, theirs in zip(runs[names[0]], runs[other])]
+        print(f"  {'ratio':16} {statistics.median(ratios):7.2f} to {other} ({min(ratios):.2f}–{max(ratios):.2f}); "
+              "below 1: Afloat needs less CPU", flush=True)
+    return runs
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--connections", type=int, nargs="+", default=[32, 256])
-    parser.add_argument("--equal-fields", action="store_true")
+    parser.add_argument("--connections", type=int, nargs="+", default=[32, 256], help="of the scenario plain")
+    parser.add_argument("--scenario", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
+    parser.add_argument("--threads", type=int, default=1, choices=[1, 2])
+    parser.add_argument("--no-nginx", action="store_true")
+    parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     parser.add_argument("--json")
     options = parser.parse_args()
+    if options.list:
+        for name, scenario in SCENARIOS.items():
+            print(f"{name:10} {scenario[0]}")
+        return
     if os.cpu_count() < 2:
         sys.exit("the comparison needs two cores")
     sweep()
-    version = subprocess.run(["haproxy", "-v"], capture_output=True, text=True).stdout.splitlines()[0].split(" - ")[0]
-    print(f"{version}, wrk {options.seconds} s per run, {options.rounds} interleaved rounds; one thread each on core 0, "
-          "wrk and nginx on core 1")
+    version = subprocess.run([os.environ.get("HAPROXY", "haproxy"), "-v"], capture_output=True, text=True).stdout
+    version = version.splitlines()[0].split(" - ")[0]
+    nginx = subprocess.run(["/usr/sbin/nginx", "-v"], capture_output=True, text=True).stderr.strip().split(": ")[-1]
+    place = "pinned to core 0, wrk and the backends on core 1" if options.threads == 1 else "nothing pinned"
+    print(f"{version}, {nginx}; wrk {options.seconds} s a run, {options.rounds} interleaved rounds; "
+          f"{options.threads} thread{'s' if options.threads > 1 else ''} each, {place}")
     seen = {}
+    needs = {name for scenario in options.scenario for name in SCENARIOS[scenario][5]}
     with Lan(nodes=1, clients=0) as lan:
-        proxies, agent = start_all(lan.nodes[0], options.equal_fields)
-        for connections in options.connections:
-            runs = seen[connections] = {name: [] for name in proxies}
-            for pid, port in proxies.values():  # to warm up, not counted
-                one_run(lan.nodes[0], pid, port, connections, 1)
-            for number in range(options.rounds):
-                for name in list(proxies) if number % 2 == 0 else reversed(list(proxies)):
-                    pid, port = proxies[name]
-                    runs[name].append(one_run(lan.nodes[0], pid, port, connections, options.seconds))
-            print(f"\n{connections} connections: median (least–most)")
-            for name in proxies:
-                cpu = [run["us"] for run in runs[name]]
-                print(f"  {name:8} {statistics.median(cpu):6.2f} µs per request ({min(cpu):.2f}–{max(cpu):.2f})   "
-                      f"{statistics.median(run['per_second'] for run in runs[name]):8,.0f} requests/s   "
-                      f"p99 {statistics.median(run['p99_ms'] for run in runs[name]):6.2f} ms   "
-                      f"{runs[name][-1]['rss_mb']:5.1f} MB")
-            ratios = [ours["us"] / theirs["us"] for ours, theirs in zip(runs["afloat"], runs["haproxy"])]
-            print(f"  ratio    {statistics.median(ratios):6.2f}   ({min(ratios):.2f}–{max(ratios):.2f}); "
-                  "below 1: Afloat needs less CPU", flush=True)
-        agent.process.send_signal(signal.SIGTERM)
-        agent.process.wait(20)
+        stage = Stage(lan.nodes[0], options.threads, not options.no_nginx, needs)
+        for scenario in options.scenario:
+            for connections in SCENARIOS[scenario][2] or options.connections:
+                seen[f"{scenario}/{connections}"] = measure(stage, scenario, connections, options)
+        stage.stop()
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({str(key): value for key, value in seen.items()}, file, indent=1)
+            json.dump({"versions": [version, nginx], "runs": seen}, file, indent=1)
 
 
 if __name__ == "__main__":
