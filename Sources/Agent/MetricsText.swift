@@ -153,14 +153,14 @@ struct MetricsText {
       { [.dead, .starting].contains($0.state) ? 0 : 1 })
     let measured = members.filter { !$0.isSelf }
     func seconds(_ milliseconds: Double?) -> String? { milliseconds.map { "\($0 / 1_000)" } }
-    func some(_ name: String, _ help: String, _ value: (APIMember) -> String?) {
+    func perMember(_ name: String, _ help: String, _ value: (APIMember) -> String?) {
       let known = measured.compactMap { member in value(member).map { (member.name, $0) } }
       each(name, .gauge, help, known, { [("member", $0.0)] }, { $0.1 })
     }
-    some("member_round_trip_seconds", "Round trip of heartbeats.") { seconds($0.rttMilliseconds) }
-    some("member_loss_in_ratio", "Share of the member's heartbeats that do not come.") { $0.lossIn.map { "\($0)" } }
-    some("member_loss_out_ratio", "Share of our heartbeats that the member misses.") { $0.lossOut.map { "\($0)" } }
-    some("member_detection_seconds", "How long the member may be silent before it is taken for dead.") {
+    perMember("member_round_trip_seconds", "Round trip of heartbeats.") { seconds($0.rttMilliseconds) }
+    perMember("member_loss_in_ratio", "Share of the member's heartbeats that do not come.") { $0.lossIn.map { "\($0)" } }
+    perMember("member_loss_out_ratio", "Share of our heartbeats that the member misses.") { $0.lossOut.map { "\($0)" } }
+    perMember("member_detection_seconds", "How long the member may be silent before it is taken for dead.") {
       seconds($0.detectionMilliseconds)
     }
     if let own = members.first(where: \.isSelf), let stall = seconds(own.worstStallMilliseconds) {

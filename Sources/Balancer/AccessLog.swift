@@ -270,7 +270,7 @@ final class AccessLog: Sendable {
         var end: UInt8 = 10
         isTorn = LogTarget.write(raw, &end, 1).written == 0
       }
-      let (count, failure) = isTorn ? (0, nil) : LogTarget.write(raw, buffer.bytes, buffer.count)
+      let (count, failure) = isTorn ? (written: 0, failure: nil) : LogTarget.write(raw, buffer.bytes, buffer.count)
       var whole: UInt64 = 0
       for position in 0..<count where buffer.bytes[position] == 10 { whole += 1 }
       log.written.add(whole)

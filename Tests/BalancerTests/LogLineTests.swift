@@ -17,7 +17,7 @@ private func text(_ bytes: [UInt8]) -> Text {
 private func text(_ string: String) -> Text { text(Array(string.utf8)) }
 
 struct LogLineTests {
-  private func record() -> LogRecord {
+  private func makeRecord() -> LogRecord {
     var record = LogRecord()
     record.ending = .complete
     record.status = 200
@@ -38,7 +38,7 @@ struct LogLineTests {
     return record
   }
 
-  private func texts(
+  private func makeTexts(
     line: String = "GET /a?b=1 HTTP/1.1", referer: String = "http://example.com/", agent: String = "curl/8"
   ) -> LogTexts {
     var texts = LogTexts()
@@ -53,7 +53,7 @@ struct LogLineTests {
     return texts
   }
 
-  private func line(
+  private func written(
     _ format: AccessLogConfiguration.Format, _ record: LogRecord, _ texts: LogTexts, _ loads: LogLoads = LogLoads()
   ) -> String {
     var buffer = LogBuffer(capacity: 16)
@@ -70,7 +70,7 @@ struct LogLineTests {
 
   @Test func `combined`() {
     #expect(
-      withoutDate(line(.combined, record(), texts()))
+      withoutDate(written(.combined, makeRecord(), makeTexts()))
         == "198.51.100.7 - - [] \"GET /a?b=1 HTTP/1.1\" 200 4000 \"http://example.com/\" \"curl/8\""
         + " id=0123456789abcdef listener=web server=app/s1 times=0.000/1.250/0.310/12.345/15.000 in=321 out=4321"
         + " retries=0 end=\"complete\"\n")
@@ -81,12 +81,12 @@ struct LogLineTests {
     formatter.locale = Locale(identifier: "en_US_POSIX")
     formatter.dateFormat = "dd/MMM/yyyy:HH:mm:ss Z"
     let date = formatter.string(from: Date(timeIntervalSince1970: 1_795_680_734))
-    #expect(line(.combined, record(), texts()).contains("[\(date)]"))
+    #expect(written(.combined, makeRecord(), makeTexts()).contains("[\(date)]"))
   }
 
   @Test func `json`() {
     #expect(
-      line(.json, record(), texts())
+      written(.json, makeRecord(), makeTexts())
         == "{\"time\":\"2026-11-26T08:12:14.655321Z\",\"id\":\"0123456789abcdef\",\"client\":\"198.51.100.7\","
         + "\"port\":51234,\"mode\":\"http\",\"listener\":\"web\",\"route\":\"web/0\",\"pool\":\"app\",\"server\":\"s1\","
         + "\"method\":\"GET\",\"target\":\"/a?b=1\",\"version\":\"HTTP/1.1\",\"host\":\"www.example.com\","
@@ -96,24 +96,24 @@ struct LogLineTests {
   }
 
   @Test func `hap`() {
-    var record = record()
+    var record = makeRecord()
     record.retries = 1
     record.affinity = .kept
     let loads = LogLoads(all: 9, listener: 8, pool: 7, server: 6, serverQueue: 1, poolQueue: 2)
     #expect(
-      withoutDate(line(.hap, record, texts(), loads))
+      withoutDate(written(.hap, record, makeTexts(), loads))
         == "198.51.100.7:51234 [] web app/s1 0/1/0/10/15 200 4321 - - --VN 9/8/7/6/1 1/2 \"GET /a?b=1 HTTP/1.1\"\n")
   }
 
   @Test func `hap of a tunnel`() {
-    var record = record()
+    var record = makeRecord()
     record.isHTTP = false
     record.status = 0
     record.ending = .tunnelIdle
-    var texts = texts(line: "")
+    var texts = makeTexts(line: "")
     texts.route = .empty
     #expect(
-      withoutDate(line(.hap, record, texts)) == "198.51.100.7:51234 [] web app/s1 1/0/15 4321 cD 0/0/0/0/0 0/0\n")
+      withoutDate(written(.hap, record, texts)) == "198.51.100.7:51234 [] web app/s1 1/0/15 4321 cD 0/0/0/0/0 0/0\n")
   }
 
   @Test func `what was not reached is said to be so`() {
@@ -126,13 +126,13 @@ struct LogLineTests {
     texts.listener = text("web")
     texts.line = text("nonsense")
     #expect(
-      withoutDate(line(.combined, record, texts))
+      withoutDate(written(.combined, record, texts))
         == "2001:db8::7 - - [] \"nonsense\" 400 0 \"-\" \"-\" id=0000000000000000 listener=web server=-"
         + " times=0.000/-/-/-/0.000 in=0 out=0 retries=0 end=\"malformed request\"\n")
     #expect(
-      withoutDate(line(.hap, record, texts))
+      withoutDate(written(.hap, record, texts))
         == "2001:db8::7:0 [] web web/<NOSRV> 0/-1/-1/-1/0 400 0 - - PR-- 0/0/0/0/0 0/0 \"nonsense\"\n")
-    let json = line(.json, record, texts)
+    let json = written(.json, record, texts)
     #expect(json.contains("\"server\":null,\"method\":null,\"target\":null,\"version\":null"))
     #expect(json.contains("\"line\":\"nonsense\",\"status\":400"))
     #expect(json.contains("\"queue\":null,\"connect\":null,\"first_byte\":null"))
@@ -143,13 +143,13 @@ struct LogLineTests {
     let injected = Array("\" end=\"complete\"\n\\\\\r\n".utf8)
     let hostile: [UInt8] = Array(1...255) + injected + [0xe2, 0x82, 0xac, 0xf0, 0x9f]
     for ending in Ending.allCases {
-      var record = record()
+      var record = makeRecord()
       record.ending = ending
-      var texts = texts()
+      var texts = makeTexts()
       texts.line = text(Array("GET /".utf8) + hostile + Array(" HTTP/1.1".utf8))
       texts.agent = text(hostile)
       texts.referer = text(hostile)
-      let line = line(format, record, texts)
+      let line = written(format, record, texts)
       #expect(line.utf8.filter { $0 == 10 }.count == 1 && line.hasSuffix("\n"))
       #expect(line.utf8.dropLast().allSatisfy { $0 >= 32 && $0 != 127 })
       switch format {

@@ -5,7 +5,7 @@ import Control
 import Testing
 
 @Suite("Top") struct TopTests {
-  private func traffic(_ responses: [UInt64], bytes: UInt64, buckets: [UInt64]) -> TrafficFigures {
+  private func makeTraffic(_ responses: [UInt64], bytes: UInt64, buckets: [UInt64]) -> TrafficFigures {
     var traffic = TrafficFigures()
     traffic.responses = responses
     traffic.bytesIn = bytes
@@ -17,7 +17,7 @@ import Testing
   }
 
   private func figures(_ second: Int64, requests: UInt64, failed: UInt64, buckets: [UInt64]) -> BalancerFigures {
-    let traffic = traffic([0, requests - failed, 0, 0, failed], bytes: requests * 100, buckets: buckets)
+    let traffic = makeTraffic([0, requests - failed, 0, 0, failed], bytes: requests * 100, buckets: buckets)
     return BalancerFigures(
       taken: second * 1_000_000_000,
       listeners: [
