@@ -44,9 +44,12 @@ extension Worker {
           client.pointee.stream.hold(receiveStart, count, &buffers)
           return
         case .ended:
+          // For the log: it is all that there will be.
+          client.pointee.stream.hold(receiveStart, count, &buffers)
           clientEndedWhileReading(index, client)
           return
         case .failed:
+          client.pointee.stream.hold(receiveStart, count, &buffers)
           clientIsGone(index, client)
           return
         }

@@ -174,7 +174,7 @@ def test_a_head_that_cannot_be_read_is_logged_as_it_came(logged):
     assert line["id"] == fields["x-request-id"]
     assert line["end"] == "malformed request" and line["server"] is None and line["pool"] is None
     text = pathlib.Path(log.path).read_bytes()
-    assert b'GET /\\u0001\\"\\\\xff HTTP/1.1' in text
+    assert b'"target":"/\\u0001\\"\\\\xff"' in text
 
 
 def end_of(logged, words, send=None, act=None, log_state=None, status=None, **options):
