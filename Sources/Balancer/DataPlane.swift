@@ -133,9 +133,11 @@ struct DataPlane {
     owners.append((generation, owner))
     base = agents
     configuration = next
+    // What the workers say of the slots that were retired before may not hold any more.
+    sweep = nil
     zeroNewSlots()
     configureLog()
-    let changes = registry.configure(next, layout, now: now)
+    let changes = registry.configure(next, layout, failures: shared.failures, now: now)
     let availabilities = registry.availabilities
     let changed = changeBinds(opened)
     let swaps = (0..<threads).map { worker in

@@ -22,6 +22,7 @@ enum Ending: UInt8, CaseIterable, Sendable {
   case noServer
   case connectFailed
   case connectLate
+  case exhausted
   case leftConnecting
   case leftWaiting
   case serverClosed
@@ -59,6 +60,7 @@ enum Ending: UInt8, CaseIterable, Sendable {
     case .noServer: "no server is up"
     case .connectFailed: "connection to server failed"
     case .connectLate: "connection to server took too long"
+    case .exhausted: "this node could open no more connections"
     case .leftConnecting: "client closed while server was connected"
     case .leftWaiting: "client closed while response was awaited"
     case .serverClosed: "server closed before its response"
@@ -93,6 +95,7 @@ enum Ending: UInt8, CaseIterable, Sendable {
     case .leftQueue: "CQ"
     case .noServer, .connectFailed: "SC"
     case .connectLate: "sC"
+    case .exhausted: "RC"
     case .leftConnecting: "CC"
     case .serverClosed: "SH"
     case .serverLate: "sH"

@@ -93,16 +93,12 @@ struct WorkerCounters: @unchecked Sendable {
   let routes: UnsafeMutablePointer<RouteCounters>
   let serverTraffic = TrafficBook(capacity: SnapshotMaker.serverCapacity)
   let listenerTraffic = TrafficBook(capacity: SnapshotMaker.listenerCapacity)
-  /// Clients that are connected.
-  let state: UnsafeMutablePointer<WorkerGauges>
 
   init() {
     servers = .allocate(capacity: SnapshotMaker.serverCapacity)
     listeners = .allocate(capacity: SnapshotMaker.listenerCapacity)
     pools = .allocate(capacity: SnapshotMaker.poolCapacity)
     routes = .allocate(capacity: SnapshotMaker.routeCapacity)
-    state = .allocate(capacity: 1)
-    state.initialize(to: WorkerGauges())
   }
 
   /// Before slots are first used, or used by another: nobody counts there now.
@@ -116,11 +112,6 @@ struct WorkerCounters: @unchecked Sendable {
   }
   func zero(pool: Int) { (pools + pool).initialize(to: PoolCounters()) }
   func zero(route: Int) { (routes + route).initialize(to: RouteCounters()) }
-}
-
-struct WorkerGauges: ~Copyable {
-  /// Bytes in the buffers of connections.
-  let bufferedByteCount = Atomic<Int>(0)
 }
 
 /// Shared by all workers; by slot, as `WorkerCounters`.
@@ -150,6 +141,9 @@ struct SharedState: @unchecked Sendable {
     serverLoads = .allocate(capacity: SnapshotMaker.serverCapacity)
     listenerConnections = .allocate(capacity: SnapshotMaker.listenerCapacity)
   }
+
+  /// Of live traffic with a server, ever.
+  func failures(server: Int) -> UInt32 { serverLoads[server].failures.load(ordering: .relaxed) }
 
   func zero(server: Int) {
     (serverLoads + server).initialize(to: ServerLoad())

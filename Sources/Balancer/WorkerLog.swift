@@ -29,6 +29,9 @@ struct ExchangeNotes {
   // Microseconds.
   var head: UInt32 = 0
   var queue: UInt32 = 0
+  /// Of `queue`: before the client last began to wait, which was then.
+  var queueBefore: UInt32 = 0
+  var queuedSince: Int64 = 0
   var connect = notReached
   /// 0: none has been given.
   var requestID: UInt64 = 0
@@ -180,11 +183,15 @@ extension Worker {
     if server >= 0 { counters.serverTraffic[Int(server)].add(up: up, down: down) }
   }
 
-  /// The client waits for a server no longer.
+  /// The client waits for a server no longer, or in another queue.
   @inline(never)
   mutating func noteQueueLeft(_ client: Client) {
+    if client.pointee.exchange.notes.queuedSince != client.pointee.waitingSince {
+      client.pointee.exchange.notes.queuedSince = client.pointee.waitingSince
+      client.pointee.exchange.notes.queueBefore = client.pointee.exchange.notes.queue
+    }
     let span = Self.microseconds(Clock.monotonic.nanoseconds &- client.pointee.waitingSince)
-    client.pointee.exchange.notes.queue = client.pointee.exchange.notes.queue &+ min(span, notReached / 2)
+    client.pointee.exchange.notes.queue = min(client.pointee.exchange.notes.queueBefore, notReached / 2) &+ min(span, notReached / 2)
   }
 
   func noteQueueFull(_ client: Client) {
