@@ -158,7 +158,9 @@ struct MetricsText {
       each(name, .gauge, help, known, { [("member", $0.0)] }, { $0.1 })
     }
     perMember("member_round_trip_seconds", "Round trip of heartbeats.") { seconds($0.rttMilliseconds) }
-    perMember("member_loss_in_ratio", "Share of the member's heartbeats that do not come.") { $0.lossIn.map { "\($0)" } }
+    perMember("member_loss_in_ratio", "Share of the member's heartbeats that do not come.") {
+      $0.lossIn.map { "\($0)" }
+    }
     perMember("member_loss_out_ratio", "Share of our heartbeats that the member misses.") { $0.lossOut.map { "\($0)" } }
     perMember("member_detection_seconds", "How long the member may be silent before it is taken for dead.") {
       seconds($0.detectionMilliseconds)

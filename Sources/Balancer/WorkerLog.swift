@@ -191,7 +191,8 @@ extension Worker {
       client.pointee.exchange.notes.queueBefore = client.pointee.exchange.notes.queue
     }
     let span = Self.microseconds(Clock.monotonic.nanoseconds &- client.pointee.waitingSince)
-    client.pointee.exchange.notes.queue = min(client.pointee.exchange.notes.queueBefore, notReached / 2) &+ min(span, notReached / 2)
+    client.pointee.exchange.notes.queue =
+      min(client.pointee.exchange.notes.queueBefore, notReached / 2) &+ min(span, notReached / 2)
   }
 
   func noteQueueFull(_ client: Client) {
