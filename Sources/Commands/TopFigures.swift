@@ -101,7 +101,8 @@ package struct TopFigures: Encodable, Equatable, Sendable {
       let before = earlier.listeners.first { $0.name == now.name }
       var endings: [String: Double] = [:]
       for (cause, count) in now.endings {
-        let rate = rates.rate(before?.endings[cause], count)
+        // A cause that was not there before had happened to nobody.
+        let rate = rates.rate(before.map { $0.endings[cause] ?? 0 }, count)
         if rate > 0 { endings[cause] = rate }
       }
       return TopListener(
