@@ -106,7 +106,7 @@ package struct APISources: Sendable {
             name: server.name, address: seen.endpoint.description,
             state: APIServer.State(rawValue: seen.state.rawValue) ?? .down, weight: seen.weight,
             connections: seen.connections, requests: seen.requests, failures: seen.failures, lastCheck: seen.lastCheck,
-            member: server.member?.text)
+            member: server.member?.text, requestsPerSecond: (seen.requestsPerSecond * 100).rounded() / 100)
         })
     }
   }

@@ -18,11 +18,11 @@ package struct APIEnvironment: Sendable {
   package var controls: any NodeControls
   package var requests: any OperatorRequests
   package var events: EventLog
+  var accessLog: AccessLogKeeper
 
-  package init(
+  init(
     node: NodeName, board: ConfigurationBoard, reloads: any ReloadRequests, started: APITime,
-    controls: any NodeControls,
-    requests: any OperatorRequests, events: EventLog
+    controls: any NodeControls, requests: any OperatorRequests, events: EventLog, accessLog: AccessLogKeeper
   ) {
     self.node = node
     self.board = board
@@ -31,6 +31,7 @@ package struct APIEnvironment: Sendable {
     self.controls = controls
     self.requests = requests
     self.events = events
+    self.accessLog = accessLog
   }
 
   /// The one in force.
@@ -41,6 +42,7 @@ package struct APIEnvironment: Sendable {
     var warnings = await requests.warnings()
     if let failure = events.failure { warnings.append(failure) }
     if let refusal = board.refusal { warnings.append(refusal) }
+    if let failure = accessLog.failure { warnings.append(failure) }
     return APISources(
       node: node, version: Software.version, started: started, configuration: configuration, view: controls.view,
       drains: await requests.drains(), switches: await requests.switches(), warnings: warnings,
@@ -86,6 +88,14 @@ struct APIRoutes: HTTPResponder {
       get("/v1/vips") { _ in await e.sources().vips },
       get("/v1/pools") { _ in await e.sources().pools },
       get("/v1/listeners") { _ in await e.sources().listeners },
+      get("/v1/figures") { _ in try await e.controls.figures() },
+      Route(method: .get, path: "/metrics") { _ in
+        // Without a balancer the rest is worth knowing all the more.
+        let metrics = MetricsText(await e.sources(), try? await e.controls.figures())
+        return Response(
+          status: .ok, headers: [.contentType: MetricsText.contentType],
+          body: ResponseBody(byteBuffer: ByteBuffer(string: metrics.description)))
+      },
       get("/v1/drains") { _ in await e.requests.drains() },
       get("/v1/events") { request in try Self.events(request, e.events) },
       post("/v1/move") { (body: APIMoveRequest) in (.ok, try await Self.move(body, e)) },

@@ -25,14 +25,16 @@ package actor Reloader: ReloadRequests {
   private let cluster: ClusterRequests?
   private let events: EventLog
   private let history: ConfigurationHistory
+  private let accessLog: AccessLogKeeper
   /// The one in force.
   private var plan: SupervisorPlan
   private var isBusy = false
 
-  package init(
+  init(
     options: AgentOptions, directories: Directories, plan: SupervisorPlan, board: ConfigurationBoard,
-    supervisor: Supervisor, cluster: ClusterRequests?, events: EventLog
+    supervisor: Supervisor, cluster: ClusterRequests?, events: EventLog, accessLog: AccessLogKeeper
   ) {
+    self.accessLog = accessLog
     self.options = options
     self.directories = directories
     self.plan = plan
@@ -102,11 +104,15 @@ package actor Reloader: ReloadRequests {
     var answer = APIReloadAnswer(
       applied: false, changes: changes, warnings: configuration.warnings,
       configuration: APISources.hexadecimal(configuration.digest))
-    if configuration.log != board.configuration.log {
-      answer.warnings.append("log: what changes is in force from the next start of the agent on")
+    var log = configuration.log
+    log.access = board.configuration.log.access
+    if log != board.configuration.log {
+      answer.warnings.append("log.level, log.format: what changes is in force from the next start of the agent on")
     }
     if check { return answer }
+    let opened = try openLog(configuration)
     let complaint = try await supervisor.reload(next, sockets: try sockets(next))
+    accessLog.adopt(configuration.log.access?.target, opened)
     plan = next
     board.accept(configuration)
     if let clusterPlan = AgentProgram.clusterPlan(next, configuration) { await cluster?.take(clusterPlan) }
@@ -143,6 +149,15 @@ package actor Reloader: ReloadRequests {
       throw Refusal(409, "\(path): \(error)")
     } catch let error as StartFailure {
       throw Refusal(409, error.description)
+    }
+  }
+
+  /// The access log's file, opened anew: what was renamed away is left behind by this.
+  private func openLog(_ configuration: Configuration) throws -> OpenedLog? {
+    do throws(SystemError) {
+      return try AccessLogKeeper.open(configuration.log.access?.target)
+    } catch {
+      throw Refusal(409, "log.access: \(error)")
     }
   }
 

@@ -95,17 +95,19 @@ package enum AgentProgram {
     let requests: any OperatorRequests =
       try cluster ?? LoneRequests(controls: supervisor, directory: directories.state)
     let board = ConfigurationBoard(configuration)
+    let accessLog = AccessLogKeeper(logger: logger) { supervisor.post(.accessLog($0)) }
+    accessLog.begin(configuration.log.access?.target)
     let reloader = Reloader(
       options: options, directories: directories, plan: plan, board: board, supervisor: supervisor, cluster: cluster,
-      events: events)
+      events: events, accessLog: accessLog)
     await reloader.keepFirst()
     let environment = APIEnvironment(
       node: node, board: board, reloads: reloader, started: started, controls: supervisor, requests: requests,
-      events: events)
+      events: events, accessLog: accessLog)
     let api = LocalAPI(path: directories.socketPath, environment: environment, logger: logger)
     // Stopped from the last to the first: the supervisor hands over while the API still answers.
     var group = ServiceGroupConfiguration(
-      services: [api, HangupService(reloader: reloader)] + (cluster.map { [$0] } ?? []) + [supervisor],
+      services: [api, HangupService(reloader: reloader), accessLog] + (cluster.map { [$0] } ?? []) + [supervisor],
       gracefulShutdownSignals: [.sigterm, .sigint],
       logger: quiet(logger))
     group.maximumGracefulShutdownDuration = .seconds(12)

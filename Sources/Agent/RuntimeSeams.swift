@@ -75,4 +75,6 @@ package protocol NodeControls: AnyObject, Sendable {
   func move(_ request: APIMoveRequest) async throws -> APIMoveAnswer
   /// Writes to the durable log; the time is now.
   func record(_ kind: String, subject: String, cause: String)
+  /// All that the balancer has counted. Throws `Refusal` where it does not answer.
+  func figures() async throws -> BalancerFigures
 }

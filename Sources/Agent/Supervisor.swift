@@ -20,6 +20,8 @@ package final class Supervisor: NodeControls, Service {
     case gateChanged(GateView)
     case electorGone(GuardianReport)
     case warning(String)
+    case figures(CheckedContinuation<BalancerFigures, any Error>)
+    case accessLog(OpenedLog?)
     case requirement(Requirement.Kind, RequirementAnswer)
     case stop
   }

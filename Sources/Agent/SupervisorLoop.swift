@@ -47,6 +47,10 @@ final class SupervisorLoop {
   var requirementWatch: RequirementWatch?
   var reload: PendingReload?
   var lastRevision: UInt64 = 0
+  var figures: [PendingFigures] = []
+  var lastFiguresToken: UInt64 = 0
+  /// What every balancer gets.
+  var accessLog: OpenedLog?
   private var saidReady = false
   private let readyAtLatest: Instant
   private var nextKeepAlive: Instant
@@ -84,11 +88,13 @@ final class SupervisorLoop {
     for move in moves.values { move.refuse("the agent is stopping") }
     moves = [:]
     if let reload { refuse(reload, "the agent is stopping", status: 503) }
+    giveUpFigures("the agent is stopping")
     for command in supervisor.takeCommands() {
       switch command {
       case .move(let request, let reply):
         PendingMove(request: request, reply: reply).refuse("the agent is stopping", status: 503)
       case .reload(_, _, let reply): reply.resume(throwing: Refusal(503, "the agent is stopping"))
+      case .figures(let reply): reply.resume(throwing: Refusal(503, "the agent is stopping"))
       default: break
       }
     }
@@ -129,6 +135,10 @@ final class SupervisorLoop {
       tellElector(.intentsDigest(new))
     case .move(let request, let reply): startMove(PendingMove(request: request, reply: reply))
     case .reload(let plan, let sockets, let reply): startReload(plan, sockets, reply)
+    case .figures(let reply): askForFigures(reply)
+    case .accessLog(let opened):
+      accessLog = opened
+      handAccessLog()
     case .gateChanged(let view):
       supervisor.board.update { $0.gate = view }
       tellGateSlots()
@@ -149,6 +159,7 @@ final class SupervisorLoop {
     if !saidReady { next = min(next, readyAtLatest) }
     for move in moves.values { next = min(next, move.deadline) }
     if let reload { next = min(next, reload.deadline) }
+    if let first = figures.first { next = min(next, first.deadline) }
     switch phase {
     case .handingOver(let deadline, _), .draining(let deadline): next = min(next, deadline)
     case .running, .stopped: break
@@ -170,6 +181,7 @@ final class SupervisorLoop {
     for vip in handovers.expire(now) { resume(vip) }
     expireMoves(now)
     expireReload(now)
+    expireFigures(now)
     sayReadyIfSo(now)
     advanceStop(now)
   }
@@ -246,6 +258,11 @@ final class SupervisorLoop {
     _ command: BalancerCommand, descriptors: [Int32] = [], owner: (any AnyObject & Sendable)? = nil
   ) {
     settle(balancer.send(command, descriptors: descriptors, owner: owner), ofElector: false)
+  }
+
+  func handAccessLog() {
+    guard let accessLog else { return }
+    tellBalancer(.accessLog, descriptors: [accessLog.file.raw], owner: accessLog)
   }
 
   func publishProcesses() {

@@ -18,6 +18,7 @@ extension SupervisorLoop {
         user: plan.user, descriptors: [], first: first, firstDescriptors: sockets.raws, now: Clock.monotonic)
       watch(balancer.socketDescriptor, electorSocket: false)
       watchBalancerProcess()
+      handAccessLog()
       if !orders.isEmpty { tellBalancer(.orders(orders)) }
       if !switches.isEmpty { tellBalancer(.switches(switches)) }
       balancerServes(false, "it is starting")
@@ -63,6 +64,7 @@ extension SupervisorLoop {
       events.record(
         "server_\(state.rawValue)", subject: "\(pool)/\(server)", cause: cause,
         level: state == .down ? .warning : .info)
+    case .figures(let figures, let token): figuresAre(figures, token)
     case .quietened(let token):
       if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }
     case .ignoreNewConnections(let addresses):
@@ -83,6 +85,7 @@ extension SupervisorLoop {
     readBalancer()
     guard balancer.reap(now: Clock.monotonic, restart: phase == .running) else { return }
     childEnded(ofElector: false)
+    giveUpFigures("the balancer ended")
     let reason = balancer.downBecause
     if phase == .running {
       events.record("process_ended", subject: "balancer", cause: reason, level: .error)

@@ -42,6 +42,7 @@ package enum BalancerProgram {
       for seed in seeds { try startWorker(seed) }
       var housekeeper = Housekeeper(
         plane, registry: registry, warnings: warnings, control: control, poller: poller)
+      defer { housekeeper.plane.accessLog.finish(milliseconds: 500) }
       try housekeeper.run()
       return 0
     } catch let error as SystemError where error.code == SystemError.connectionReset {

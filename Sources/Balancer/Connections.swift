@@ -54,7 +54,7 @@ struct Exchange {
   var chunkedBody = ChunkedBody()
   // Servers and pools by their slots: places in a pool change with the configuration.
   /// Where it goes; -1: nowhere, it is answered here.
-  var pool: Int32 = 0
+  var pool: Int32 = -1
   /// Of its listener's; -1: none.
   var route: Int32 = -1
   /// What the pool's hash is taken of, where that is a header, a cookie or the URI.
@@ -67,6 +67,7 @@ struct Exchange {
   var tried = TriedServers()
   /// The server of the client's affinity cookie; -1 without a cookie, -2 for a foreign one.
   var cookieServer: Int32 = -1
+  var notes = ExchangeNotes()
 }
 
 /// A file on its way to a client.
@@ -111,6 +112,8 @@ struct ClientConnection: SlabItem {
   var nextWaiting: Int32 = -1
   /// Of the monotonic clock, in nanoseconds; 0 while it is in no list.
   var waitingSince: Int64 = 0
+  /// The same, of the first part of a head that is not whole; 0: there is none.
+  var headSince: Int64 = 0
   /// The server that the last request of this connection went to; -1 before the first.
   var lastServer: Int32 = -1
   /// When the connection was accepted or its last answer ended.
@@ -120,6 +123,7 @@ struct ClientConnection: SlabItem {
   var forwardingText: ForwardingText?
   var file = SentFile()
   var address = IPAddress.anyV4
+  var port: UInt16 = 0
   var stream = ByteStream()
   var exchange = Exchange()
 

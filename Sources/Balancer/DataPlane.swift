@@ -18,6 +18,7 @@ struct DataPlane {
   let counters: [WorkerCounters]
   let mailboxes: [Mailbox]
   let reports: ReportBox
+  let accessLog: AccessLog
   /// In force: the agent's with the operators' adjustments.
   private(set) var configuration: BalancerConfiguration
   private var base: BalancerConfiguration
@@ -33,6 +34,9 @@ struct DataPlane {
   private var preparedServerCount = 0
   private var preparedListenerCount = 0
   private var preparedPoolCount = 0
+  private var preparedRouteCount = 0
+  /// Figures of servers that pools had, by slot of the pool: what a pool has counted does not shrink with its servers.
+  private var pastTraffic: [Int: TrafficSum] = [:]
   private var sweep: (token: UInt64, waitingFor: Set<Int>, candidates: SlotUse, used: SlotUse)?
   private var nextSweep = Instant(nanoseconds: 0)
   private var sweepToken: UInt64 = 0
@@ -47,6 +51,7 @@ struct DataPlane {
     counters = (0..<threads).map { _ in WorkerCounters() }
     mailboxes = try (0..<threads).map { _ in try Mailbox() }
     reports = try ReportBox()
+    accessLog = try AccessLog(shared: shared, rings: (0..<threads).map { _ in LogRing() })
     takenOver = Array(repeating: 0, count: threads)
   }
 
@@ -65,7 +70,7 @@ struct DataPlane {
     let seeds = mailboxes.indices.map { worker in
       WorkerSeed(
         index: worker, core: cores.isEmpty ? nil : cores[worker % cores.count], shared: shared,
-        counters: counters[worker], mailbox: mailboxes[worker], reports: reports,
+        counters: counters[worker], log: accessLog, mailbox: mailboxes[worker], reports: reports,
         clientCapacity: min(max(wanted, 64), possible, 1 << 20), peers: mailboxes, first: swaps[worker])
     }
     return (
@@ -122,6 +127,7 @@ struct DataPlane {
     for endpoint in next.listeners.flatMap(\.bind) where !known.contains(endpoint) {
       throw BalancerFault("there is no listening socket for \(endpoint)")
     }
+    if owners.count <= 1 { for slot in maker.releaseRoutes() where slot < preparedRouteCount { zero(route: slot) } }
     let owner = try maker.make(next)
     generation += 1
     owners.append((generation, owner))
@@ -130,6 +136,7 @@ struct DataPlane {
     // What the workers say of the slots that were retired before may not hold any more.
     sweep = nil
     zeroNewSlots()
+    configureLog()
     let changes = registry.configure(next, layout, failures: shared.failures, now: now)
     let availabilities = registry.availabilities
     let changed = changeBinds(opened)
@@ -146,7 +153,12 @@ struct DataPlane {
     for slot in preparedListenerCount..<max(preparedListenerCount, maker.listenerSlots.holders.count) {
       zero(listener: slot)
     }
-    for slot in preparedPoolCount..<max(preparedPoolCount, maker.poolSlots.holders.count) { shared.zero(pool: slot) }
+    for slot in preparedPoolCount..<max(preparedPoolCount, maker.poolSlots.holders.count) {
+      shared.zero(pool: slot)
+      zero(pool: slot)
+    }
+    for slot in preparedRouteCount..<max(preparedRouteCount, maker.routeSlots.holders.count) { zero(route: slot) }
+    preparedRouteCount = max(preparedRouteCount, maker.routeSlots.holders.count)
     preparedPoolCount = max(preparedPoolCount, maker.poolSlots.holders.count)
     preparedServerCount = max(preparedServerCount, maker.serverSlots.holders.count)
     preparedListenerCount = max(preparedListenerCount, maker.listenerSlots.holders.count)
@@ -160,6 +172,16 @@ struct DataPlane {
   private func zero(listener: Int) {
     shared.zero(listener: listener)
     for counters in counters { counters.zero(listener: listener) }
+  }
+
+  private func zero(pool: Int) { for counters in counters { counters.zero(pool: pool) } }
+  private func zero(route: Int) { for counters in counters { counters.zero(route: route) } }
+
+  private func configureLog() {
+    var pools: [Int32: [Int32]] = [:]
+    for (pool, servers) in maker.serversByPool { pools[Int32(pool)] = servers.map { Int32($0) } }
+    accessLog.configure(
+      configuration.accessLog, pools: pools, listenerCount: maker.listenerSlots.holders.count)
   }
 
   // MARK: Listening sockets
@@ -240,8 +262,38 @@ struct DataPlane {
     sweep = current
     guard current.waitingFor.isEmpty else { return }
     sweep = nil
+    let owners = current.candidates.servers.map { ($0, maker.pool(ofServer: $0)) }
+    let poolOfServer = Dictionary(owners, uniquingKeysWith: { first, _ in first })
     let released = maker.release(current.candidates, except: current.used)
-    for server in released.servers { zero(server: server) }
+    for server in released.servers {
+      if case let pool?? = poolOfServer[server] {
+        pastTraffic[pool, default: TrafficSum()].add(traffic(ofServer: server))
+      }
+      zero(server: server)
+    }
     for listener in released.listeners { zero(listener: listener) }
+    for pool in released.pools {
+      pastTraffic[pool] = nil
+      zero(pool: pool)
+    }
+  }
+
+  // MARK: Figures
+
+  func traffic(ofServer slot: Int) -> TrafficSum {
+    counters.reduce(into: TrafficSum()) { $0.add($1.serverTraffic[slot]) }
+  }
+
+  func traffic(ofListener slot: Int) -> TrafficSum {
+    counters.reduce(into: TrafficSum()) { $0.add($1.listenerTraffic[slot]) }
+  }
+
+  /// By slot of the pool: of all servers that it has or had.
+  var trafficByPool: [Int: TrafficSum] {
+    var sums = pastTraffic
+    for (pool, servers) in maker.serversByPool {
+      for server in servers { sums[pool, default: TrafficSum()].add(traffic(ofServer: server)) }
+    }
+    return sums
   }
 }

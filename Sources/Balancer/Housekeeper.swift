@@ -42,6 +42,7 @@ struct Housekeeper: ~Copyable {
   /// Asked for by the agent, and not taken over by all workers yet: the generation of each revision.
   private var revisions: [(revision: UInt64, generation: UInt64)] = []
 
+  private var rates = RateBook()
   private var backlog: [[UInt8]] = []
   private var quietening: [Quietening] = []
   /// What the agent was last asked to filter for us.
@@ -138,6 +139,12 @@ struct Housekeeper: ~Copyable {
           var sockets: [Int32] = []
           while let descriptor = packet.descriptors.takeFirst() { sockets.append(descriptor.release()) }
           reconfigure(configuration, revision, opened, sockets, now)
+        } else if case .accessLog = command {
+          guard let descriptor = packet.descriptors.takeFirst() else {
+            report(.failed("the access log's descriptor is missing"))
+            continue
+          }
+          plane.accessLog.use(descriptor)
         } else {
           handle(command, now)
         }
@@ -155,7 +162,9 @@ struct Housekeeper: ~Copyable {
 
   private mutating func handle(_ command: BalancerCommand, _ now: Instant) {
     switch command {
-    case .start, .reconfigure: report(.failed("already started"))
+    case .start, .reconfigure, .accessLog: report(.failed("already started"))
+    case .figures(let token):
+      report(.figures(FiguresAssembly(plane: plane, registry: registry).figures(now: now), token: token))
     case .orders(let orders):
       note(registry.apply(orders), now)
       adjust(now) { $0.weights = orders.filter { $0.weight != nil } }
@@ -291,11 +300,25 @@ struct Housekeeper: ~Copyable {
 
   private mutating func sendStatus(_ now: Instant) {
     // Old figures are worth nothing: none are sent while others wait.
-    if backlog.isEmpty { report(.status(StatusAssembly(plane).status(registry, now: now, warnings: warnings))) }
+    if backlog.isEmpty {
+      let status = StatusAssembly(plane).status(
+        registry, now: now, warnings: warnings + logWarnings, rates: &rates)
+      report(.status(status))
+    }
     // Those of thousands of servers take their time.
     let cost = Clock.monotonic - now
     earliestStatus = now + min(cost * Self.statusShare, Self.longestStatusInterval)
     nextStatus = max(earliestStatus, now + Self.statusInterval)
+  }
+
+  private var logWarnings: [String] {
+    var found = plane.accessLog.failure.map { [$0] } ?? []
+    let dropped = plane.accessLog.figures.dropped
+    if dropped > 0 {
+      found.append(
+        "\(dropped) lines of the access log are lost: where it goes is slower than the requests, or cannot be written")
+    }
+    return found
   }
 
   private mutating func report(_ report: BalancerReport) {

@@ -38,6 +38,8 @@ struct RateRecord {
 
 struct RouteRecord {
   var name: Text
+  /// Of its figures.
+  var slot: Int32
   var match: RouteMatch
   var action: RouteAction
   /// -1 where no server gets the request.
@@ -54,15 +56,20 @@ struct RouteBuilder {
   /// Slots of the pools.
   let pools: [String: Int32]
 
-  func records(_ listener: ListenerConfiguration) throws(BalancerFault) -> UnsafeBufferPointer<RouteRecord> {
+  /// `slots`: one per route.
+  func records(
+    _ listener: ListenerConfiguration, slots: [Int]
+  ) throws(BalancerFault) -> UnsafeBufferPointer<RouteRecord> {
     var records: [RouteRecord] = []
-    for route in listener.routes { records.append(try record(route, listener.name)) }
+    for (route, slot) in zip(listener.routes, slots) { records.append(try record(route, slot, listener.name)) }
     return memory.keep(records)
   }
 
-  private func record(_ route: RouteConfiguration, _ listener: String) throws(BalancerFault) -> RouteRecord {
+  private func record(
+    _ route: RouteConfiguration, _ slot: Int, _ listener: String
+  ) throws(BalancerFault) -> RouteRecord {
     var record = RouteRecord(
-      name: memory.text(route.name),
+      name: memory.text(route.name), slot: Int32(slot),
       match: RouteMatch(
         conditions: try conditions(route.match, route.name), exceptions: try conditions(route.exception, route.name)),
       action: .pool, pool: -1, request: edits(route.requestFields), response: edits(route.responseFields),

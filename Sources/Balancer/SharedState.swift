@@ -31,7 +31,10 @@ struct PoolQueue: ~Copyable {
 struct Counter: ~Copyable {
   private let value = Atomic<UInt64>(0)
 
-  func increase() { value.store(value.load(ordering: .relaxed) &+ 1, ordering: .relaxed) }
+  func increase() { add(1) }
+  @inline(__always)  // a load, an addition and a store
+  func add(_ count: UInt64) { value.store(value.load(ordering: .relaxed) &+ count, ordering: .relaxed) }
+  func clear() { value.store(0, ordering: .relaxed) }
   var current: UInt64 { value.load(ordering: .relaxed) }
 }
 
@@ -46,21 +49,69 @@ struct ListenerCounters: ~Copyable {
   let refused = Counter()
 }
 
+/// What a pool's clients had to go through.
+struct PoolCounters: ~Copyable {
+  let queued = Counter()
+  let queueFull = Counter()
+  let queueLate = Counter()
+  let retries = Counter()
+}
+
+struct RouteCounters: ~Copyable {
+  let requests = Counter()
+  let denied = Counter()
+  private let informational = Counter()
+  private let success = Counter()
+  private let redirection = Counter()
+  private let clientError = Counter()
+  private let serverError = Counter()
+  private let padding = Counter()
+
+  /// By the first digit of its status, 1 to 5.
+  func countResponse(_ digit: Int) {
+    switch digit {
+    case 1: informational.increase()
+    case 2: success.increase()
+    case 3: redirection.increase()
+    case 4: clientError.increase()
+    default: serverError.increase()
+    }
+  }
+
+  var responses: [UInt64] {
+    [informational.current, success.current, redirection.current, clientError.current, serverError.current]
+  }
+}
+
 /// One worker's counters by slot, in memory of its own that has its full size from the start: pages are touched as slots
 /// come into use.
 struct WorkerCounters: @unchecked Sendable {
   // Unchecked: atomics only; the memory stays for good.
   let servers: UnsafeMutablePointer<ServerCounters>
   let listeners: UnsafeMutablePointer<ListenerCounters>
+  let pools: UnsafeMutablePointer<PoolCounters>
+  let routes: UnsafeMutablePointer<RouteCounters>
+  let serverTraffic = TrafficBook(capacity: SnapshotMaker.serverCapacity)
+  let listenerTraffic = TrafficBook(capacity: SnapshotMaker.listenerCapacity)
 
   init() {
     servers = .allocate(capacity: SnapshotMaker.serverCapacity)
     listeners = .allocate(capacity: SnapshotMaker.listenerCapacity)
+    pools = .allocate(capacity: SnapshotMaker.poolCapacity)
+    routes = .allocate(capacity: SnapshotMaker.routeCapacity)
   }
 
   /// Before slots are first used, or used by another: nobody counts there now.
-  func zero(server: Int) { (servers + server).initialize(to: ServerCounters()) }
-  func zero(listener: Int) { (listeners + listener).initialize(to: ListenerCounters()) }
+  func zero(server: Int) {
+    (servers + server).initialize(to: ServerCounters())
+    serverTraffic.prepare(server)
+  }
+  func zero(listener: Int) {
+    (listeners + listener).initialize(to: ListenerCounters())
+    listenerTraffic.prepare(listener)
+  }
+  func zero(pool: Int) { (pools + pool).initialize(to: PoolCounters()) }
+  func zero(route: Int) { (routes + route).initialize(to: RouteCounters()) }
 }
 
 /// Shared by all workers; by slot, as `WorkerCounters`.

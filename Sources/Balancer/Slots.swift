@@ -72,6 +72,11 @@ struct ListenerIdentity: Hashable {
   }
 }
 
+struct RouteIdentity: Hashable {
+  let listener: String
+  let name: String
+}
+
 /// What makes a server the same one: at another address it is another, whose connections and health are not this one's.
 struct ServerIdentity: Hashable {
   let pool: String

@@ -37,6 +37,7 @@ struct ListenerRecord {
   var trusted = UnsafeBufferPointer<AddressPrefix>(start: nil, count: 0)
   /// Which of a server's `servedBy` lines goes into answers; -1 without `served_by_header`.
   var servedBy: Int32 = -1
+  var name = Text.empty
 }
 
 struct PoolRecord {
@@ -57,6 +58,7 @@ struct PoolRecord {
   var noneUp: Text
   var noneLeft: Text
   var allFull: Text
+  var name: Text
 }
 
 struct ServerRecord {
@@ -77,6 +79,7 @@ struct ServerRecord {
   var limit: Int32 = 0
   /// Lines that name node and server, one for each header that listeners use for it.
   var servedBy = UnsafeBufferPointer<Text>(start: nil, count: 0)
+  var name = Text.empty
 }
 
 /// Its memory belongs to a `SnapshotOwner`. Slots that nobody has are filled with records that nothing leads to.
@@ -92,6 +95,8 @@ struct Snapshot: @unchecked Sendable {
   let largestFieldCount: Int
   /// Some server has a Host of its own.
   let hasOwnHosts: Bool
+  /// What is captured of requests for the access log.
+  var logDetail = LogDetail.nothing
 
   static let largestConfigurableHead = 128 * 1024
 

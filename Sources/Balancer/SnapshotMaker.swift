@@ -13,12 +13,15 @@ struct Layout {
   var pools: [Int] = []
   /// By pool.
   var servers: [[Int]] = []
+  /// By listener.
+  var routes: [[Int]] = []
 }
 
 struct SnapshotMaker {
   // Slots that exist at once, removed ones that are still used included. Beyond it a configuration is refused.
   static let listenerCapacity = 1 << 12
   static let poolCapacity = 1 << 14
+  static let routeCapacity = 1 << 14
   static let serverCapacity = 1 << 17
 
   private struct Entry<Record, Part> {
@@ -29,6 +32,7 @@ struct SnapshotMaker {
   private(set) var listenerSlots = SlotTable<ListenerIdentity>(capacity: listenerCapacity)
   private(set) var poolSlots = SlotTable<String>(capacity: poolCapacity)
   private(set) var serverSlots = SlotTable<ServerIdentity>(capacity: serverCapacity)
+  private(set) var routeSlots = SlotTable<RouteIdentity>(capacity: routeCapacity)
   private(set) var layout = Layout()
   /// By slot; retired ones keep what they had, nil where nobody is.
   private var listeners: [Entry<ListenerRecord, ListenerPart>?] = []
@@ -56,12 +60,16 @@ struct SnapshotMaker {
 
   private mutating func build(_ configuration: BalancerConfiguration) throws(BalancerFault) -> SnapshotOwner {
     let identities = configuration.pools.flatMap { pool in pool.servers.map { ServerIdentity($0, of: pool.name) } }
+    let routes = configuration.listeners.flatMap { listener in
+      listener.routes.map { RouteIdentity(listener: listener.name, name: $0.name) }
+    }
     guard let listenerList = listenerSlots.assign(configuration.listeners.map(ListenerIdentity.init)),
-      let poolList = poolSlots.assign(configuration.pools.map(\.name)), let serverList = serverSlots.assign(identities)
+      let poolList = poolSlots.assign(configuration.pools.map(\.name)), let serverList = serverSlots.assign(identities),
+      let routeList = routeSlots.assign(routes)
     else {
       throw BalancerFault(
-        "there are more than \(Self.listenerCapacity) listeners, \(Self.poolCapacity) pools or \(Self.serverCapacity)"
-          + " servers, removed ones that still have connections included")
+        "there are more than \(Self.listenerCapacity) listeners, \(Self.poolCapacity) pools, \(Self.routeCapacity)"
+          + " routes or \(Self.serverCapacity) servers, removed ones that still have connections included")
     }
     listeners.append(contentsOf: repeatElement(nil, count: listenerSlots.holders.count - listeners.count))
     pools.append(contentsOf: repeatElement(nil, count: poolSlots.holders.count - pools.count))
@@ -85,14 +93,19 @@ struct SnapshotMaker {
     }
     let pairs = zip(configuration.pools, poolList).map { ($0.name, Int32($1)) }
     let pools = Dictionary(pairs, uniquingKeysWith: { first, _ in first })
+    var restOfRoutes = routeList[...]
     for (index, listener) in configuration.listeners.enumerated() {
+      let own = Array(restOfRoutes.prefix(listener.routes.count))
+      restOfRoutes = restOfRoutes.dropFirst(listener.routes.count)
+      layout.routes.append(own)
       try take(
         ListenerSource(
           listener: listener, pools: pools.filter { listener.pools.contains($0.key) },
-          servedBy: listener.servedByHeader.flatMap { headers.firstIndex(of: $0) } ?? -1), slot: listenerList[index])
+          servedBy: listener.servedByHeader.flatMap { headers.firstIndex(of: $0) } ?? -1, routeSlots: own),
+        slot: listenerList[index])
     }
     retire()
-    return snapshot(node: configuration.node)
+    return snapshot(configuration)
   }
 
   /// Slot of the pool that stands in when no server of `pool` is up; -1 without one.
@@ -140,22 +153,42 @@ struct SnapshotMaker {
     }
   }
 
-  private func snapshot(node: String) -> SnapshotOwner {
+  private func snapshot(_ configuration: BalancerConfiguration) -> SnapshotOwner {
+    let node = configuration.node
     let memory = RecordMemory()
     let records = listeners.map { $0?.record ?? ListenerRecord() }
     let used = layout.listeners.map { records[$0].headLimits } + listenerSlots.retired.map { records[$0].headLimits }
-    let snapshot = Snapshot(
+    var snapshot = Snapshot(
       listeners: memory.keep(records), pools: memory.keep(pools.map { ($0 ?? nobody).record }),
       servers: memory.keep(servers.map { $0?.record ?? ServerRecord() }), via: memory.text("Via: 1.1 \(node)\r\n"),
       largestHeadByteCount: used.map(\.headByteCount).max() ?? 16 * 1024,
       largestFieldCount: used.map(\.fieldCount).max() ?? 100,
       hasOwnHosts: servers.contains { ($0?.record.ownHost.count ?? 0) > 0 })
+    if let access = configuration.accessLog {
+      snapshot.logDetail = access.format == .hap ? .requestLine : .fields
+    }
     var parts: [AnyObject] = [nobody] + listeners.compactMap { $0?.part } + pools.compactMap { $0 }
     for case let entry? in servers where pools[Int(entry.record.pool)] !== entry.part { parts.append(entry.part) }
     return SnapshotOwner(snapshot, memory: memory, parts: parts)
   }
 
   // MARK: Slots of what was removed
+
+  /// Routes that are configured no more give their slots back: to be called while every worker has the newest configuration.
+  /// Returns the slots.
+  mutating func releaseRoutes() -> [Int] {
+    let retired = routeSlots.retired
+    for slot in retired { routeSlots.release(slot) }
+    return retired
+  }
+
+  /// Slot of the pool of the server in `slot`; nil if nobody has it.
+  func pool(ofServer slot: Int) -> Int? { servers[slot].map { Int($0.record.pool) } }
+
+  /// Slots of all servers of each pool, removed ones that are still used included.
+  var serversByPool: [Int: [Int]] {
+    Dictionary(grouping: servers.indices.filter { servers[$0] != nil }) { Int(servers[$0]?.record.pool ?? -1) }
+  }
 
   var hasRetired: Bool { listenerSlots.retiredCount + poolSlots.retiredCount + serverSlots.retiredCount > 0 }
 

@@ -56,7 +56,8 @@ final class PoolPart {
       terms: PoolTerms(pool, standIn: source.standIn, memory),
       noneUp: memory.text("no server of pool \(pool.name) is up"),
       noneLeft: memory.text("every server of pool \(pool.name) that is up has been tried"),
-      allFull: memory.text("every server of pool \(pool.name) has reached max_connections"))
+      allFull: memory.text("every server of pool \(pool.name) has reached max_connections"),
+      name: memory.text(pool.name))
     var servers: [ServerRecord] = []
     for place in pool.servers.indices {
       servers.append(Self.server(place, source, tag: cookieName == nil ? nil : plan.issuedTag(place), memory))
@@ -79,7 +80,8 @@ final class PoolPart {
       host: memory.text(server.endpoint.description), ownHost: server.host.map { memory.text($0) } ?? .empty,
       limit: Int32(clamping: max(0, server.maximumConnections ?? 0)),
       servedBy: memory.keep(
-        source.servedByHeaders.map { memory.text("\($0): \(source.node)/\(server.name)\r\n") }))
+        source.servedByHeaders.map { memory.text("\($0): \(source.node)/\(server.name)\r\n") }),
+      name: memory.text(server.name))
   }
 }
 
@@ -90,6 +92,8 @@ struct ListenerSource: Equatable {
   let pools: [String: Int32]
   /// Place of its header in `PoolSource.servedByHeaders`; -1 without.
   let servedBy: Int
+  /// Slots of its routes, in their order.
+  let routeSlots: [Int]
 }
 
 final class ListenerPart {
@@ -114,7 +118,8 @@ final class ListenerPart {
     }
     record = ListenerRecord(
       isHTTP: listener.mode == .http, pool: pool,
-      routes: try RouteBuilder(memory: memory, pools: source.pools).records(listener), requestOptions: options,
+      routes: try RouteBuilder(memory: memory, pools: source.pools).records(listener, slots: source.routeSlots),
+      requestOptions: options,
       headLimits: HeadLimits(
         headByteCount: min(max(limits.headByteCount, 512), Snapshot.largestConfigurableHead),
         fieldCount: min(max(limits.headerCount, 1), 10_000)),
@@ -122,7 +127,7 @@ final class ListenerPart {
       clientBody: Snapshot.ticks(listener.timeouts.clientBody), tunnel: Snapshot.ticks(listener.timeouts.tunnel),
       maximumConnections: max(1, limits.connections), maximumBodyByteCount: limits.bodyByteCount ?? Int64.max,
       maximumConnectionsPerSource: limits.connectionsPerSource ?? 0, trusted: memory.keep(listener.forwardedTrust),
-      servedBy: Int32(source.servedBy))
+      servedBy: Int32(source.servedBy), name: memory.text(listener.name))
   }
 }
 

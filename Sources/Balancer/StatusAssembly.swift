@@ -18,19 +18,22 @@ struct StatusAssembly {
     counters = plane.counters
   }
 
-  func status(_ registry: ServerRegistry, now: Instant, warnings: [String]) -> BalancerStatus {
+  func status(
+    _ registry: ServerRegistry, now: Instant, warnings: [String], rates: inout RateBook
+  ) -> BalancerStatus {
     var pools: [PoolStatus] = []
     for (pool, slots) in zip(configuration.pools, layout.servers) {
       var servers: [ServerStatus] = []
       for (server, index) in zip(pool.servers, slots) {
         guard let known = registry.servers[index] else { continue }
+        let requests = counters.reduce(0) { $0 + $1.servers[index].requests.current }
         servers.append(
           ServerStatus(
             name: server.name, endpoint: server.endpoint, state: registry.state(of: index), weight: server.weight,
             connections: max(0, Int(shared.serverLoads[index].connections.load(ordering: .relaxed))),
-            requests: counters.reduce(0) { $0 + $1.servers[index].requests.current },
-            failures: counters.reduce(0) { $0 + $1.servers[index].failures.current },
-            lastCheck: known.condition(now: now)))
+            requests: requests, failures: counters.reduce(0) { $0 + $1.servers[index].failures.current },
+            lastCheck: known.condition(now: now),
+            requestsPerSecond: rates.rate(index, count: requests, now: now)))
       }
       pools.append(PoolStatus(name: pool.name, servers: servers))
     }

@@ -3,7 +3,7 @@
 // changed by mutating methods: the compiled code neither counts references nor checks exclusivity.
 //
 // The methods are spread over files by what they deal with: WorkerClients, WorkerServers, WorkerRequests,
-// WorkerResponses, WorkerFailures, WorkerRoutes, WorkerTunnels, WorkerDeadlines, WorkerHandover, WorkerSwap.
+// WorkerResponses, WorkerFailures, WorkerRoutes, WorkerTunnels, WorkerDeadlines, WorkerHandover, WorkerSwap, WorkerLog.
 
 internal import Balancing
 internal import HTTP1
@@ -18,6 +18,7 @@ struct WorkerSeed: Sendable {
   let core: Int?
   let shared: SharedState
   let counters: WorkerCounters
+  let log: AccessLog
   let mailbox: Mailbox
   let reports: ReportBox
   let clientCapacity: Int
@@ -62,6 +63,7 @@ struct Worker: ~Copyable {
   var snapshot = Snapshot.nothing
   let shared: SharedState
   let counters: WorkerCounters
+  let log: AccessLog
   let mailbox: Mailbox
   let reports: ReportBox
   let peers: [Mailbox]
@@ -129,6 +131,7 @@ struct Worker: ~Copyable {
     index = seed.index
     shared = seed.shared
     counters = seed.counters
+    log = seed.log
     mailbox = seed.mailbox
     reports = seed.reports
     peers = seed.peers

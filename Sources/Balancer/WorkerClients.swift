@@ -55,13 +55,14 @@ extension Worker {
     let index = refusal == nil ? clients.take() : -1
     if index < 0 {
       if refusal == nil && limit > 0 { shared.sources.release(address, listener: listener) }
-      refuse(raw, listener, record.isHTTP, refusal ?? "this node has reached its limit of connections")
+      refuse(raw, peer, listener, record.isHTTP, refusal ?? "this node has reached its limit of connections")
       return
     }
     let client = clients[index]
     client.pointee.isOpen = true
     client.pointee.listener = listener
     client.pointee.address = address
+    client.pointee.port = peer.port
     client.pointee.isCountedBySource = limit > 0
     client.pointee.stream.descriptor = raw
     client.pointee.stream.mayRead = true
@@ -113,7 +114,10 @@ extension Worker {
       closeClient(index, client, abortively: true)
       return false
     case .complete(let header):
-      if let source = header.source { client.pointee.address = source.address }
+      if let source = header.source {
+        client.pointee.address = source.address
+        client.pointee.port = source.port
+      }
       client.pointee.stream.holdNext(receiveStart + header.byteCount, count - header.byteCount, &buffers)
       client.pointee.phase = .head
       return welcome(index, client)
@@ -131,6 +135,7 @@ extension Worker {
         counters.listeners[Int(listener)].refused.increase()
         client.pointee.keepsAlive = false
         if record.pointee.isHTTP {
+          client.pointee.exchange.notes.ending = .connectionLimit
           answer(index, client, status: 503, "your address has reached its limit of connections", retryAfterSeconds: 1)
         } else {
           closeClient(index, client, abortively: true)
@@ -144,17 +149,22 @@ extension Worker {
     return false
   }
 
-  private mutating func refuse(_ raw: Int32, _ listener: Int32, _ isHTTP: Bool, _ reason: StaticString) {
+  private mutating func refuse(
+    _ raw: Int32, _ peer: SocketAddress, _ listener: Int32, _ isHTTP: Bool, _ reason: StaticString
+  ) {
     counters.listeners[Int(listener)].refused.increase()
     shared.listenerConnections[Int(listener)].wrappingSubtract(1, ordering: .relaxed)
+    let requestID = random.next()
+    var count = 0
     if isHTTP {
-      let count = LocalResponse.write(
-        status: 503, reason: reason, requestID: random.next(), closes: true, retryAfterSeconds: 1, to: scratch,
+      count = LocalResponse.write(
+        status: 503, reason: reason, requestID: requestID, closes: true, retryAfterSeconds: 1, to: scratch,
         capacity: scratchByteCount)
       // Take the request that is there, so that closing does not destroy the answer; then one try to send.
       _ = StreamSocket.receive(raw, receiveArea, Self.headReadByteCount)
       _ = StreamSocket.send(raw, scratch, count)
     }
+    noteRefusal(listener, peer, isHTTP: isHTTP, requestID: requestID, bytesOut: count)
     StreamSocket.close(raw)
   }
 
@@ -272,6 +282,7 @@ extension Worker {
     if client.pointee.waitingPlace != .nowhere {
       // Servers are scarce: nobody is kept in the queue who has probably gone.
       client.pointee.keepsAlive = false
+      client.pointee.exchange.notes.ending = .leftQueue
       answer(index, client, status: 503, "the client ended its direction while it waited for a server")
       return
     }
@@ -332,6 +343,7 @@ extension Worker {
 
   /// Gives back all that a client's connection holds; its server connection, if any, is closed.
   mutating func closeClient(_ index: Int32, _ client: Client, abortively: Bool) {
+    if client.pointee.exchange.notes.isUnderWay || client.pointee.headHasBegun { noteClosing(client) }
     leaveQueue(client)
     let server = client.pointee.server
     if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: abortively) }

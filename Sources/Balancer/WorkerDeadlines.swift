@@ -49,7 +49,9 @@ extension Worker {
     case .head:
       if client.pointee.headHasBegun {
         client.pointee.keepsAlive = false
+        client.pointee.headHasBegun = false
         client.pointee.exchange = Exchange()
+        noteCutOffHead(client)
         counters.listeners[Int(client.pointee.listener)].refused.increase()
         answer(index, client, status: 408, "the request's head did not come in time")
       } else {
@@ -59,8 +61,10 @@ extension Worker {
     case .tunnel:
       let server = client.pointee.server
       if server >= 0 && upstreams[server].pointee.phase == .connecting {
+        client.pointee.exchange.notes.ending = .connectLate
         tunnelConnectFailed(index, client, upstreams[server].pointee.server)
       } else {
+        client.pointee.exchange.notes.ending = .tunnelIdle
         closeClient(index, client, abortively: true)
       }
     case .file: fileIsLate(index, client)
@@ -74,11 +78,13 @@ extension Worker {
     precondition(server >= 0, "a request is with a server until it is answered")
     let upstream = upstreams[server]
     if upstream.pointee.phase == .connecting {
+      client.pointee.exchange.notes.ending = .connectLate
       serverFailed(server, upstream, .connect)
       return
     }
     if !client.pointee.stream.output.isEmpty {
       // The client does not read.
+      client.pointee.exchange.notes.ending = .clientStalled
       closeClient(index, client, abortively: true)
       return
     }
@@ -88,6 +94,7 @@ extension Worker {
     }
     if client.pointee.phase == .body && !serverOutputWaits(upstream) {
       counters.listeners[Int(client.pointee.listener)].refused.increase()
+      client.pointee.exchange.notes.ending = .bodyLate
       if client.pointee.exchange.headIsSent {
         closeClient(index, client, abortively: true)
       } else {
@@ -130,6 +137,7 @@ extension Worker {
     for index in 0..<Int32(clients.highWater) where clients[index].pointee.isOpen {
       let client = clients[index]
       let isWhole = client.pointee.phase == .lingering || isIdle(client)
+      if client.pointee.exchange.notes.ending == .none { client.pointee.exchange.notes.ending = .stopped }
       closeClient(index, client, abortively: !isWhole)
     }
   }

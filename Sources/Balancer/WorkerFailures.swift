@@ -46,6 +46,8 @@ extension Worker {
     }
     if client.pointee.exchange.headIsSent {
       noteFailure(of: server, failure)
+      client.pointee.exchange.notes.ending =
+        failure == .timedOut ? .serverStalled : failure == .malformed ? .serverBadBody : .serverCutOff
       closeClient(place, client, abortively: true)
       return
     }
@@ -56,6 +58,7 @@ extension Worker {
     switch failure {
     case .connect: connectFailed(place, client, server)
     case .closed where client.pointee.exchange.answerHasBegun:
+      client.pointee.exchange.notes.ending = .serverClosed
       answer(place, client, status: 502, "the server closed its connection within the head of its answer")
     case .closed: lostConnection(place, client, server, wasReused: wasReused)
     case .malformed: answer(place, client, status: 502, "the server's answer is malformed")
@@ -84,9 +87,11 @@ extension Worker {
       return
     }
     if isOurFault {
+      client.pointee.exchange.notes.ending = .exhausted
       answer(
         place, client, status: 503, "this node can open no more connections to servers", retryAfterSeconds: 1)
     } else {
+      if client.pointee.exchange.notes.ending == .none { client.pointee.exchange.notes.ending = .connectFailed }
       answer(place, client, status: 502, "the connection to the server failed")
     }
   }
@@ -100,11 +105,13 @@ extension Worker {
       let stays = wasReused && belongs(client, to: server, pool)
       if !stays && tryElsewhere(place, client, server, pool) { return }
       if wasReused && payForRetry(pool) {
+        noteRetry(client, pool: pool)
         client.pointee.exchange.bodyIsDropped = false
         _ = sendExchange(place, client, to: server, mayReuse: false)
         return
       }
     }
+    client.pointee.exchange.notes.ending = .serverClosed
     answer(place, client, status: 502, "the server closed its connection before it answered")
   }
 
@@ -181,6 +188,7 @@ extension Worker {
     if next < 0 && !cause.isFull || !payForRetry(pool) { return false }
     if next < 0 {
       // They have no room: it waits for one of them.
+      noteRetry(client, pool: pool)
       client.pointee.exchange.bodyIsDropped = false
       return enqueue(place, client, forCookieServer: cause == .cookieFull)
     }
@@ -190,6 +198,7 @@ extension Worker {
 
   private mutating func sendAgain(_ place: Int32, _ client: Client, to server: Int32, _ cause: ChoiceCause, _ pool: Int)
   {
+    noteRetry(client, pool: pool)
     client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && !cause.isCookie
     client.pointee.exchange.bodyIsDropped = false
     sendAndReadOn(place, client, to: server)
@@ -231,7 +240,7 @@ extension Worker {
     if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: true) }
     let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
     let written = LocalResponse.write(
-      status: status, reason: reason, requestID: random.next(), closes: closes,
+      status: status, reason: reason, requestID: requestID(of: client), closes: closes,
       withoutBody: client.pointee.exchange.method.isHead, oldVersion: client.pointee.exchange.isOldVersion,
       retryAfterSeconds: retryAfterSeconds, to: scratch, capacity: scratchByteCount)
     finishAnswer(place, client, written, closes: closes)
@@ -240,10 +249,12 @@ extension Worker {
   /// Sends an answer from the scratch memory and goes on to the next request, or to closing.
   mutating func finishAnswer(_ place: Int32, _ client: Client, _ count: Int, closes: Bool) {
     dropRequest(client)
+    let ending = noteOwnAnswer(client, count)
     if !client.pointee.stream.write(scratch, count, &buffers) {
       clientIsGone(place, client)
       return
     }
+    noteEnd(client, ending)
     if !closes {
       awaitNextRequest(place, client)
       // Not from here: we may have been called while a request was read, and many may wait behind it.

@@ -71,6 +71,7 @@ extension Worker {
     _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, status: Int, _ reason: StaticString
   ) {
     takeWholeBody(client, head, count)
+    client.pointee.exchange.notes.ending = .answeredHere
     answer(index, client, status: status, reason)
   }
 
@@ -152,6 +153,7 @@ extension Worker {
     client.pointee.file = SentFile(descriptor: raw, offset: range.lowerBound, end: range.upperBound)
     client.pointee.phase = .file
     client.pointee.exchange.headIsSent = true
+    _ = noteOwnAnswer(client, written)
     timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
     if !client.pointee.stream.write(scratch, written, &buffers) {
       clientIsGone(index, client)
@@ -183,10 +185,12 @@ extension Worker {
       }
       // 0: the file has become shorter than its head said; only an abort tells that.
       if sent <= 0 {
+        if sent == 0 { client.pointee.exchange.notes.ending = .fileCutOff }
         closeClient(index, client, abortively: true)
         return
       }
       client.pointee.file.offset += Int64(sent)
+      client.pointee.exchange.notes.bytesOut &+= Int64(sent)
       let isLast = client.pointee.file.offset == client.pointee.file.end
       resumeIdleTime(index, client)
       noteProgress(
@@ -222,12 +226,14 @@ extension Worker {
     if client.pointee.file.waitsForDisk {
       sendFile(index, client)
     } else {
+      client.pointee.exchange.notes.ending = .clientStalled
       closeClient(index, client, abortively: true)
     }
   }
 
   private mutating func finishFile(_ index: Int32, _ client: Client) {
     closeFile(client)
+    noteEnd(client, .answeredHere)
     if client.pointee.keepsAlive && !mustClose(client) {
       awaitNextRequest(index, client)
       if client.pointee.stream.hasNext { goOnLater(index, client) }

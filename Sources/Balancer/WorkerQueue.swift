@@ -45,7 +45,10 @@ extension Worker {
       return false
     }
     // Who had to leave one queue for another goes on from where it was.
-    if client.pointee.waitingSince == 0 { client.pointee.waitingSince = Clock.monotonic.nanoseconds }
+    if client.pointee.waitingSince == 0 {
+      client.pointee.waitingSince = Clock.monotonic.nanoseconds
+      counters.pools[pool].queued.increase()
+    }
     client.pointee.waitingPool = Int32(pool)
     if forCookieServer {
       let server = Int(client.pointee.exchange.cookieServer)
@@ -98,6 +101,7 @@ extension Worker {
 
   @inline(never)
   private mutating func unlinkWaiting(_ client: Client) {
+    noteQueueLeft(client)
     let place = client.pointee.waitingPlace
     let slot = Int(client.pointee.waitingSlot)
     let previous = client.pointee.previousWaiting
@@ -294,6 +298,8 @@ extension Worker {
   mutating func waitedTooLong(_ index: Int32, _ client: Client) {
     let terms = snapshot.pools[Int(client.pointee.exchange.pool)].terms
     leaveQueue(client)
+    counters.pools[Int(client.pointee.exchange.pool)].queueLate.increase()
+    client.pointee.exchange.notes.ending = .queueLate
     if client.pointee.phase == .tunnel {
       refuseTunnel(index, client)
     } else {
@@ -304,6 +310,7 @@ extension Worker {
   @inline(never)
   mutating func queueIsFull(_ index: Int32, _ client: Client) {
     let pool = snapshot.pools[Int(client.pointee.exchange.pool)]
+    noteQueueFull(client)
     if client.pointee.phase == .tunnel {
       refuseTunnel(index, client)
     } else {

@@ -44,9 +44,12 @@ extension Worker {
           client.pointee.stream.hold(receiveStart, count, &buffers)
           return
         case .ended:
+          // For the log: it is all that there will be.
+          client.pointee.stream.hold(receiveStart, count, &buffers)
           clientEndedWhileReading(index, client)
           return
         case .failed:
+          client.pointee.stream.hold(receiveStart, count, &buffers)
           clientIsGone(index, client)
           return
         }
@@ -90,6 +93,8 @@ extension Worker {
     {
     case .complete: break
     case .incomplete where client.pointee.stream.hasEnded:
+      client.pointee.headHasBegun = true
+      client.pointee.stream.hold(receiveStart, count, &buffers)
       clientEndedWhileReading(index, client)
       return false
     case .incomplete:
@@ -97,13 +102,17 @@ extension Worker {
       // the next ones.
       if !client.pointee.headHasBegun {
         client.pointee.headHasBegun = true
+        client.pointee.headSince = now.nanoseconds
         if client.pointee.hasServed { timers.set(index, tick &+ listener.pointee.requestHead) }
       }
       client.pointee.stream.hold(receiveStart, count, &buffers)
       return client.pointee.stream.mayRead
     case .fault(let fault):
       client.pointee.keepsAlive = false
+      client.pointee.headHasBegun = false
       client.pointee.exchange = Exchange()
+      noteBadBeginning(client, receiveStart, count)
+      client.pointee.exchange.notes.ending = .malformed
       counters.listeners[Int(client.pointee.listener)].refused.increase()
       answer(index, client, status: fault.status, fault.words)
       return false
@@ -120,6 +129,7 @@ extension Worker {
     let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
     counters.listeners[Int(client.pointee.listener)].requests.increase()
     client.pointee.exchange = Exchange()
+    noteBeginning(client, head)
     client.pointee.exchange.method = head.method
     client.pointee.exchange.isOldVersion = head.isOldVersion
     client.pointee.exchange.wantsUpgrade = head.flags.contains(.upgrade)
@@ -237,6 +247,7 @@ extension Worker {
     if client.pointee.exchange.bodyFraming.isCounted {
       let here = Int(min(Int64(count), client.pointee.exchange.bodyByteCount))
       client.pointee.exchange.bodyByteCount &-= Int64(here)
+      client.pointee.exchange.notes.bytesIn &+= Int64(here)
       if client.pointee.exchange.bodyByteCount == 0 { client.pointee.phase = .waiting }
       noteProgress(
         index, client, here, isLast: client.pointee.phase == .waiting, span: listener.pointee.clientBody)
@@ -249,6 +260,7 @@ extension Worker {
       return false
     }
     client.pointee.exchange.bodyByteCount &+= Int64(step.payloadCount)
+    client.pointee.exchange.notes.bytesIn &+= Int64(step.consumed)
     if client.pointee.exchange.bodyByteCount > listener.pointee.maximumBodyByteCount {
       badBody(index, client, status: 413, "the body is larger than this listener allows")
       return false
@@ -323,6 +335,7 @@ extension Worker {
   @inline(never)
   private mutating func badBody(_ index: Int32, _ client: Client, status: Int, _ reason: StaticString) {
     counters.listeners[Int(client.pointee.listener)].refused.increase()
+    client.pointee.exchange.notes.ending = status == 413 ? .tooLarge : .malformed
     if client.pointee.exchange.headIsSent {
       closeClient(index, client, abortively: true)
     } else {

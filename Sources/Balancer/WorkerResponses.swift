@@ -116,6 +116,9 @@ extension Worker {
     if terms.pointee.terms.retries(status: Int32(head.status)), repeatedAfterStatus(index, upstream, place, client) {
       return
     }
+    client.pointee.exchange.notes.status = UInt16(truncatingIfNeeded: head.status)
+    client.pointee.exchange.notes.isServerStatus = true
+    client.pointee.exchange.notes.firstByteAt = now.nanoseconds
     upstream.pointee.keepsAlive = head.keepsAlive
     upstream.pointee.bodyFraming = head.framing
     // With a part of the body still to come the next request cannot be told from it.
@@ -146,6 +149,7 @@ extension Worker {
     let written = head.write(
       from: receiveStart, scratch: headScratch, additions: additions, to: scratch, capacity: scratchByteCount)
     client.pointee.exchange.headIsSent = true
+    client.pointee.exchange.notes.headOut &+= UInt32(truncatingIfNeeded: written)
     if Int(client.pointee.exchange.requestSentCount) == client.pointee.exchange.request.count {
       dropRequest(client)
     }
@@ -184,12 +188,17 @@ extension Worker {
     if head.status == 101 || !client.pointee.exchange.isOldVersion {
       let written = head.write(
         from: receiveStart, scratch: headScratch, additions: additions, to: scratch, capacity: scratchByteCount)
+      client.pointee.exchange.notes.bytesOut &+= Int64(written)
+      client.pointee.exchange.notes.headOut &+= UInt32(truncatingIfNeeded: written)
       if !client.pointee.stream.write(scratch, written, &buffers) {
         clientIsGone(place, client)
         return
       }
     }
     if head.status == 101 {
+      client.pointee.exchange.notes.status = 101
+      client.pointee.exchange.notes.isServerStatus = true
+      client.pointee.exchange.notes.firstByteAt = now.nanoseconds
       dropRequest(client)
       stopWaitingForLeaving(client)
       client.pointee.phase = .tunnel
@@ -277,6 +286,7 @@ extension Worker {
   private mutating func send(
     _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ headByteCount: Int
   ) -> Bool {
+    client.pointee.exchange.notes.bytesOut &+= Int64(headByteCount &+ count)
     if headByteCount == 0 { return count == 0 || client.pointee.stream.write(bytes, count, &buffers) }
     if count <= Self.copiedBodyByteCount {
       (scratch + headByteCount).update(from: bytes, count: count)
@@ -318,6 +328,7 @@ extension Worker {
   @inline(never)
   private mutating func badAnswerBody(_ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client) {
     noteFailure(of: upstream.pointee.server, .malformed)
+    client.pointee.exchange.notes.ending = .serverBadBody
     // Its head is out: only an abort tells the client that the body is not whole.
     closeClient(place, client, abortively: true)
   }
@@ -333,6 +344,7 @@ extension Worker {
     }
     if upstream.pointee.outgoing.isChunked {
       let end = ChunkEncoding.end
+      client.pointee.exchange.notes.bytesOut &+= Int64(end.utf8CodeUnitCount)
       if !client.pointee.stream.write(end.utf8Start, end.utf8CodeUnitCount, &buffers) {
         clientIsGone(place, client)
         return
@@ -350,6 +362,7 @@ extension Worker {
   private mutating func finishExchange(
     _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, isClean: Bool
   ) {
+    noteEnd(client, .complete)
     let requestIsWhole =
       client.pointee.phase == .waiting && !client.pointee.exchange.bodyIsDropped
       && client.pointee.exchange.request.isEmpty && upstream.pointee.stream.output.isEmpty

@@ -113,6 +113,7 @@ extension Worker {
     _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, status: Int, _ reason: StaticString
   ) {
     counters.listeners[Int(client.pointee.listener)].refused.increase()
+    client.pointee.exchange.notes.ending = .refused
     takeWholeBody(client, head, count)
     answer(index, client, status: status, reason)
   }

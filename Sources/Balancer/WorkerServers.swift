@@ -48,6 +48,7 @@ extension Worker {
     upstream.pointee.client = index
     client.pointee.server = found
     client.pointee.lastServer = server
+    noteConnecting(client, to: server, isReused: upstream.pointee.phase != .connecting)
     return found
   }
 
@@ -115,6 +116,7 @@ extension Worker {
     }
     guard readiness.isWritable else { return }
     let client = upstream.pointee.client
+    noteConnected(clients[client])
     if readiness.isReadable { upstream.pointee.stream.mayRead = true }
     if clients[client].pointee.phase == .tunnel {
       upstream.pointee.phase = .tunnel

@@ -14,7 +14,10 @@ private enum Passed {
   case interrupted
   /// The sender's end has been passed on.
   case finished
-  case failed
+  case senderFailed
+  case receiverFailed
+
+  var isFailure: Bool { self == .senderFailed || self == .receiverFailed }
 }
 
 extension Worker {
@@ -25,11 +28,13 @@ extension Worker {
     let listener = Int(client.pointee.listener)
     counters.listeners[listener].requests.increase()
     client.pointee.phase = .tunnel
+    noteTunnel(client)
     watch(index, client)
     if !client.pointee.isOpen { return }
     client.pointee.exchange.pool = poolOfSource(client)
     if client.pointee.exchange.pool < 0 {
       counters.listeners[listener].refused.increase()
+      client.pointee.exchange.notes.ending = .refused
       closeClient(index, client, abortively: true)
       return
     }
@@ -42,6 +47,7 @@ extension Worker {
     if server >= 0 {
       openTunnel(index, client, to: server)
     } else if !cause.isFull || !enqueue(index, client, forCookieServer: false) {
+      if cause.isFull { noteQueueFull(client) }
       refuseTunnel(index, client)
     }
   }
@@ -49,13 +55,14 @@ extension Worker {
   @inline(never)
   mutating func refuseTunnel(_ index: Int32, _ client: Client) {
     counters.listeners[Int(client.pointee.listener)].refused.increase()
+    if client.pointee.exchange.notes.ending == .none { client.pointee.exchange.notes.ending = .noServer }
     closeClient(index, client, abortively: true)
   }
 
   mutating func openTunnel(_ index: Int32, _ client: Client, to server: Int32) {
     let found = connect(index, client, to: server, mayReuse: false)
     if found == Self.isFull {
-      if !enqueue(index, client, forCookieServer: false) { refuseTunnel(index, client) }
+      if !enqueue(index, client, forCookieServer: false) { queueIsFull(index, client) }
       return
     }
     if found < 0 {
@@ -78,8 +85,10 @@ extension Worker {
     if isNoted && snapshot.pools[pool].terms.retryCauses.contains(.connect)
       && Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts && payForRetry(pool)
     {
+      noteRetry(client, pool: pool)
       connectTunnel(index, client)
     } else {
+      if client.pointee.exchange.notes.ending == .none { client.pointee.exchange.notes.ending = .connectFailed }
       closeClient(index, client, abortively: true)
     }
   }
@@ -94,13 +103,19 @@ extension Worker {
     let server = client.pointee.server
     if server < 0 || upstreams[server].pointee.phase != .tunnel { return }
     let upstream = upstreams[server]
-    let up = pass(&client.pointee.stream, &upstream.pointee.stream)
-    let down = up == .failed ? up : pass(&upstream.pointee.stream, &client.pointee.stream)
-    if up == .failed || down == .failed {
+    var upCount = 0
+    var downCount = 0
+    let up = pass(&client.pointee.stream, &upstream.pointee.stream, &upCount)
+    let down = up.isFailure ? up : pass(&upstream.pointee.stream, &client.pointee.stream, &downCount)
+    if upCount > 0 || downCount > 0 { noteRelayed(client, up: upCount, down: downCount) }
+    if up.isFailure || down.isFailure {
+      let isClients = up.isFailure ? up == .senderFailed : down == .receiverFailed
+      client.pointee.exchange.notes.ending = isClients ? .tunnelClientReset : .tunnelServerReset
       closeClient(index, client, abortively: true)
       return
     }
     if up == .finished && down == .finished {
+      client.pointee.exchange.notes.ending = .tunnelEnded
       closeClient(index, client, abortively: false)
       return
     }
@@ -111,14 +126,16 @@ extension Worker {
     }
   }
 
-  private mutating func pass(_ sender: inout ByteStream, _ receiver: inout ByteStream) -> Passed {
+  /// `count` grows by what was taken from the sender.
+  private mutating func pass(_ sender: inout ByteStream, _ receiver: inout ByteStream, _ count: inout Int) -> Passed {
     if !receiver.output.isEmpty {
-      if !receiver.flush(&buffers) { return .failed }
+      if !receiver.flush(&buffers) { return .receiverFailed }
       if !receiver.output.isEmpty { return .waits }
     }
     if !sender.input.isEmpty {
-      let count = sender.takeInput(receiveStart, &buffers)
-      if !receiver.write(receiveStart, count, &buffers) { return .failed }
+      let held = sender.takeInput(receiveStart, &buffers)
+      count &+= held
+      if !receiver.write(receiveStart, held, &buffers) { return .receiverFailed }
       if !receiver.output.isEmpty { return .waits }
     }
     var burst = 0
@@ -126,13 +143,14 @@ extension Worker {
       burst &+= 1
       if burst > Self.largestBurst { return .interrupted }
       switch sender.read(into: receiveStart, room: room(for: sender)) {
-      case .bytes(let count):
-        if !receiver.write(receiveStart, count, &buffers) { return .failed }
-        sender.growWindow(readCount: count, largest: Self.largestWindow)
+      case .bytes(let received):
+        count &+= received
+        if !receiver.write(receiveStart, received, &buffers) { return .receiverFailed }
+        sender.growWindow(readCount: received, largest: Self.largestWindow)
         if !receiver.output.isEmpty { return .waits }
       case .blocked: return .drained
       case .ended: break
-      case .failed: return .failed
+      case .failed: return .senderFailed
       }
     }
     if !sender.hasEnded { return .drained }

@@ -12,6 +12,7 @@ package struct AfloatCommand: ParsableCommand {
     discussion: """
       Look:
         afloat status                 what works, who holds what and why
+        afloat top                    rates and latencies, live
         afloat events -f              what happens, as it happens
       Maintain:
         afloat drain n1               empty n1 and wait until it is
@@ -31,7 +32,7 @@ package struct AfloatCommand: ParsableCommand {
       """,
     subcommands: [
       StatusCommand.self, MembersCommand.self, VIPsCommand.self, PoolsCommand.self, ListenersCommand.self,
-      EventsCommand.self, DrainCommand.self, UndrainCommand.self, MoveCommand.self, ServerCommand.self,
+      TopCommand.self, EventsCommand.self, DrainCommand.self, UndrainCommand.self, MoveCommand.self, ServerCommand.self,
       SwitchCommand.self,
       ReloadCommand.self,
       ConfigCommand.self,

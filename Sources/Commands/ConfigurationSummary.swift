@@ -41,6 +41,9 @@ package enum ConfigurationSummary {
         "pool \(pool.name): \(Words.count(pool.servers.count, "server")), \(words(pool.balance)), \(words(pool.affinity)), \(words(pool.check))"
       )
     }
+    if let access = configuration.log.access {
+      lines.append("access log: \(access.format.rawValue) to \(words(access.target))")
+    }
     lines += warnings.map { "warning: \($0)" }
     return lines.map { Words.printable($0) + "\n" }.joined()
   }
@@ -50,6 +53,14 @@ package enum ConfigurationSummary {
     case .never: "never"
     case .atOnce: "at once"
     case .after(let span): "after \(Quantities.text(span))"
+    }
+  }
+
+  private static func words(_ target: AccessLogConfiguration.Target) -> String {
+    switch target {
+    case .standardOutput: "standard output"
+    case .syslog: "syslog"
+    case .file(let path): path
     }
   }
 

@@ -202,11 +202,14 @@ package struct APIServer: Codable, Equatable, Sendable {
   package var lastCheck: String
   /// The member that runs it.
   @OrNull package var member: String?
+  /// Smoothed over some seconds; null where the balancer has not said.
+  @OrNull package var requestsPerSecond: Double?
 
   package init(
     name: String, address: String, state: State, weight: Int, connections: Int, requests: UInt64, failures: UInt64,
-    lastCheck: String, member: String? = nil
+    lastCheck: String, member: String? = nil, requestsPerSecond: Double? = nil
   ) {
+    self.requestsPerSecond = requestsPerSecond
     self.name = name
     self.address = address
     self.state = state
@@ -221,6 +224,7 @@ package struct APIServer: Codable, Equatable, Sendable {
   enum CodingKeys: String, CodingKey {
     case name, address, state, weight, connections, requests, failures, member
     case lastCheck = "last_check"
+    case requestsPerSecond = "requests_per_s"
   }
 }
 

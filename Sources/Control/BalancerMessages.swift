@@ -70,10 +70,12 @@ package struct BalancerConfiguration: Codable, Equatable, Sendable {
   package var drainTimeout: TimeSpan
   package var listeners: [ListenerConfiguration]
   package var pools: [PoolConfiguration]
+  /// Nil: requests are not logged.
+  package var accessLog: AccessLogConfiguration?
 
   package init(
     node: String, threads: Int, cookieKeys: [[UInt8]], drainTimeout: TimeSpan, listeners: [ListenerConfiguration],
-    pools: [PoolConfiguration]
+    pools: [PoolConfiguration], accessLog: AccessLogConfiguration? = nil
   ) {
     self.node = node
     self.threads = threads
@@ -81,6 +83,7 @@ package struct BalancerConfiguration: Codable, Equatable, Sendable {
     self.drainTimeout = drainTimeout
     self.listeners = listeners
     self.pools = pools
+    self.accessLog = accessLog
   }
 }
 
@@ -133,6 +136,10 @@ package enum BalancerCommand: Codable, Sendable {
   case newConnectionsIgnored(addresses: [IPAddress])
   /// The addresses have left, or come back: SYNs to them are accepted again.
   case resume(addresses: [IPAddress])
+  /// The access log goes to the descriptor that comes with it, from the next line on.
+  case accessLog
+  /// Answered by `BalancerReport.figures`.
+  case figures(token: UInt64)
   /// Stop accepting, let connections finish until `drainTimeout`, then exit.
   case shutdown
 }
@@ -151,11 +158,13 @@ package struct ServerStatus: Codable, Equatable, Sendable {
   package var failures: UInt64
   /// The last check's result in words, empty before the first.
   package var lastCheck: String
+  package var requestsPerSecond: Double
 
   package init(
     name: String, endpoint: Endpoint, state: ServerState, weight: Int, connections: Int, requests: UInt64,
-    failures: UInt64, lastCheck: String
+    failures: UInt64, lastCheck: String, requestsPerSecond: Double = 0
   ) {
+    self.requestsPerSecond = requestsPerSecond
     self.name = name
     self.endpoint = endpoint
     self.state = state
@@ -217,6 +226,7 @@ package enum BalancerReport: Codable, Sendable {
   /// Nothing has changed.
   case refused(revision: UInt64, why: String)
   case quietened(token: UInt64)
+  case figures(BalancerFigures, token: UInt64)
   /// Asks for SYNs to these addresses, and to no others, to be dropped on all listening sockets, because some kernels let
   /// only the privileged attach a socket filter. Comes before the `quietened` that counts on it. The balancer removes the
   /// filter itself.

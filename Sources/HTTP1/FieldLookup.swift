@@ -16,6 +16,24 @@ extension RequestHead {
   }
 }
 
+extension RequestHead {
+  /// The values of the first Referer and the first User-Agent; empty where there is none.
+  package func refererAndAgent(in bytes: UnsafePointer<UInt8>) -> (referer: ByteRange, agent: ByteRange) {
+    var found: (referer: ByteRange, agent: ByteRange) = (.empty, .empty)
+    var walk = FieldWalk(fieldsStart, byteCount)
+    while let field = walk.next(bytes) {
+      switch field.name.count {
+      case 7 where found.referer.isEmpty && equalsIgnoringCase(bytes, field.name, "referer"):
+        found.referer = field.value
+      case 10 where found.agent.isEmpty && equalsIgnoringCase(bytes, field.name, "user-agent"):
+        found.agent = field.value
+      default: continue
+      }
+    }
+    return found
+  }
+}
+
 package enum HostField {
   /// Where the value of Host stands in a head of `count` bytes that `RequestHead.write` has written; empty if there is none.
   package static func range(in head: UnsafePointer<UInt8>, count: Int) -> ByteRange {

@@ -38,6 +38,8 @@ package struct Configuration: Equatable, Sendable {
     package enum Format: String, Sendable { case text, json }
     package var level = Level.info
     package var format = Format.text
+    /// Nil: requests are not logged.
+    package var access: AccessLogConfiguration?
   }
 
   /// `node:`, where the file says it.
@@ -120,7 +122,7 @@ package struct Configuration: Equatable, Sendable {
   package func balancer(node: NodeName, cores: Int, cookieKeys: [[UInt8]]) -> BalancerConfiguration {
     BalancerConfiguration(
       node: node.text, threads: balancer.threads ?? max(1, cores), cookieKeys: cookieKeys,
-      drainTimeout: balancer.drainTimeout, listeners: listeners, pools: pools)
+      drainTimeout: balancer.drainTimeout, listeners: listeners, pools: pools, accessLog: log.access)
   }
 }
 

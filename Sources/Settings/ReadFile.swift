@@ -90,7 +90,7 @@ extension Reader {
     var log = Configuration.Log()
     guard
       let fields = self.fields(
-        field, Keys(["level", "format"], notYet: ["access"]), shape: "{level: info, format: text}")
+        field, Keys(["level", "format", "access"]), shape: "{level: info, format: text}")
     else {
       return log
     }
@@ -102,6 +102,37 @@ extension Reader {
     if let format = choice(fields["format"], ["text": Configuration.Log.Format.text, "json": .json]) {
       log.format = format
     }
+    log.access = fields["access"].flatMap(accessLog)
     return log
+  }
+
+  private func accessLog(_ field: Field) -> AccessLogConfiguration? {
+    let shape = "{to: /var/log/afloat/access.log, format: combined}"
+    guard let fields = self.fields(field, Keys(["to", "format"]), shape: shape) else { return nil }
+    let formats: KeyValuePairs<String, AccessLogConfiguration.Format> = [
+      "combined": .combined, "json": .json, "hap": .hap,
+    ]
+    let format = choice(fields["format"], formats) ?? .combined
+    guard let to = fields["to"] else {
+      if !fields.isEmpty {
+        add(field.keyPosition, "\(field.path) does not say where lines go", "add to: FILE, stdout, syslog or none")
+      }
+      return nil
+    }
+    switch to.text {
+    case "none": return nil
+    case "stdout": return AccessLogConfiguration(target: .standardOutput, format: format)
+    case "syslog": return AccessLogConfiguration(target: .syslog, format: format)
+    case let path? where path.hasPrefix("/") && !path.hasSuffix("/") && !path.utf8.contains(0):
+      return AccessLogConfiguration(target: .file(path), format: format)
+    default:
+      let file = "write the whole path of a file, for instance /var/log/afloat/access.log"
+      let nearest = to.text.flatMap { Spelling.nearest(to: $0, among: ["none", "stdout", "syslog"]) }
+      add(
+        to.position, "\(to.path) cannot be \(to.value.kind)",
+        nearest.map { "did you mean \"\($0)\"?" }
+          ?? "choose from none, stdout, syslog, or \(file)")
+      return nil
+    }
   }
 }

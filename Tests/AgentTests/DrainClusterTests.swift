@@ -13,6 +13,7 @@ private let names = ["n1", "n2", "n3"].map { NodeName($0)! }
 
 /// Children of one node, as a test wants them.
 private final class PlayedNode: NodeControls {
+  func figures() async throws -> BalancerFigures { BalancerFigures(taken: 0) }
   struct State {
     var view = NodeView()
     var orders: [ServerOrder] = []

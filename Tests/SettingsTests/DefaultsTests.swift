@@ -48,7 +48,27 @@ import Testing
     #expect(pool.stickyGrace == .seconds(30))
     #expect(configuration.log.level == .info)
     #expect(configuration.log.format == .text)
+    #expect(configuration.log.access == nil)
     #expect(configuration.warnings == [])
+  }
+
+  @Test(
+    "the access log goes where it is said",
+    arguments: [
+      ("{to: none}", nil),
+      ("{to: none, format: json}", nil),
+      ("{to: stdout}", AccessLogConfiguration(target: .standardOutput)),
+      ("{to: syslog, format: hap}", AccessLogConfiguration(target: .syslog, format: .hap)),
+      (
+        "{to: /var/log/afloat/access.log, format: json}",
+        AccessLogConfiguration(target: .file("/var/log/afloat/access.log"), format: .json)
+      ),
+    ] as [(String, AccessLogConfiguration?)])
+  func accessLog(_ text: String, _ expected: AccessLogConfiguration?) throws {
+    let rest = "listeners: {web: {bind: \"*:80\", pool: app}}\npools: {app: {servers: {a: \"192.0.2.1:80\"}}}"
+    let file = "log: {access: \(text)}\n\(rest)"
+    let configuration = try Configuration.parse(Array(file.utf8), file: "afloat.yaml")
+    #expect(configuration.log.access == expected)
   }
 
   @Test("every value of the long sample arrives") func everyValueArrives() throws {

@@ -132,6 +132,23 @@ import Testing
         "log: {level: loud}\n" + web,
         "1:14: log.level cannot be \"loud\" (choose from trace, debug, info, notice, warning, error, critical)"
       ),
+      (
+        "log: {access: {to: sysloq}}\n" + web,
+        "1:20: log.access.to cannot be \"sysloq\" (did you mean \"syslog\"?)"
+      ),
+      (
+        "log: {access: {to: access.log}}\n" + web,
+        "1:20: log.access.to cannot be \"access.log\" (choose from none, stdout, syslog, or write the whole path of a file,"
+          + " for instance /var/log/afloat/access.log)"
+      ),
+      (
+        "log: {access: {to: stdout, format: haproxy}}\n" + web,
+        "1:36: log.access.format cannot be \"haproxy\" (choose from combined, json, hap)"
+      ),
+      (
+        "log: {access: {format: json}}\n" + web,
+        "1:7: log.access does not say where lines go (add to: FILE, stdout, syslog or none)"
+      ),
       ("log: 3\n" + web, "1:6: log must be a map, not \"3\" ({level: info, format: text})"),
       (
         "listeners: {l: {bind: \"*:80\", pool: p}}",

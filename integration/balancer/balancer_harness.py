@@ -133,6 +133,11 @@ def _check(kind, every=0.1, timeout=0.5, rise=2, fall=3, fast=0.05, down=0.1):
     }  # fmt: skip
 
 
+def access_log(log, log_format):
+    target = {"syslog": {}} if log == "syslog" else {"file": {"_0": str(log)}}
+    return {"target": target, "format": log_format}
+
+
 NO_AFFINITY = {"none": {}}
 SOURCE_AFFINITY = {"source": {}}
 
@@ -244,7 +249,10 @@ def drop_syns(listening, addresses):
 class Balancer:
     """A running afloat-balancer. Use as a context manager; `status` is the last one that it sent."""
 
-    def __init__(self, listeners, pools, threads=1, node="n1", user="nobody", drain_timeout=5, prefix=()):
+    def __init__(
+        self, listeners, pools, threads=1, node="n1", user="nobody", drain_timeout=5, prefix=(), log=None, log_format="json",
+    ):  # fmt: skip
+        """`log`: where the access log goes, a path, a descriptor or "syslog"."""
         self.reports, self.statuses, self.status, self.changes = [], 0, None, []
         self._news = threading.Condition()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -272,14 +280,37 @@ class Balancer:
             "node": node, "threads": threads, "cookieKeys": [bytes(range(16))], "drainTimeout": span(drain_timeout),
             "listeners": listeners, "pools": pools,
         }  # fmt: skip
-        self.revision = 0
+        self.revision, self._token = 0, 0
+        if log is not None:
+            self._configuration["accessLog"] = access_log(log, log_format)
         self._send({"start": {"_0": self._configuration}}, [item.fileno() for item in sockets])
         self.sockets = sockets  # they stay open in the agent too
+        if log is not None and log != "syslog":
+            self.log_to(log)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self.wait(lambda: any("ready" in report for report in self.reports), "ready")
 
-    def reconfigure(self, listeners, pools, wait=True):
+    def log_to(self, log):
+        """Hands over where the access log goes from now on: a path, which is opened, or a descriptor."""
+        raw = log if isinstance(log, int) else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        self._send({"accessLog": {}}, [raw])
+        if raw != log:
+            os.close(raw)
+
+    def figures(self):
+        """All that has been counted."""
+        self._token += 1
+        self._send({"figures": {"token": Unsigned(self._token)}})
+
+        def found():
+            return next((item["figures"]["_0"] for item in self.reports
+                         if "figures" in item and item["figures"]["token"] == self._token), None)
+
+        self.wait(found, "figures")
+        return found()
+
+    def reconfigure(self, listeners, pools, wait=True, **changes):
         """Another configuration, as the agent hands it over; the answer if `wait`. Ports that are 0 are opened."""
         opened, sockets = [], []
         for item in listeners:
@@ -291,7 +322,7 @@ class Balancer:
                     opened.append(bind)
                 self.ports[item["name"]] = bind["port"]
         self.revision += 1
-        configuration = dict(self._configuration, listeners=listeners, pools=pools)
+        configuration = dict(self._configuration, listeners=listeners, pools=pools, **changes)
         message = {"_0": configuration, "revision": Unsigned(self.revision), "opened": opened}
         self._send({"reconfigure": message}, [item.fileno() for item in sockets])
         self.sockets += sockets

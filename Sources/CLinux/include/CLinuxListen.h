@@ -18,3 +18,5 @@ socklen_t afloat_fill_address(afloat_socket_address *address, int family, const 
 int afloat_lock_file(int descriptor);
 // A Unix datagram of `count` bytes to `path` (a leading '@' means the abstract namespace); -1 with errno on failure.
 int afloat_send_to_path(const char *path, const void *bytes, size_t count);
+// A datagram socket that is connected to the Unix socket at `path`; -1 with errno on failure.
+int afloat_connect_datagram(const char *path);
