@@ -121,6 +121,7 @@ struct ClientConnection: SlabItem {
   var forwardingText: ForwardingText?
   var file = SentFile()
   var address = IPAddress.anyV4
+  var port: UInt16 = 0
   var stream = ByteStream()
   var exchange = Exchange()
 

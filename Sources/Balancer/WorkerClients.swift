@@ -62,6 +62,7 @@ extension Worker {
     client.pointee.isOpen = true
     client.pointee.listener = listener
     client.pointee.address = address
+    client.pointee.port = peer.port
     client.pointee.isCountedBySource = limit > 0
     client.pointee.stream.descriptor = raw
     client.pointee.stream.mayRead = true
@@ -113,7 +114,10 @@ extension Worker {
       closeClient(index, client, abortively: true)
       return false
     case .complete(let header):
-      if let source = header.source { client.pointee.address = source.address }
+      if let source = header.source {
+        client.pointee.address = source.address
+        client.pointee.port = source.port
+      }
       client.pointee.stream.holdNext(receiveStart + header.byteCount, count - header.byteCount, &buffers)
       client.pointee.phase = .head
       return welcome(index, client)
