@@ -9,7 +9,7 @@ RELEASE_FLAGS = -c release --static-swift-stdlib
 PROGRAMS = afloat afloat-elector afloat-balancer
 
 .DEFAULT_GOAL := help
-.PHONY: help dependencies build debug test unit integration lint format demo bench bench-failover bench-calm fuzz sim install clean
+.PHONY: help dependencies build debug test unit integration conformance lint format demo bench bench-failover bench-calm fuzz sim install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ unit: dependencies  ## the unit tests alone
 
 integration: dependencies  ## the integration tests alone, against the release build (ARGS="-k drain" picks some)
 	@$(PYTHON) integration/run_all.py integration $(ARGS)
+
+conformance: dependencies  ## HTTP/1.1 against other parsers and suites; LLHTTP=, H1SPEC=, DESYNC= name checked-out vectors of others
+	$(SWIFT) build $(RELEASE_FLAGS)
+	@LLHTTP=$(LLHTTP) H1SPEC=$(H1SPEC) DESYNC=$(DESYNC) $(PYTHON) -m pytest integration/conformance -q $(ARGS)
 
 sim: dependencies  ## simulate the cluster over many seeds: make sim SEEDS=1000
 	@$(PYTHON) integration/run_all.py simulation --seeds $(or $(SEEDS),1000)

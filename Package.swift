@@ -88,10 +88,11 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
+    room("Doctor", ["Primitives", "Wire", "Settings", "Kernel", "Gate", "Cryptography", "Control"]),
     room(
       "Commands",
       [
-        "Primitives", "Control", "Settings", "Kernel",
+        "Primitives", "Control", "Settings", "Kernel", "Doctor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -129,7 +130,8 @@ let package = Package(
         "Agent", "Settings", "Control", "Intents", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"),
       ]),
-    tests("CommandsTests", ["Commands", "Control", "Primitives"]),
+    tests("DoctorTests", ["Doctor", "Control", "Kernel", "Settings", "Primitives"]),
+    tests("CommandsTests", ["Commands", "Control", "Doctor", "Primitives"]),
     tests("TidyTests", []),
   ]
 )

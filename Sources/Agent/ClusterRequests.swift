@@ -237,11 +237,12 @@ package actor ClusterRequests: OperatorRequests, Service {
       report.servers = servers(in: status, of: drains)
     }
     if drains[plan.node] != nil, let balancer = plan.balancer {
-      // Once an address has left, nothing can arrive on its connections: what the kernel still lists then are remains whose
-      // clients are elsewhere by now (their FIN went to the new holder), and they end with the balancer's idle time-out.
-      let held = report.vipsHeld ?? []
+      // Connections at addresses that stay behind the shut gate are served here. Once an address has left, nothing can arrive
+      // on its connections: what the kernel still lists then are remains whose clients are elsewhere by now (their FIN went to
+      // the new holder), and they end with the balancer's idle time-out.
+      let here = view.keptVIPs.union(report.vipsHeld ?? [])
       let addresses = Set(
-        plan.cluster.vips.filter { held.contains($0.name) }.flatMap { $0.addresses.map(\.address) })
+        plan.cluster.vips.filter { here.contains($0.name) }.flatMap { $0.addresses.map(\.address) })
       let ports = Set(balancer.listeners.flatMap { $0.bind.map(\.port) })
       // What cannot be counted is not known to be gone.
       report.clientConnections = (try? ConnectionTable.openCount(addresses: addresses, ports: ports)) ?? 1

@@ -159,8 +159,8 @@ final class GuardianLoop {
 
   /// Every VIP is behind the gate.
   private var isGated: Bool {
-    guard let slots = gate?.slots else { return false }
-    return configuration.vips.allSatisfy { slots[$0.name] != nil }
+    guard let fenced = gate?.view.fenced else { return false }
+    return configuration.vips.allSatisfy { fenced.contains($0.name) }
   }
 
   private func removeAllAddresses(_ start: Instant, _ done: inout GuardianReport) {
@@ -187,7 +187,7 @@ final class GuardianLoop {
       return
     }
     // The elector may have died between taking a sequence and noting the next one.
-    let sequence = page[.nextSequence] + 4
+    let sequence = page[.nextSequence] &+ 4
     let length = ResignDatagram.encode(
       clusterName: configuration.clusterName, node: configuration.node, boot: boot, sequence: sequence,
       reason: hung ? .hung : .died, now: Clock.monotonic, authenticator: &authenticator, into: buffer)

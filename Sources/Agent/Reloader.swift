@@ -65,6 +65,8 @@ package actor Reloader: ReloadRequests {
     defer { isBusy = false }
     do {
       return try await take(try contents(), check: request.check ?? false, by: request.by)
+    } catch let late as LateReload {
+      throw late.complaint
     } catch let refusal as Refusal {
       if request.check != true { noteRefusal(refusal) }
       throw refusal
@@ -104,7 +106,7 @@ package actor Reloader: ReloadRequests {
       answer.warnings.append("log: what changes is in force from the next start of the agent on")
     }
     if check { return answer }
-    try await supervisor.reload(next, sockets: try sockets(next))
+    let complaint = try await supervisor.reload(next, sockets: try sockets(next))
     plan = next
     board.accept(configuration)
     if let clusterPlan = AgentProgram.clusterPlan(next, configuration) { await cluster?.take(clusterPlan) }
@@ -112,6 +114,10 @@ package actor Reloader: ReloadRequests {
     let who = by.map { ", asked by \($0)" } ?? ""
     let what = changes.isEmpty ? "nothing changes" : changes.joined(separator: "; ")
     events.record("reloaded", subject: plan.node.text, cause: String((what + who).prefix(2_000)))
+    if let complaint {
+      events.record("warning", subject: plan.node.text, cause: complaint.description, level: .warning)
+      throw LateReload(complaint: complaint)
+    }
     answer.applied = true
     return answer
   }
@@ -123,6 +129,7 @@ package actor Reloader: ReloadRequests {
       let loaded = try ConfigurationFiles.load(path, text: file)
       let node = try loaded.configuration.nodeName(option: options.node, hostname: Host.name)
       var next = try AgentProgram.makePlan(loaded, node: node, directories: directories)
+      try checkInterfaces(next)
       let obstacles = ReloadObstacles.between(
         plan, &next, threadsChange: loaded.configuration.balancer.threads != board.configuration.balancer.threads)
       guard obstacles.isEmpty else {
@@ -137,6 +144,19 @@ package actor Reloader: ReloadRequests {
     } catch let error as StartFailure {
       throw Refusal(409, error.description)
     }
+  }
+
+  /// An interface that VIPs name anew must be there: more often than not it is a typing error. One that they have named before
+  /// may be away for a while.
+  private func checkInterfaces(_ next: SupervisorPlan) throws {
+    let before = Set((plan.elector?.vips ?? []).map(\.interface))
+    let vips = (next.elector?.vips ?? []).filter { !before.contains($0.interface) }
+    guard !vips.isEmpty, let links = try? NetlinkConnection().links() else { return }
+    let known = links.sorted { $0.index < $1.index }.map(\.name)
+    guard let vip = vips.first(where: { !known.contains($0.interface) }) else { return }
+    throw Refusal(
+      409,
+      "interface \(vip.interface) of VIP \(vip.name) does not exist; this machine has \(known.joined(separator: ", "))")
   }
 
   private func sockets(_ next: SupervisorPlan) throws -> ListeningSockets? {
@@ -187,12 +207,17 @@ package actor Reloader: ReloadRequests {
     try Files.replace(path, with: text.bytes, mode: before.mode & 0o777)
     do {
       return try await take(text, check: false, by: request.by)
+    } catch let late as LateReload {
+      throw late.complaint
     } catch {
       try Files.replace(path, with: before.bytes, mode: before.mode & 0o777)
       throw error
     }
   }
 }
+
+/// The new configuration is in force, but a child has not said in time that it goes by it.
+private struct LateReload: Error { let complaint: Refusal }
 
 /// What cannot change while the agent runs.
 enum ReloadObstacles {

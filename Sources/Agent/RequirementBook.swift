@@ -21,14 +21,18 @@ package struct RequirementBook: Sendable {
   /// Nothing for what has not been looked at.
   private var answers: [Requirement.Kind: RequirementAnswer] = [:]
   private var told: [String: VIPStanding] = [:]
+  /// VIPs for which this node was eligible before the configuration changed: what they require anew counts from its first
+  /// answer on, so that a reload moves nothing.
+  private var trusted: Set<String> = []
 
   package init() {}
 
-  /// A new configuration: what it does not require any more is forgotten.
+  /// A new configuration: what it does not require any more is forgotten, but for the balancer, who is not asked.
   package mutating func configure(_ vips: [VIPConfiguration]) {
+    trusted = Set(self.vips.filter { standing(of: $0).eligible }.map(\.name))
     self.vips = vips
     let kinds = Set(vips.flatMap { $0.requires.map(\.kind) })
-    answers = answers.filter { kinds.contains($0.key) }
+    answers = answers.filter { kinds.contains($0.key) || $0.key == .balancer }
     let names = Set(vips.map(\.name))
     told = told.filter { names.contains($0.key) }
   }
@@ -46,11 +50,10 @@ package struct RequirementBook: Sendable {
 
   /// True if the answer is news. One for what is not required (any more) is not.
   package mutating func note(_ kind: Requirement.Kind, _ answer: RequirementAnswer) -> Bool {
-    guard answers[kind] != answer, vips.contains(where: { $0.requires.contains { $0.kind == kind } }) else {
-      return false
-    }
+    let isRequired = vips.contains { $0.requires.contains { $0.kind == kind } }
+    guard answers[kind] != answer, isRequired || kind == .balancer else { return false }
     answers[kind] = answer
-    return true
+    return isRequired
   }
 
   /// The pools as the balancer reports them; nil while it does not serve, because of `why`. True if that is news.
@@ -86,11 +89,14 @@ package struct RequirementBook: Sendable {
   }
 
   private func standing(of vip: VIPConfiguration) -> VIPStanding {
-    let missing = vip.requires.filter { answers[$0.kind]?.met != true }
+    let missing = vip.requires.filter { !(answers[$0.kind]?.met ?? trusted.contains(vip.name)) }
     return VIPStanding(
       vip: vip.name, eligible: missing.isEmpty, strict: missing.contains(where: \.strict),
       cause: missing.map { "\($0.words): \(cause(of: $0))" }.joined(separator: "; "))
   }
+
+  /// Why it does not serve, or that it does.
+  package var balancerCause: String { answers[.balancer]?.cause ?? "not known yet" }
 
   private func cause(of requirement: Requirement) -> String {
     answers[requirement.kind]?.cause ?? "not known yet"

@@ -103,6 +103,7 @@ final class RequirementLoop {
 
   /// What is new starts at once, what is not wanted any more ends.
   private func adopt(_ wanted: Set<Requirement.Kind>) {
+    let (before, answersBefore) = (scripts, answered)
     answered = answered.filter { wanted.contains($0.key) }
     let now = Clock.monotonic
     for (check, script) in scripts where !wanted.contains(.script(check)) {
@@ -120,8 +121,14 @@ final class RequirementLoop {
       case .balancer, .pool: break
       case .interface(let name): interfaces.insert(name)
       case .script(let check) where scripts[check] == nil:
+        // The same script under other terms is judged as it was until its results say otherwise.
+        let same = before.first { $0.key.path == check.path && $0.value.tally.met != nil }
         scripts[check] = Script(
-          number: takeNumber(), tally: RiseAndFall(rise: check.rise, fall: check.fall), nextAt: now)
+          number: takeNumber(), tally: RiseAndFall(rise: check.rise, fall: check.fall, met: same?.value.tally.met),
+          nextAt: now)
+        if let same, let known = answersBefore[.script(same.key)] {
+          answer(.script(check), met: known.met, known.cause)
+        }
       case .file(let path) where files[path] == nil: files[path] = File(nextAt: now)
       case .process(let name) where processes[name] == nil:
         processes[name] = Process(number: takeNumber(), nextAt: now)

@@ -83,9 +83,11 @@ package struct RiseAndFall: Equatable, Sendable {
   /// Results in a row that speak against the judgement.
   private var against = 0
 
-  package init(rise: Int, fall: Int) {
+  /// - Parameter met: the judgement to begin with, where there is one.
+  package init(rise: Int, fall: Int, met: Bool? = nil) {
     self.rise = rise
     self.fall = fall
+    self.met = met
   }
 
   /// Takes a result, and says in words how it stands against the judgement: empty where it agrees.

@@ -42,6 +42,8 @@ package struct NodeView: Sendable {
   package var balancer: BalancerStatus?
   package var balancerReady = false
   package var processes: [APIProcess] = []
+  /// VIPs that this node has handed over, and whose connections go on here.
+  package var keptVIPs: Set<String> = []
   /// Who hears whom, among the members that are alive.
   package var links: [LinkStatus] = []
   /// By VIP: what it requires of this node, and what of it is there.

@@ -103,17 +103,23 @@ private final class LogFile: Sendable {
 
   init(path: String) { self.path = path }
 
-  /// The last events of the previous file and this one. Lines that are not ours (a torn last line) are skipped.
+  /// The last events of the previous file and this one. Lines that are not ours (a torn last line) are skipped. Read from
+  /// the end, and no more than is wanted: the election waits for it at the start.
   func newest(_ limit: Int) throws -> [APIEvent] {
-    var events: [APIEvent] = []
+    var newestFirst: [APIEvent] = []
     let decoder = JSONDecoder()
-    for name in [path + ".1", path] {
+    for name in [path, path + ".1"] where newestFirst.count < limit {
       guard let bytes = try Files.readIfThere(name) else { continue }
-      for line in bytes.split(separator: UInt8(ascii: "\n")) {
-        if let event = try? decoder.decode(APIEvent.self, from: Data(line)) { events.append(event) }
+      var end = bytes.count
+      while end > 0, newestFirst.count < limit {
+        let start = bytes[..<end].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+        if start < end, let event = try? decoder.decode(APIEvent.self, from: Data(bytes[start..<end])) {
+          newestFirst.append(event)
+        }
+        end = start - 1
       }
     }
-    return Array(events.suffix(limit))
+    return newestFirst.reversed()
   }
 
   func append(_ event: APIEvent) throws {

@@ -16,7 +16,8 @@ package final class Supervisor: NodeControls, Service {
     case draining(Bool)
     case intentsDigest(UInt64)
     case move(APIMoveRequest, CheckedContinuation<APIMoveAnswer, any Error>)
-    case reload(SupervisorPlan, ListeningSockets?, CheckedContinuation<Void, any Error>)
+    case reload(SupervisorPlan, ListeningSockets?, CheckedContinuation<Refusal?, any Error>)
+    case gateChanged(GateView)
     case electorGone(GuardianReport)
     case warning(String)
     case requirement(Requirement.Kind, RequirementAnswer)
@@ -70,7 +71,7 @@ package final class Supervisor: NodeControls, Service {
     let guardian = plan.elector == nil ? nil : try Guardian(plan: plan, gate: gate) { [weak self] in self?.post($0) }
     try gate?.watch(
       news: { [self] in events.record("gate_restored", subject: plan.node.text, cause: "\($0): attached again") },
-      changed: { [self] view in board.update { $0.gate = view } })
+      changed: { [self] view in post(.gateChanged(view)) })
     try Threads.start("supervisor") { [self] in
       do {
         try SupervisorLoop(supervisor: self, guardian: guardian).run()
@@ -119,10 +120,11 @@ package final class Supervisor: NodeControls, Service {
   }
 
   /// Has the children take over another plan, whose new addresses are open already, and returns when they have. Throws
-  /// `Refusal`; then everything is as it was, unless it says otherwise.
-  package func reload(_ plan: SupervisorPlan, sockets: ListeningSockets?) async throws {
+  /// `Refusal`; then everything is as it was. Returns one where a child has not said in time that it goes by the plan, which is
+  /// in force all the same.
+  package func reload(_ plan: SupervisorPlan, sockets: ListeningSockets?) async throws -> Refusal? {
     if let elector = plan.elector { gate?.guardVIPs(of: elector) }
-    try await withCheckedThrowingContinuation { continuation in post(.reload(plan, sockets, continuation)) }
+    return try await withCheckedThrowingContinuation { continuation in post(.reload(plan, sockets, continuation)) }
   }
 
   package func move(_ request: APIMoveRequest) async throws -> APIMoveAnswer {

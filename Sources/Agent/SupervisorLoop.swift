@@ -39,8 +39,10 @@ final class SupervisorLoop {
   var requirements = RequirementBook()
   /// Made when the first hook is to be run.
   var hooks: HookRunner?
-  /// VIPs that this node's hooks believe it holds.
-  var heldForHooks: Set<String> = []
+  /// VIPs that this node's hooks believe it holds, as they were configured last.
+  var heldForHooks: [String: VIPConfiguration] = [:]
+  /// What the elector was last told of the kernel gate, and under which revision.
+  var gateSlotsTold: (slots: [String: Int], revision: UInt64)?
   /// None where nothing is required that others than the children know of.
   var requirementWatch: RequirementWatch?
   var reload: PendingReload?
@@ -81,7 +83,7 @@ final class SupervisorLoop {
     hooks?.stop()
     for move in moves.values { move.refuse("the agent is stopping") }
     moves = [:]
-    reload?.refuse("the agent is stopping", status: 503)
+    if let reload { refuse(reload, "the agent is stopping", status: 503) }
     for command in supervisor.takeCommands() {
       switch command {
       case .move(let request, let reply):
@@ -127,6 +129,9 @@ final class SupervisorLoop {
       tellElector(.intentsDigest(new))
     case .move(let request, let reply): startMove(PendingMove(request: request, reply: reply))
     case .reload(let plan, let sockets, let reply): startReload(plan, sockets, reply)
+    case .gateChanged(let view):
+      supervisor.board.update { $0.gate = view }
+      tellGateSlots()
     case .electorGone(let report): electorEnded(report)
     case .warning(let text): supervisor.board.update { if !$0.warnings.contains(text) { $0.warnings.append(text) } }
     case .requirement(let kind, let answer): requirementAnswered(kind, answer)
@@ -253,6 +258,7 @@ final class SupervisorLoop {
       if !processes.contains(where: { $0.name == "elector" && $0.state == "running" }) {
         view.elector = nil
         view.links = []
+        view.keptVIPs = []
       }
       if !view.balancerReady { view.balancer = nil }
     }

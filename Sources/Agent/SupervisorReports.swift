@@ -82,8 +82,7 @@ extension SupervisorLoop {
   func balancerEnded() {
     readBalancer()
     guard balancer.reap(now: Clock.monotonic, restart: phase == .running) else { return }
-    // The next one starts with the new configuration.
-    if let reload { finishReload(reload) }
+    childEnded(ofElector: false)
     let reason = balancer.downBecause
     if phase == .running {
       events.record("process_ended", subject: "balancer", cause: reason, level: .error)
@@ -111,11 +110,13 @@ extension SupervisorLoop {
       let packets = supervisor.packetSocketDescriptor.map { [$0] } ?? []
       // Whatever an elector before this one had opened.
       supervisor.gate?.deadlines?.shutAll()
-      configuration.gateSlots = supervisor.gate?.slots
+      configuration.gateSlots = gateSlots
+      gateSlotsTold = configuration.gateSlots.map { ($0, 0) }
       let first = try MessageCoding.encode(ElectorCommand.configure(configuration))
       try elector.start(
         user: plan.user, descriptors: [page.memory.descriptor.raw] + packets, first: first,
         firstDescriptors: supervisor.gate?.deadlines.map { [$0.rawDescriptor] } ?? [], now: Clock.monotonic)
+      if let slots = gateSlotsTold?.slots { supervisor.gate?.electorKnows(slots) }
       watch(elector.socketDescriptor, electorSocket: true)
       if let process = elector.processDescriptor { try guardian.watch(process, page: page) }
       if draining { tellElector(.draining(true)) }
@@ -161,9 +162,14 @@ extension SupervisorLoop {
       moves.removeValue(forKey: vip)?.refuse("the handover of \(vip) was given up: the successor did not take it")
     case .connectionsStay(let vip, let deadline, let gently):
       logger.info("\(vip) is handed over; its connections go on here until they end")
+      supervisor.board.update { _ = $0.keptVIPs.insert(vip) }
       if gently { partWithConnections(vip: vip, deadline: deadline) }
-    case .connectionsGone(let vip): resume(vip)
+    case .connectionsGone(let vip):
+      supervisor.board.update { _ = $0.keptVIPs.remove(vip) }
+      resume(vip)
     case .moveRefused(let vip, let why): moves.removeValue(forKey: vip)?.refuse("\(vip) cannot be moved: \(why)")
+    case .reconfigured(let revision): electorTookOver(revision)
+    case .refused(let revision, let why): electorRefused(revision, why)
     case .failed(let why):
       elector.complaint = why
       logger.error("elector: \(why)")
@@ -197,6 +203,7 @@ extension SupervisorLoop {
     let running = phase == .running
     guard elector.reap(now: Clock.monotonic, restart: running) else { return }
     handovers = Handovers()
+    childEnded(ofElector: true)
     loseAllForHooks(cause: running ? "the elector ended: \(elector.downBecause)" : "the agent stopped")
     if running {
       events.record(

@@ -21,6 +21,8 @@ extension SupervisorLoop {
       }
     }
     requirementWatch?.watch(outside)
+    // What the balancer reports of pools comes by itself.
+    if !balancer.isReady { _ = requirements.note(pools: nil, why: requirements.balancerCause) }
     tellStandings(isNews: true)
   }
 
@@ -57,31 +59,32 @@ extension SupervisorLoop {
   func runHook(_ event: ElectorEvent) {
     switch event.kind {
     case .vipGained:
-      heldForHooks.insert(event.subject)
-      runHook(event.subject, .gained, event.cause)
+      heldForHooks[event.subject] = vip(event.subject)
+      runHook(vip(event.subject), .gained, event.cause)
     case .vipLost:
-      heldForHooks.remove(event.subject)
-      runHook(event.subject, .lost, event.cause)
-    case .vipAddressFailed: runHook(event.subject, .failed, event.cause)
+      // One that a reload has removed is known from before.
+      let held = heldForHooks.removeValue(forKey: event.subject)
+      runHook(vip(event.subject) ?? held, .lost, event.cause)
+    case .vipAddressFailed: runHook(vip(event.subject), .failed, event.cause)
     case .memberAlive, .memberSuspect, .memberDead, .handoverDone, .warning: break
     }
   }
 
   /// The elector could not say itself what it lost.
   func loseAllForHooks(cause: String) {
-    for vip in heldForHooks.sorted() { runHook(vip, .lost, cause) }
-    heldForHooks = []
+    for (name, held) in heldForHooks.sorted(by: { $0.key < $1.key }) { runHook(vip(name) ?? held, .lost, cause) }
+    heldForHooks = [:]
   }
 
-  private func runHook(_ name: String, _ kind: HookEvent.Kind, _ cause: String) {
-    guard let vip = plan.elector?.vips.first(where: { $0.name == name }), let path = vip.onChange else { return }
+  private func runHook(_ vip: VIPConfiguration?, _ kind: HookEvent.Kind, _ cause: String) {
+    guard let vip, let path = vip.onChange else { return }
     do {
       let runner = try hooks ?? HookRunner(environment: plan.programEnvironment, events: events, logger: logger)
       hooks = runner
       runner.post(
         HookEvent(
-          vip: name, kind: kind, cause: cause, path: path,
+          vip: vip.name, kind: kind, cause: cause, path: path,
           addresses: vip.addresses.map(\.description).joined(separator: " "), interface: vip.interface))
-    } catch { logger.error("the hook of VIP \(name) is not run: \(error)") }
+    } catch { logger.error("the hook of VIP \(vip.name) is not run: \(error)") }
   }
 }

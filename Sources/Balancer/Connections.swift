@@ -38,7 +38,6 @@ struct Exchange {
   var method = RequestMethod.other
   var isOldVersion = false
   var wantsUpgrade = false
-  var expectsContinue = false
   var setsCookie = false
   /// The first byte of an answer, perhaps an interim one, has come.
   var answerHasBegun = false
@@ -110,7 +109,7 @@ struct ClientConnection: SlabItem {
   var waitingPool: Int32 = -1
   var previousWaiting: Int32 = -1
   var nextWaiting: Int32 = -1
-  /// Of the monotonic clock, in nanoseconds.
+  /// Of the monotonic clock, in nanoseconds; 0 while it is in no list.
   var waitingSince: Int64 = 0
   /// The server that the last request of this connection went to; -1 before the first.
   var lastServer: Int32 = -1

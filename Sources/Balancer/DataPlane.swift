@@ -127,8 +127,10 @@ struct DataPlane {
     owners.append((generation, owner))
     base = agents
     configuration = next
+    // What the workers say of the slots that were retired before may not hold any more.
+    sweep = nil
     zeroNewSlots()
-    let changes = registry.configure(next, layout, now: now)
+    let changes = registry.configure(next, layout, failures: shared.failures, now: now)
     let availabilities = registry.availabilities
     let changed = changeBinds(opened)
     let swaps = (0..<threads).map { worker in

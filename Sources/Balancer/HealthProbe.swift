@@ -107,6 +107,8 @@ struct HealthProbe {
     received = []
   }
 
+  mutating func putOff(_ span: TimeSpan) { deadline = deadline + span }
+
   /// The deadline has passed.
   func timedOut() -> CheckOutcome {
     .failure("\(isConnected ? "no answer" : "no connection") within \(Self.words(timeout))")
@@ -163,21 +165,27 @@ struct HealthProbe {
     _ memory: ProbeMemory
   ) -> CheckOutcome? {
     var head = ResponseHead()
+    var start = 0
     let padded = received + [UInt8](repeating: 0, count: scanSlack)
-    let result = padded.withUnsafeBufferPointer {
-      head.parse(
-        $0.baseAddress!, count: received.count, isHeadRequest: method == "HEAD", limits: Worker.serverHeadLimits,
-        scratch: memory.scratch)
-    }
-    switch result {
-    case .incomplete: return ended ? .failure("the connection was closed before an answer") : nil
-    case .fault(let fault): return .failure("the answer is malformed: \(fault.words)")
-    case .complete: break
-    }
+    // Interim answers come before the one that counts.
+    repeat {
+      let result = padded.withUnsafeBufferPointer {
+        head.parse(
+          $0.baseAddress! + start, count: received.count - start, isHeadRequest: method == "HEAD",
+          limits: Worker.serverHeadLimits, scratch: memory.scratch)
+      }
+      switch result {
+      case .incomplete: return ended ? .failure("the connection was closed before an answer") : nil
+      case .fault(let fault): return .failure("the answer is malformed: \(fault.words)")
+      case .complete: start += Int(head.byteCount)
+      }
+    } while head.isInterim
     let status = Int(head.status)
     guard expected.status.contains(where: { $0.contains(status) }) else { return .failure("status \(status)") }
-    let body = received[Int(head.byteCount)...]
-    let isWhole = ended || (head.framing == .counted && Int64(body.count) >= head.contentLength)
+    guard let (body, isComplete) = Self.content(padded, start, received.count, head) else {
+      return .failure("status \(status), but its body is malformed")
+    }
+    let isWhole = ended || isComplete
     if let text = expected.bodyContains, !Self.contains(body, Array(text.utf8)) {
       return isWhole ? .failure("status \(status), but the body does not hold \"\(text)\"") : nil
     }
@@ -191,6 +199,35 @@ struct HealthProbe {
       }
     }
     return .success("\(status) in \(Self.words(now - started))")
+  }
+
+  /// What has come of an answer's body, which starts at `start` of `bytes` and ends at `end` so far, without its chunks; and
+  /// whether that is all of it. Nil: it is malformed.
+  private static func content(
+    _ bytes: [UInt8], _ start: Int, _ end: Int, _ head: ResponseHead
+  ) -> (body: ArraySlice<UInt8>, isComplete: Bool)? {
+    switch head.framing {
+    case .none: return ([], true)
+    case .counted:
+      let count = min(Int64(end - start), head.contentLength)
+      return (bytes[start..<(start + Int(count))], count == head.contentLength)
+    case .untilClose: return (bytes[start..<end], false)
+    case .chunked: break
+    }
+    var chunks = ChunkedBody()
+    let scratch = UnsafeMutableBufferPointer<UInt8>.allocate(
+      capacity: ChunkedBody.scratchByteCount(for: end - start))
+    defer { scratch.deallocate() }
+    let step = bytes.withUnsafeBufferPointer {
+      chunks.read($0.baseAddress! + start, count: end - start, output: .content, scratch: scratch.baseAddress!)
+    }
+    if case .fault = step.status { return nil }
+    // Content in one piece is where it came, else it has been put together.
+    let body =
+      step.writtenCount > 0
+      ? Array(scratch[..<step.writtenCount])[...]
+      : bytes[(start + step.forward.offset)..<(start + step.forward.endOffset)]
+    return (body, step.status.isEnd)
   }
 
   static func contains(_ bytes: ArraySlice<UInt8>, _ part: [UInt8]) -> Bool {

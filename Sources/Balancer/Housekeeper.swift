@@ -18,6 +18,8 @@ struct Housekeeper: ~Copyable {
   /// After the deadline of a handover it is answered without the worker.
   private static let grace = TimeSpan.milliseconds(20)
 
+  /// What the time-outs of checks are put off by when this thread was kept from them for as long.
+  private static let noticedDelay = TimeSpan.milliseconds(10)
   /// A storm of failures must not keep this thread from its checks.
   private static let failureLookInterval = TimeSpan.milliseconds(5)
   /// Of its time this thread spends at most one part in so many on figures for the agent.
@@ -48,6 +50,8 @@ struct Housekeeper: ~Copyable {
   private var filterInForce: [IPAddress] = []
   private var earliestStatus = Instant(nanoseconds: 0)
   private var nextFailureLook = Instant(nanoseconds: 0)
+  /// When it was last looked for events.
+  private var lastLook = Instant(nanoseconds: 0)
   private var nextStatus = Instant(nanoseconds: 0)
   private var isStopping = false
   private var agentIsGone = false
@@ -72,8 +76,11 @@ struct Housekeeper: ~Copyable {
     try poller.add(
       plane.reports.wakeUp.descriptor.raw, .read, token: EventToken(.wakeUp, index: Source.reports.rawValue).rawValue)
     report(.ready)
+    lastLook = Clock.monotonic
     while true {
-      var now = Clock.monotonic
+      // Checks are late only by a time before which everything that has come was read: this thread may have been held up.
+      let now = Clock.monotonic
+      takeEvents(timeout: .zero)
       note(registry.advance(now: now, poller: poller), now)
       takeFailures(now)
       answerLate(now)
@@ -85,8 +92,22 @@ struct Housekeeper: ~Copyable {
         throw BalancerFault("a worker could not start: \(warnings.last ?? "for no known reason")")
       }
 
-      let count = poller.wait(timeout: min(registry.nextDue(now), nextWake) - now)
-      now = Clock.monotonic
+      takeEvents(timeout: min(registry.nextDue(now), nextWake) - now)
+    }
+  }
+
+  /// Waits for events, and takes all that have come.
+  private mutating func takeEvents(timeout: TimeSpan) {
+    var timeout = max(timeout, .zero)
+    var isWhole = false
+    while !isWhole {
+      let due = Clock.monotonic + timeout
+      let count = poller.wait(timeout: timeout)
+      let now = Clock.monotonic
+      // The time in which this thread did something else, or did not run, counts against no server.
+      let heldUp = (due - timeout - lastLook) + max(now - due, .zero)
+      if heldUp >= Self.noticedDelay { registry.excuse(heldUp) }
+      lastLook = now
       for position in 0..<count {
         let token = EventToken(rawValue: poller.event(position).token)
         switch token.kind {
@@ -96,6 +117,8 @@ struct Housekeeper: ~Copyable {
         case .client: break
         }
       }
+      isWhole = count < poller.capacity
+      timeout = .zero
     }
   }
 

@@ -129,8 +129,11 @@ struct ServerRegistry {
   }
 
   /// Takes over a configuration: servers that stay keep their health and what operators asked for, removed ones are not
-  /// checked any more. Returns what changed for those that stay.
-  mutating func configure(_ configuration: BalancerConfiguration, _ layout: Layout, now: Instant) -> [ServerChange] {
+  /// checked any more. `failures`: what live traffic has counted against a slot so far, which is not held against a server
+  /// that comes now. Returns what changed for those that stay.
+  mutating func configure(
+    _ configuration: BalancerConfiguration, _ layout: Layout, failures: (Int) -> UInt32, now: Instant
+  ) -> [ServerChange] {
     var changes: [ServerChange] = []
     let spread = Self.firstCheckSpacing * Int64(layout.servers.joined().count)
     var next = [RegisteredServer?](repeating: nil, count: max(servers.count, (layout.servers.joined().max() ?? -1) + 1))
@@ -144,10 +147,12 @@ struct ServerRegistry {
         defer { next[slot]?.poolPlace = place }
         guard slot < servers.count, var known = servers[slot] else {
           next[slot] = newcomer(server, pool, spread, now)
+          next[slot]?.failuresSeen = failures(slot)
           continue
         }
         servers[slot] = nil
         let before = known.availability
+        if known.passive == nil { known.failuresSeen = failures(slot) }
         known.adopt(server, pool, pattern(of: pool), now: now)
         next[slot] = known
         if known.availability != before {
@@ -252,6 +257,14 @@ struct ServerRegistry {
       return nil
     } catch {
       return finish(index, .failure("cannot watch the check's connection"), now)
+    }
+  }
+
+  /// Nobody has looked at the checks for that long: those on their way get as much more time.
+  mutating func excuse(_ span: TimeSpan) {
+    for index in servers.indices where servers[index]?.probe.isRunning == true {
+      servers[index]?.probe.putOff(span)
+      schedule(index)
     }
   }
 

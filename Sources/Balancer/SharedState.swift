@@ -52,24 +52,15 @@ struct WorkerCounters: @unchecked Sendable {
   // Unchecked: atomics only; the memory stays for good.
   let servers: UnsafeMutablePointer<ServerCounters>
   let listeners: UnsafeMutablePointer<ListenerCounters>
-  /// Clients that are connected.
-  let state: UnsafeMutablePointer<WorkerGauges>
 
   init() {
     servers = .allocate(capacity: SnapshotMaker.serverCapacity)
     listeners = .allocate(capacity: SnapshotMaker.listenerCapacity)
-    state = .allocate(capacity: 1)
-    state.initialize(to: WorkerGauges())
   }
 
   /// Before slots are first used, or used by another: nobody counts there now.
   func zero(server: Int) { (servers + server).initialize(to: ServerCounters()) }
   func zero(listener: Int) { (listeners + listener).initialize(to: ListenerCounters()) }
-}
-
-struct WorkerGauges: ~Copyable {
-  /// Bytes in the buffers of connections.
-  let bufferedByteCount = Atomic<Int>(0)
 }
 
 /// Shared by all workers; by slot, as `WorkerCounters`.
@@ -99,6 +90,9 @@ struct SharedState: @unchecked Sendable {
     serverLoads = .allocate(capacity: SnapshotMaker.serverCapacity)
     listenerConnections = .allocate(capacity: SnapshotMaker.listenerCapacity)
   }
+
+  /// Of live traffic with a server, ever.
+  func failures(server: Int) -> UInt32 { serverLoads[server].failures.load(ordering: .relaxed) }
 
   func zero(server: Int) {
     (serverLoads + server).initialize(to: ServerLoad())

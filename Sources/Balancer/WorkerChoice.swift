@@ -21,10 +21,11 @@ extension Worker {
     let pool = snapshot.pools.baseAddress! + slot
     var tried = client.pointee.exchange.tried
     if tried.count > 0 { tried = tried.renumbered { place(of: Int32(truncatingIfNeeded: $0), in: slot) } }
-    // A client that is kept by its source stays with a draining server as long as its connection lives.
+    // A client that is kept by its source stays with a draining server as long as its connection lives and there is room.
     if pool.pointee.hashesSource, client.pointee.lastServer >= 0 {
       let last = place(of: client.pointee.lastServer, in: slot)
-      if last >= 0, tables[slot].availability(last).isDraining, !tried.contains(last) {
+      if last >= 0, tables[slot].availability(last).isDraining, !tried.contains(last), hasRoom(client.pointee.lastServer)
+      {
         return (client.pointee.lastServer, .algorithm)
       }
     }
@@ -47,6 +48,13 @@ extension Worker {
       })
     if !isWaiting && choice.server >= 0 && !choice.cause.isCookie && othersWait(slot) { return (-1, .allFull) }
     return (choice.server < 0 ? -1 : pool.pointee.servers[Int(choice.server)], choice.cause)
+  }
+
+  /// Whether the server has not reached `max_connections`.
+  @inline(__always)
+  func hasRoom(_ server: Int32) -> Bool {
+    let limit = snapshot.servers[Int(server)].limit
+    return limit == 0 || shared.serverLoads[Int(server)].connections.load(ordering: .relaxed) < limit
   }
 
   /// The place of the server in slot `server` in the plan of `pool`; -1 if it is not there any more.

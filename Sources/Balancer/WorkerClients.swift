@@ -208,7 +208,8 @@ extension Worker {
       clientTakesMore(index, client)
       if client.pointee.generation != generation { return }
     } else if client.pointee.phase == .file {
-      sendFile(index, client)
+      // What the client sends meanwhile must not hurry the disk.
+      if !client.pointee.file.waitsForDisk { sendFile(index, client) }
       return
     }
     if !client.pointee.stream.mayRead { return }
@@ -355,12 +356,12 @@ extension Worker {
     var left = 32
     for index in 0..<Int32(clients.highWater) where left > 0 {
       let client = clients[index]
-      guard client.pointee.isOpen, client.pointee.phase == .head, client.pointee.lastServer >= 0,
+      guard client.pointee.isOpen, client.pointee.phase == .head, client.pointee.hasServed,
         client.pointee.stream.input.isEmpty, client.pointee.stream.output.isEmpty, tick &- client.pointee.idleSince > 16
       else { continue }
       closeClient(index, client, abortively: false)
       left -= 1
     }
-    for server in 0..<snapshot.servers.count { closeIdleServers(Int32(server)) }
+    closeAllIdleServers()
   }
 }

@@ -28,7 +28,7 @@ extension Worker {
     retryCredit[pool] = min(sum, Self.largestRetryCredit)
   }
 
-  private mutating func payForRetry(_ pool: Int) -> Bool {
+  mutating func payForRetry(_ pool: Int) -> Bool {
     if retryCredit[pool] < 100 { return false }
     retryCredit[pool] -= 100
     return true
@@ -65,13 +65,16 @@ extension Worker {
   }
 
   @inline(never)
-  mutating func connectFailedAtOnce(_ place: Int32, _ client: Client, _ server: Int32) {
-    noteFailure(of: server, .connect)
-    connectFailed(place, client, server)
+  mutating func connectFailedAtOnce(_ place: Int32, _ client: Client, _ server: Int32, isOurFault: Bool) {
+    if !isOurFault { noteFailure(of: server, .connect) }
+    connectFailed(place, client, server, isOurFault: isOurFault)
   }
 
-  /// Nothing was sent: any method may go elsewhere.
-  private mutating func connectFailed(_ place: Int32, _ client: Client, _ server: Int32) {
+  /// Nothing was sent: any method may go elsewhere. `isOurFault`: this node could not open a connection to that server, for
+  /// which another one may have a port left.
+  private mutating func connectFailed(
+    _ place: Int32, _ client: Client, _ server: Int32, isOurFault: Bool = false
+  ) {
     let pool = Int(snapshot.servers[Int(server)].pool)
     client.pointee.exchange.connectFailureCount &+= 1
     if snapshot.pools[pool].terms.retryCauses.contains(.connect),
@@ -80,7 +83,12 @@ extension Worker {
     {
       return
     }
-    answer(place, client, status: 502, "the connection to the server failed")
+    if isOurFault {
+      answer(
+        place, client, status: 503, "this node can open no more connections to servers", retryAfterSeconds: 1)
+    } else {
+      answer(place, client, status: 502, "the connection to the server failed")
+    }
   }
 
   private mutating func lostConnection(_ place: Int32, _ client: Client, _ server: Int32, wasReused: Bool) {
@@ -184,7 +192,14 @@ extension Worker {
   {
     client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && !cause.isCookie
     client.pointee.exchange.bodyIsDropped = false
+    sendAndReadOn(place, client, to: server)
+  }
+
+  /// Sends a request that could not go on before. What has come of its body meanwhile is read on: no event will tell.
+  mutating func sendAndReadOn(_ place: Int32, _ client: Client, to server: Int32) {
+    let generation = client.pointee.generation
     _ = sendExchange(place, client, to: server, mayReuse: client.pointee.exchange.replayCount == 0)
+    if client.pointee.generation == generation && client.pointee.phase == .body { goOnLater(place, client) }
   }
 
   // MARK: Answers of our own

@@ -28,6 +28,8 @@ enum WaitingPlace: UInt8 {
 extension Worker {
   /// How often clients that wait are looked at without a cause: every cause is told, so this is a second pair of eyes.
   static let queueLookInterval: Tick = 4
+  /// Clients of one queue that are looked at before other queues get their turn.
+  private static let largestTurnCount = 256
 
   // MARK: Coming
 
@@ -39,36 +41,44 @@ extension Worker {
     let count = shared.poolQueues[pool].all.wrappingAdd(1, ordering: .relaxed).newValue
     if count > terms.queueSize {
       shared.poolQueues[pool].all.wrappingSubtract(1, ordering: .relaxed)
+      client.pointee.waitingSince = 0
       return false
     }
-    client.pointee.waitingSince = Clock.monotonic.nanoseconds
+    // Who had to leave one queue for another goes on from where it was.
+    if client.pointee.waitingSince == 0 { client.pointee.waitingSince = Clock.monotonic.nanoseconds }
     client.pointee.waitingPool = Int32(pool)
-    client.pointee.nextWaiting = -1
     if forCookieServer {
       let server = Int(client.pointee.exchange.cookieServer)
       client.pointee.waitingPlace = .server
       client.pointee.waitingSlot = Int32(server)
-      client.pointee.previousWaiting = serverLists[server].last
-      append(index, client, to: &serverLists[server])
+      insert(index, client, into: &serverLists[server])
       shared.serverLoads[server].waiting.wrappingAdd(1, ordering: .sequentiallyConsistent)
     } else {
       client.pointee.waitingPlace = .pool
       client.pointee.waitingSlot = Int32(pool)
-      client.pointee.previousWaiting = poolLists[pool].last
-      append(index, client, to: &poolLists[pool])
+      insert(index, client, into: &poolLists[pool])
       shared.poolQueues[pool].waiting.wrappingAdd(1, ordering: .sequentiallyConsistent)
     }
     waitingCount += 1
     tellFirst(client.pointee.waitingPlace, client.pointee.waitingSlot)
-    timers.set(index, tick &+ terms.queueTimeout)
+    let waited = Tick(clamping: (now.nanoseconds - client.pointee.waitingSince) / TimerWheel.tickNanoseconds)
+    timers.set(index, tick &+ (terms.queueTimeout > waited ? terms.queueTimeout - waited : 1))
     // A server may have come free between our look and this: then whoever gave it back has not seen us.
     queueIsDue(pool)
     return true
   }
 
-  private func append(_ index: Int32, _ client: Client, to list: inout WaitingList) {
-    if list.last >= 0 { clients[list.last].pointee.nextWaiting = index } else { list.first = index }
-    list.last = index
+  /// Behind those who have waited longer: nearly always at the end.
+  private func insert(_ index: Int32, _ client: Client, into list: inout WaitingList) {
+    var previous = list.last
+    while previous >= 0 && clients[previous].pointee.waitingSince > client.pointee.waitingSince {
+      previous = clients[previous].pointee.previousWaiting
+    }
+    let next = previous < 0 ? list.first : clients[previous].pointee.nextWaiting
+    client.pointee.previousWaiting = previous
+    client.pointee.nextWaiting = next
+    if previous < 0 { list.first = index } else { clients[previous].pointee.nextWaiting = index }
+    if next < 0 { list.last = index } else { clients[next].pointee.previousWaiting = index }
   }
 
   /// Whether a new client has to wait behind others. A cookie's client waits only behind those of its own server, which
@@ -106,16 +116,32 @@ extension Worker {
     shared.poolQueues[Int(client.pointee.waitingPool)].all.wrappingSubtract(1, ordering: .relaxed)
     waitingCount -= 1
     client.pointee.waitingPlace = .nowhere
-    if previous < 0 { tellFirst(place, Int32(slot)) }
+    client.pointee.waitingSince = 0
+    tellFirst(place, Int32(slot))
     // Its turn may have come in the meantime, and nobody else was told.
     queueIsDue(Int(client.pointee.waitingPool))
   }
 
+  /// As `leaveQueue`, but should the client have to wait once more it keeps its place among the others and its deadline.
+  private mutating func leaveForAnother(_ client: Client) {
+    let since = client.pointee.waitingSince
+    unlinkWaiting(client)
+    client.pointee.waitingSince = since
+  }
+
   private func tellFirst(_ place: WaitingPlace, _ slot: Int32) {
-    let first = place == .server ? serverLists[Int(slot)].first : poolLists[Int(slot)].first
+    let first = place == .server ? serverLists[Int(slot)].first : firstForAny(Int(slot))
     let since = first < 0 ? Int64.max : clients[first].pointee.waitingSince
     let heads = place == .server ? shared.serverHeads : shared.poolHeads
     heads[Int(slot) * shared.threads + index].store(since, ordering: .sequentiallyConsistent)
+  }
+
+  /// The first that waits for any server of the pool, -1 if nobody does. Those before it have been failed by some servers:
+  /// none of the others may have room when one of these has, so they hold nobody up.
+  private func firstForAny(_ pool: Int) -> Int32 {
+    var index = poolLists[pool].first
+    while index >= 0 && clients[index].pointee.exchange.tried.count > 0 { index = clients[index].pointee.nextWaiting }
+    return index
   }
 
   // MARK: Serving
@@ -144,16 +170,22 @@ extension Worker {
   @inline(never)
   mutating func lookAtQueues() {
     nextQueueLook = tick &+ Self.queueLookInterval
-    for pool in 0..<snapshot.pools.count where snapshot.pools[pool].plan.hasLimits {
-      if shared.poolQueues[pool].all.load(ordering: .relaxed) > 0 { queueIsDue(pool) }
+    makeQueuesDue()
+  }
+
+  /// Also of pools that have no limits any more: their clients wait for nothing.
+  private mutating func makeQueuesDue() {
+    for pool in 0..<snapshot.pools.count where shared.poolQueues[pool].all.load(ordering: .relaxed) > 0 {
+      queueIsDue(pool)
     }
   }
 
   private mutating func serveQueue(_ pool: Int) {
-    let limit = 256  // turns for one queue before others get theirs
-    for _ in 0..<limit {
+    var passed: Int32 = -1
+    for _ in 0..<Self.largestTurnCount {
+      serveRetries(pool, after: &passed)
       let (server, since, isElsewhere) = oldestForOneServer(pool)
-      let general = poolLists[pool].first
+      let general = firstForAny(pool)
       let ownGeneral = general < 0 ? Int64.max : clients[general].pointee.waitingSince
       let (elsewhere, worker) = oldestElsewhere(shared.poolHeads, pool)
       if server >= 0 && since < min(ownGeneral, elsewhere) {
@@ -175,6 +207,15 @@ extension Worker {
     queueIsDue(pool)
   }
 
+  /// Serves those before `firstForAny` that can be. `passed`: the last for which there was none in this turn.
+  private mutating func serveRetries(_ pool: Int, after passed: inout Int32) {
+    for _ in 0..<Self.largestTurnCount {
+      let index = passed < 0 ? poolLists[pool].first : clients[passed].pointee.nextWaiting
+      if index < 0 || clients[index].pointee.exchange.tried.count == 0 { return }
+      if !serve(index) { passed = index }
+    }
+  }
+
   /// Among the pool's servers with room and clients of their own that wait: the one whose first client has waited longest.
   /// `worker`: who has that client, -1 for this one.
   private func oldestForOneServer(_ pool: Int) -> (server: Int, since: Int64, worker: Int) {
@@ -188,11 +229,7 @@ extension Worker {
       let place = Int(snapshot.servers[server].place)
       let takesClients = tables[pool].takesSticky(place, now)
       // Those who wait for a server that takes nobody any more go elsewhere at once.
-      if takesClients
-        && shared.serverLoads[server].connections.load(ordering: .relaxed) >= snapshot.servers[server].limit
-      {
-        continue
-      }
+      if takesClients && !hasRoom(slot) { continue }
       let own = serverLists[server].first
       if own >= 0 && clients[own].pointee.waitingSince < best.since {
         best = (server, clients[own].pointee.waitingSince, -1)
@@ -221,29 +258,33 @@ extension Worker {
     let wasForCookie = client.pointee.waitingPlace == .server
     var (server, cause) = chooseServer(client, isWaiting: true)
     if cause == .cookieFull || (cause == .allFull && !wasForCookie) { return false }
-    leaveQueue(client)
+    leaveForAnother(client)
     if cause == .noneUp && standIn(client) { (server, cause) = chooseWithStandIns(client) }
+    let generation = client.pointee.generation
     if cause.isFull {
-      // Another server than the one that it waited for, or a pool that stands in: behind those that wait there already.
+      // Another server than the one that it waited for, or a pool that stands in.
       client.pointee.exchange.cookieServer = -2
       if !enqueue(index, client, forCookieServer: false) { queueIsFull(index, client) }
-      return true
+    } else {
+      leadOn(index, client, server, cause)
     }
+    if client.pointee.generation == generation && client.pointee.waitingPlace == .nowhere {
+      client.pointee.waitingSince = 0
+    }
+    return true
+  }
+
+  /// The client, which is in no list any more, goes to `server`, or is told why there is none (-1).
+  private mutating func leadOn(_ index: Int32, _ client: Client, _ server: Int32, _ cause: ChoiceCause) {
     if client.pointee.phase == .tunnel {
       if server < 0 { refuseTunnel(index, client) } else { openTunnel(index, client, to: server) }
-      return true
-    }
-    if server < 0 {
+    } else if server < 0 {
       noServer(index, client, cause)
-      return true
+    } else {
+      let pool = Int(client.pointee.exchange.pool)
+      client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && !cause.isCookie
+      sendAndReadOn(index, client, to: server)
     }
-    let pool = Int(client.pointee.exchange.pool)
-    client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && !cause.isCookie
-    let generation = client.pointee.generation
-    _ = sendExchange(index, client, to: server, mayReuse: client.pointee.exchange.replayCount == 0)
-    // What had to wait of a body may be there already; no event will tell.
-    if client.pointee.generation == generation && client.pointee.phase == .body { goOnLater(index, client) }
-    return true
   }
 
   // MARK: Not served
@@ -280,11 +321,12 @@ extension Worker {
       while serverLists[server].first >= 0 {
         let index = serverLists[server].first
         let client = clients[index]
-        leaveQueue(client)
+        leaveForAnother(client)
         client.pointee.exchange.cookieServer = -2
         if !enqueue(index, client, forCookieServer: false) { queueIsFull(index, client) }
       }
     }
-    for pool in 0..<snapshot.pools.count where poolLists[pool].first >= 0 { queueIsDue(pool) }
+    for pool in 0..<snapshot.pools.count where poolLists[pool].first >= 0 { tellFirst(.pool, Int32(pool)) }
+    makeQueuesDue()
   }
 }

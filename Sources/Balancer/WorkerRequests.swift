@@ -123,7 +123,6 @@ extension Worker {
     client.pointee.exchange.method = head.method
     client.pointee.exchange.isOldVersion = head.isOldVersion
     client.pointee.exchange.wantsUpgrade = head.flags.contains(.upgrade)
-    client.pointee.exchange.expectsContinue = head.flags.contains(.expectsContinue)
     client.pointee.exchange.bodyFraming = head.framing
     client.pointee.exchange.bodyByteCount = head.framing.isCounted ? head.contentLength : 0
     client.pointee.keepsAlive = head.keepsAlive
@@ -347,7 +346,7 @@ extension Worker {
       return client.pointee.phase == .head
     }
     if found < 0 {
-      connectFailedAtOnce(index, client, server)
+      connectFailedAtOnce(index, client, server, isOurFault: found == Self.isExhausted)
       return client.pointee.phase == .head
     }
     client.pointee.exchange.requestSentCount = 0
@@ -403,10 +402,11 @@ extension Worker {
     return taken == count
   }
 
-  /// The whole request has been read: from here the server's time runs, unless we still have to send.
+  /// The whole request has been read, or its answer flows already: from here the server's time runs, unless we still have
+  /// to send.
   @inline(__always)
   mutating func awaitAnswer(_ index: Int32, _ client: Client) {
-    if client.pointee.phase != .waiting { return }
+    if client.pointee.phase != .waiting && !client.pointee.exchange.headIsSent { return }
     timers.set(index, tick &+ snapshot.pools[Int(client.pointee.exchange.pool)].response)
   }
 

@@ -306,7 +306,6 @@ extension Worker {
   /// Whoever is slow now has the time-out.
   @inline(never)
   private mutating func bodyGoesOn(_ place: Int32, _ client: Client, outputWaits: Bool) {
-    if client.pointee.phase == .body { return }
     if outputWaits {
       watch(place, client)
       if !client.pointee.isOpen { return }
@@ -355,8 +354,8 @@ extension Worker {
       client.pointee.phase == .waiting && !client.pointee.exchange.bodyIsDropped
       && client.pointee.exchange.request.isEmpty && upstream.pointee.stream.output.isEmpty
     let reuse =
-      upstream.pointee.keepsAlive && isClean && requestIsWhole && !upstream.pointee.stream.peerClosed
-      && isDrained(upstream) && stopDeadline == nil && isPooled(upstream)
+      upstream.pointee.keepsAlive && isClean && requestIsWhole && !mayBeMisread(client)
+      && !upstream.pointee.stream.peerClosed && isDrained(upstream) && stopDeadline == nil && isPooled(upstream)
     releaseServer(index, upstream, reuse: reuse)
     if !client.pointee.exchange.request.isEmpty { dropRequest(client) }
     if !client.pointee.keepsAlive {
@@ -364,6 +363,14 @@ extension Worker {
       return
     }
     nextRequest(place, client)
+  }
+
+  /// The request had content that its method gives no meaning to (RFC 9110, section 9.3). A server that does not read it would
+  /// take it for the next request on this connection, and its answer would be another client's.
+  @inline(__always)
+  private func mayBeMisread(_ client: Client) -> Bool {
+    if client.pointee.exchange.bodyFraming.isNone { return false }
+    return client.pointee.exchange.method.isSafe || client.pointee.exchange.method == .delete
   }
 
   /// Whether nothing came behind the answer. A read that was filled to its end leaves that open.

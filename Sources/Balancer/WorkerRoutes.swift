@@ -121,7 +121,11 @@ extension Worker {
     _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, _ start: Text, _ target: RedirectTarget,
     _ path: TargetPath, _ host: TargetHost
   ) {
-    precondition(target.writtenByteBound(head) <= Self.targetByteCount)
+    // With its line end.
+    if target.writtenByteBound(path, host) > Self.targetByteCount - 2 {
+      refuse(index, client, head, count, status: 414, "the redirect of this target would be too long")
+      return
+    }
     let written = target.write(path, host, isSecure: false, of: receiveStart, to: targetArea)
     if written == 0 {
       refuse(index, client, head, count, status: 400, "the request names no host")

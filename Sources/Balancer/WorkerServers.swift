@@ -17,9 +17,11 @@ extension Worker {
 
   /// Result of `connect`: the server has reached its limit in the meantime.
   static var isFull: Int32 { -2 }
+  /// Result of `connect`: this node has no port, descriptor, memory or place left. The server is not to blame.
+  static var isExhausted: Int32 { -3 }
 
   /// A connection to `server` for the client: an idle one, or a new one that is about to be. -1 with nothing changed
-  /// when none can be opened, `isFull` when the server has no room.
+  /// when none can be opened, `isFull` when the server has no room, `isExhausted` when this node has none.
   mutating func connect(_ index: Int32, _ client: Client, to server: Int32, mayReuse: Bool) -> Int32 {
     let load = shared.serverLoads[Int(server)].connections.wrappingAdd(1, ordering: .relaxed).newValue
     let limit = snapshot.servers[Int(server)].limit
@@ -34,9 +36,13 @@ extension Worker {
     }
     if found < 0 {
       found = openServer(server)
+      if found == Self.isExhausted {
+        closeAllIdleServers()
+        found = openServer(server)
+      }
       if found < 0 {
         giveBack(server)
-        return -1
+        return found
       }
     }
     let upstream = upstreams[found]
@@ -46,13 +52,14 @@ extension Worker {
     return found
   }
 
+  /// The connection's index, or a result of `connect`.
   private mutating func openServer(_ server: Int32) -> Int32 {
     let raw = StreamSocket.connect(to: snapshot.servers[Int(server)].address)
-    if raw < 0 { return -1 }
+    if raw < 0 { return StreamSocket.isExhausted(raw) ? Self.isExhausted : -1 }
     let index = upstreams.take()
     if index < 0 {
       StreamSocket.close(raw)
-      return -1
+      return Self.isExhausted
     }
     let upstream = upstreams[index]
     upstream.pointee.isOpen = true
@@ -66,7 +73,7 @@ extension Worker {
       return index
     } catch {
       closeServer(index, upstream, abortively: false)
-      return -1
+      return Self.isExhausted
     }
   }
 
@@ -209,6 +216,11 @@ extension Worker {
       let index = idleHeads[Int(server)]
       dropIdle(index, upstreams[index])
     }
+  }
+
+  @inline(never)
+  mutating func closeAllIdleServers() {
+    for server in 0..<snapshot.servers.count { closeIdleServers(Int32(server)) }
   }
 
   /// What the checks or an operator say of a server. Connections that are busy go on; waiting ones keep no stale server.

@@ -45,6 +45,7 @@ extension Worker {
     for pool in 0..<swap.snapshot.pools.count { renewTable(pool, old, swap) }
     snapshot = swap.snapshot
     renumberRoutes(from: old)
+    forgetServers(of: old)
     moveFromRetiredServers()
     for server in 0..<old.servers.count where snapshot.servers[server].isRetired && !old.servers[server].isRetired {
       closeIdleServers(Int32(server))
@@ -98,7 +99,8 @@ extension Worker {
       plan: record.plan, stickyGrace: record.stickyGrace, slowStart: record.terms.slowStart, worker: index)
     table.adopt(before, now: now) { place in
       let slot = Int(record.servers[place])
-      guard slot < old.servers.count, old.servers[slot].pool == pool else { return -1 }
+      // What was removed is new when it comes back, and its slot may be another's now.
+      guard slot < old.servers.count, old.servers[slot].pool == pool, !old.servers[slot].isRetired else { return -1 }
       return Int(old.servers[slot].place)
     } newcomer: { place in
       swap.availabilities[Int(record.servers[place])]
@@ -124,6 +126,28 @@ extension Worker {
       let name = old.listeners[listener].routes[route].name
       let place = snapshot.listeners[listener].routes.firstIndex { $0.name.elementsEqual(name) }
       client.pointee.exchange.route = Int32(place ?? -1)
+    }
+  }
+
+  /// Clients remember servers by their slots. Those of servers that are gone, or were in the configuration before, may be
+  /// another's.
+  private mutating func forgetServers(of old: Snapshot) {
+    let gone = (0..<snapshot.servers.count).filter {
+      snapshot.servers[$0].isRetired || $0 < old.servers.count && old.servers[$0].isRetired
+    }
+    if gone.isEmpty { return }
+    let slots = Set(gone.map(Int32.init))
+    for index in 0..<Int32(clients.highWater) where clients[index].pointee.isOpen {
+      let client = clients[index]
+      if slots.contains(client.pointee.lastServer) { client.pointee.lastServer = -1 }
+      if slots.contains(client.pointee.exchange.cookieServer) && client.pointee.waitingPlace != .server {
+        client.pointee.exchange.cookieServer = -2
+      }
+      if client.pointee.exchange.tried.count > 0 {
+        client.pointee.exchange.tried = client.pointee.exchange.tried.renumbered {
+          slots.contains(Int32(truncatingIfNeeded: $0)) ? -1 : $0
+        }
+      }
     }
   }
 

@@ -59,23 +59,25 @@ extension Worker {
       return
     }
     if found < 0 {
-      tunnelConnectFailed(index, client, server)
+      tunnelConnectFailed(index, client, server, isOurFault: found == Self.isExhausted)
       return
     }
     counters.servers[Int(server)].requests.increase()
     timers.set(index, tick &+ snapshot.pools[Int(snapshot.servers[Int(server)].pool)].connect)
   }
 
-  /// Nothing has been sent yet, so another server may have the client.
+  /// Nothing has been sent yet, so another server may have the client, where the pool's retry says so.
   @inline(never)
-  mutating func tunnelConnectFailed(_ index: Int32, _ client: Client, _ server: Int32) {
+  mutating func tunnelConnectFailed(_ index: Int32, _ client: Client, _ server: Int32, isOurFault: Bool = false) {
     let upstream = client.pointee.server
     if upstream >= 0 { releaseServer(upstream, upstreams[upstream], reuse: false) }
-    noteFailure(of: server, .connect)
+    if !isOurFault { noteFailure(of: server, .connect) }
     let pool = Int(snapshot.servers[Int(server)].pool)
     client.pointee.exchange.connectFailureCount &+= 1
     let isNoted = client.pointee.exchange.tried.insert(Int(server))
-    if isNoted && Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts {
+    if isNoted && snapshot.pools[pool].terms.retryCauses.contains(.connect)
+      && Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts && payForRetry(pool)
+    {
       connectTunnel(index, client)
     } else {
       closeClient(index, client, abortively: true)

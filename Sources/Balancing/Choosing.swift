@@ -142,14 +142,10 @@ extension ServerTable {
   /// Rendezvous over the configured servers, leaving out those that cannot take the client.
   private func chooseByHash(_ clientKey: UInt64, _ tried: TriedServers, _ load: (Int) -> Int32) -> Int {
     let key = plan.hashKey(clientKey)
-    if let rows = plan.rows, rowsHold {
-      let first = Int(rows[Int(truncatingIfNeeded: key)])
+    let first = plan.firstChoice(ofRow: key)
+    if first >= 0 {
       let isWhole = weights[first] == plan.weights[first] &* Self.weightScale
-      if slots[first].availability == .up && isWhole && weights[first] > 0 && !plan.isBackup[first]
-        && isOpen(first, tried, load)
-      {
-        return first
-      }
+      if slots[first].availability == .up && isWhole && isOpen(first, tried, load) { return first }
     }
     var best = RendezvousBest()
     var position = 0

@@ -1,7 +1,8 @@
 // What never changes about a pool while a configuration is in force: identities, weights, cookie tags and, for large
-// pools, the precomputed rows of the hash. Built once, shared by all workers, read without locks.
+// pools, the rows of the hash. Built once, shared by all workers, read without locks.
 
 import Primitives
+internal import Synchronization
 
 package enum BalancingAlgorithm: UInt8, Sendable {
   case roundRobin
@@ -40,9 +41,9 @@ package struct CookieKey: Sendable {
   }
 }
 
-/// Immutable after `init`; its owner calls `deallocate` once no worker reads it any more.
+/// Nothing that it says changes after `init`; its owner calls `deallocate` once no worker reads it any more.
 package struct PoolPlan: @unchecked Sendable {
-  // Unchecked: the memory behind the pointers is written by `init` only.
+  // Unchecked: the memory behind the pointers is written by `init` only, but for atomics.
 
   /// Above this many servers the hash is looked up in rows instead of computed for every client.
   package static let largestComputedServerCount = 256
@@ -59,8 +60,9 @@ package struct PoolPlan: @unchecked Sendable {
   /// Some server has `maximumConnections`.
   package let hasLimits: Bool
   let logarithms: UnsafePointer<UInt64>
-  /// Each row's first choice over all servers with a weight, backups left out; nil for small pools.
-  let rows: UnsafePointer<UInt16>?
+  /// Each row's first choice over all servers with a weight, backups left out, plus one; 0 where nobody has asked for it
+  /// yet. Nil for small pools.
+  private let rows: UnsafeMutablePointer<Atomic<UInt16>>?
   let tags: AffinityTags
 
   /// `cookieKeys`: the first signs, all are accepted; none for a pool without affinity cookies. Names are unique.
@@ -91,7 +93,9 @@ package struct PoolPlan: @unchecked Sendable {
     logarithms = UnsafePointer(Rendezvous.makeLogarithms())
     tags = AffinityTags(pool: pool, servers: servers.map(\.name), keys: cookieKeys)
     if (algorithm == .hash || usesHash) && servers.count > Self.largestComputedServerCount {
-      rows = Self.makeRows(self.identities, self.weights, self.isBackup, servers.count, logarithms)
+      let rows = UnsafeMutablePointer<Atomic<UInt16>>.allocate(capacity: Self.rowCount)
+      for row in 0..<Self.rowCount { (rows + row).initialize(to: Atomic(0)) }
+      self.rows = rows
     } else {
       rows = nil
     }
@@ -113,19 +117,30 @@ package struct PoolPlan: @unchecked Sendable {
   /// The tag for a client of `server`; needs a key.
   package func issuedTag(_ server: Int) -> UInt64 { tags.issued(server) }
 
-  private static func makeRows(
-    _ identities: UnsafePointer<UInt64>, _ weights: UnsafePointer<Int32>, _ isBackup: UnsafePointer<Bool>, _ count: Int,
-    _ logarithms: UnsafePointer<UInt64>
-  ) -> UnsafePointer<UInt16> {
-    let rows = UnsafeMutablePointer<UInt16>.allocate(capacity: rowCount)
-    for row in 0..<rowCount {
-      var best = RendezvousBest()
-      for index in 0..<count where weights[index] > 0 && !isBackup[index] {
-        best.offer(index, StableHash.combine(UInt64(row), identities[index]), weights[index], logarithms)
-      }
-      (rows + row).initialize(to: UInt16(truncatingIfNeeded: max(0, best.index)))
+  var hasRows: Bool { rows != nil }
+
+  /// The first choice of the row `key` over all servers with a weight, backups left out; -1: there is none, or no rows.
+  /// Found out when it is first asked for: all rows of a thousand servers would take a second, in which a new
+  /// configuration waits. Workers that ask at the same time find the same.
+  @inline(__always)
+  func firstChoice(ofRow key: UInt64) -> Int {
+    guard let rows else { return -1 }
+    let row = rows + Int(truncatingIfNeeded: key)
+    let known = Int(row.pointee.load(ordering: .relaxed))
+    if known > 0 { return known &- 1 }
+    let found = rank(key)
+    // At most `maximumServerCount`.
+    row.pointee.store(UInt16(truncatingIfNeeded: found &+ 1), ordering: .relaxed)
+    return found
+  }
+
+  @inline(never)
+  private func rank(_ key: UInt64) -> Int {
+    var best = RendezvousBest()
+    for index in 0..<serverCount where weights[index] > 0 && !isBackup[index] {
+      best.offer(index, StableHash.combine(key, identities[index]), weights[index], logarithms)
     }
-    return UnsafePointer(rows)
+    return best.index
   }
 
   /// What the hash ranks servers for: the client's key or, in large pools, its row.

@@ -86,8 +86,6 @@ package struct ServerTable {
     var availability = ServerAvailability.down
     /// When it became what it is: a drain's grace and a slow start count from here.
     var since = Instant(nanoseconds: 0)
-    /// As configured, or as an operator set it since.
-    var weight: Int32 = 0
     /// Of smooth weighted round robin.
     var credit: Int64 = 0
   }
@@ -110,8 +108,6 @@ package struct ServerTable {
   let slowStart: TimeSpan
   /// Some server that is up has not reached its weight: call `advance` from time to time.
   package private(set) var isRamping = false
-  /// The plan's rows are right: nobody weighs more than they were made for.
-  private(set) var rowsHold = true
 
   /// All servers start as `down`. `worker`: workers with different numbers start their rounds at different servers.
   package init(
@@ -132,7 +128,6 @@ package struct ServerTable {
     random = SeededRandom(seed: StableHash.combine(seed, UInt64(worker)))
     cursor = worker
     for index in 0..<plan.serverCount {
-      slots[index].weight = plan.weights[index]
       weights[index] = plan.weights[index] * Self.weightScale
     }
     // As if this worker had had its first turns already: server k starts ahead of the others.
@@ -161,28 +156,15 @@ package struct ServerTable {
     advance(now: now)
   }
 
-  /// 0 to 1,000; 0 takes no new clients.
-  package mutating func setWeight(_ server: Int, _ weight: Int32, now: Instant) {
-    precondition(server >= 0 && server < plan.serverCount && (0...1_000).contains(weight))
-    if slots[server].weight == weight { return }
-    slots[server].weight = weight
-    advance(now: now)
-  }
-
-  package func weight(_ server: Int) -> Int32 {
-    precondition(server >= 0 && server < plan.serverCount)
-    return slots[server].weight
-  }
-
   /// Slow starts go on. Cheap enough for several times a second, needed only while `isRamping`.
   package mutating func advance(now: Instant) {
     isRamping = false
     for index in 0..<plan.serverCount {
-      let slot = slots[index]
-      var share = slot.weight &* Self.weightScale
-      if slot.availability == .up {
-        share = Self.ramped(share, since: slot.since, now: now, over: slowStart)
-        if share < slot.weight &* Self.weightScale { isRamping = true }
+      let whole = plan.weights[index] &* Self.weightScale
+      var share = whole
+      if slots[index].availability == .up {
+        share = Self.ramped(whole, since: slots[index].since, now: now, over: slowStart)
+        if share < whole { isRamping = true }
       }
       weights[index] = share
     }
@@ -198,11 +180,7 @@ package struct ServerTable {
       let place = oldPlace(server)
       if let old, place >= 0 {
         precondition(place < old.plan.serverCount)
-        let kept = old.slots[place]
-        // An operator's weight outlives the configuration's.
-        let isOrdered = kept.weight != old.plan.weights[place]
-        slots[server] = kept
-        slots[server].weight = isOrdered ? kept.weight : plan.weights[server]
+        slots[server] = old.slots[place]
       } else {
         slots[server].availability = newcomer(server)
         slots[server].since = now
@@ -232,7 +210,6 @@ package struct ServerTable {
 
   private mutating func collect(backups: Bool) {
     eligibleCount = 0
-    rowsHold = true
     var sum: Int64 = 0
     for index in 0..<plan.serverCount
     where slots[index].availability == .up && weights[index] > 0 && plan.isBackup[index] == backups {
@@ -240,12 +217,8 @@ package struct ServerTable {
       sum += Int64(weights[index])
       weightSums[eligibleCount] = sum
       eligibleCount += 1
-      if weights[index] > plan.weights[index] &* Self.weightScale { rowsHold = false }
     }
   }
-
-  /// The tag for a client of `server`.
-  package func issuedTag(_ server: Int) -> UInt64 { plan.tags.issued(server) }
 
   /// The server of a tag that a client sent, −1 if it is nobody's.
   package func server(ofTag tag: UInt64) -> Int { plan.tags.server(of: tag) }

@@ -48,6 +48,8 @@ int afloat_pin_to_core(int core) {
   return sched_setaffinity(0, sizeof set, &set);
 }
 
+int afloat_leave_network(void) { return unshare(CLONE_NEWNET); }
+
 int afloat_set_limit(int limit, uint64_t value) {
   const int resources[] = {RLIMIT_RTPRIO, RLIMIT_MEMLOCK, RLIMIT_NOFILE};
   struct rlimit both = {.rlim_cur = value == UINT64_MAX ? RLIM_INFINITY : value};

@@ -72,6 +72,7 @@ int afloat_heartbeat_open(const struct sockaddr_in6 *group, int receive_buffer, 
     setsockopt(s, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
   struct sockaddr_in6 any = {.sin6_family = group->sin6_family};
   any.sin6_port = group->sin6_port; // the same place in both forms
+  if (receives == AFLOAT_RECEIVES_GROUP_ONLY) any = *group;
   *step = "bind the heartbeat port";
   if (bind(s, (struct sockaddr *)&any, length(&any)) != 0) goto failed;
   return s;

@@ -29,16 +29,28 @@ extension NodeCore {
       gateSpan = needed
     } else {
       // A peer may have missed the heartbeats that announce it: what answers counts on it only after a few of them.
-      gateGrowsAt = nextSequence + UInt64(configuration.deadAfter)
+      gateGrowsAt = telling.number &+ UInt32(clamping: configuration.deadAfter) &+ 1
     }
   }
 
-  /// A datagram is being written: from here on peers know the detection time of the last few.
-  mutating func noteSend(_ sequence: UInt64, now: Instant) {
+  /// A datagram is being written: from here on peers know the detection time of the last few heartbeats.
+  mutating func noteSend(now: Instant) {
     lastSendAt = now
-    if let at = gateGrowsAt, sequence >= at {
+    if let at = gateGrowsAt, Int32(bitPattern: telling.number &- at) >= 0 {
       gateGrowsAt = nil
       gateSpan = detectionTime
+      paceBefore = interval
     }
+  }
+
+  /// Between two heartbeats. After a reload to a longer interval they leave as often as before until what answers counts on
+  /// the longer detection time.
+  var pace: TimeSpan { gateGrowsAt == nil ? interval : min(interval, paceBefore) }
+
+  /// Another interval. A shorter one begins now: peers hear of the shorter detection time with the next heartbeat.
+  mutating func changeInterval(to new: TimeSpan, now: Instant) {
+    paceBefore = pace
+    members.interval = new
+    nextHeartbeatAt = min(nextHeartbeatAt, now + new)
   }
 }

@@ -57,7 +57,8 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
     core.handle(command, now: now, effects: &effects)
   }
 
-  /// A new configuration, in place: slots of names that stay keep their numbers. Allocates.
+  /// A new configuration, in place: slots of names that stay keep their numbers, and VIPs that fell away are released. What
+  /// else follows comes with `advance`, to be called in the same wake-up. Allocates.
   /// Precondition: same `node`, and `node` among the members.
   package mutating func reconfigure(
     _ configuration: ClusterConfiguration, authenticator: Authenticator, now: Instant, effects: inout EffectBuffer

@@ -10,9 +10,9 @@ extension NodeCore {
     precondition(new.node == configuration.node, "a node does not change its name while it runs")
     guard !hasExited else { return }
     configure(new, now: now, effects: &effects)
+    // Judged by `advance`, when the shell knows what the slots mean.
     evaluateAllWanted = true
     sendWanted = true
-    finish(now: now, effects: &effects)
   }
 
   mutating func configure(_ new: ClusterConfiguration, now: Instant, effects: inout EffectBuffer) {
@@ -21,7 +21,7 @@ extension NodeCore {
         && (1...Arrival.pathLimit).contains(new.pathCount), "the configuration is too large")
     configuration = new
     clusterID = StableHash.hash(new.clusterName)
-    members.interval = new.heartbeat
+    if interval != new.heartbeat { changeInterval(to: new.heartbeat, now: now) }
     members.configuredDetection = new.detectionTime
     adapt(now: now)
     members.pathCount = new.pathCount

@@ -73,7 +73,7 @@ extension NodeCore {
     if listening { flags.insert(.starting) }
     if now < stall.flaggedUntil { flags.insert(.stalled) }
     let sequence = members.takeSequence(at: now)
-    noteSend(sequence, now: now)
+    noteSend(now: now)
     writer.header(
       HeartbeatHeader(
         flags: flags, clusterID: clusterID, keyID: keyID, sender: members[selfIndex].nameHash, boot: boot,

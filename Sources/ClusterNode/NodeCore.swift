@@ -48,8 +48,10 @@ struct NodeCore {
   var nextAdaptationAt = Instant(nanoseconds: .min)
   /// The detection time that every peer which hears this node knows of, or a larger one: what answers counts on it.
   var gateSpan: TimeSpan
-  /// The sequence from which `gateSpan` is the detection time, after that has grown.
-  var gateGrowsAt: UInt64?
+  /// The heartbeat (`Telling.number`) from which `gateSpan` is the detection time, after that has grown.
+  var gateGrowsAt: UInt32?
+  /// The `pace` before the interval changed.
+  var paceBefore: TimeSpan
   var lastSendAt: Instant?
   var nextHeartbeatAt: Instant
   /// Not later than the earliest `stepDeadline` of any VIP.
@@ -96,6 +98,7 @@ struct NodeCore {
       detection: configuration.detectionTime)
     stall = StallGuard(now: now)
     gateSpan = configuration.detectionTime
+    paceBefore = configuration.heartbeat
     listeningSince = now
     listenUntil = now
     // The first heartbeat goes out at once: it is what makes the peers echo.

@@ -36,8 +36,8 @@ extension NodeCore {
     if now >= nextHeartbeatAt {
       noteLateness(now - nextHeartbeatAt, now: now)
       sendWanted = true
-      nextHeartbeatAt = nextHeartbeatAt + interval
-      if nextHeartbeatAt <= now { nextHeartbeatAt = now + interval }
+      nextHeartbeatAt = nextHeartbeatAt + pace
+      if nextHeartbeatAt <= now { nextHeartbeatAt = now + pace }
     }
     finish(now: now, effects: &effects)
   }
@@ -76,8 +76,8 @@ extension NodeCore {
     guard otherMemberCount > 0 else { return }
     let worst = stall.worst
     // Half an interval is for what is on its way: a heartbeat that leaves later than that may cross a takeover.
-    let live = gateSpan - interval / 2
-    switch stall.wake(now: now, due: nextHeartbeatAt, interval: interval, detection: detectionTime, live: live) {
+    let live = gateSpan - pace / 2
+    switch stall.wake(now: now, due: nextHeartbeatAt, interval: pace, detection: detectionTime, live: live) {
     case .punctual: break
     case .late(let lateness):
       // Only a new worst is worth a line: on a busy machine there are many.

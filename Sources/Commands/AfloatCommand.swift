@@ -23,6 +23,7 @@ package struct AfloatCommand: ParsableCommand {
       Set up:
         afloat keygen > cluster.key
         afloat check afloat.yaml
+        afloat doctor                 what on this host or network would not work
         afloat agent --config afloat.yaml
 
       Commands that look or maintain ask the agent of this machine over its
@@ -34,7 +35,7 @@ package struct AfloatCommand: ParsableCommand {
       SwitchCommand.self,
       ReloadCommand.self,
       ConfigCommand.self,
-      CheckCommand.self,
+      CheckCommand.self, DoctorCommand.self,
       KeygenCommand.self, AgentCommand.self, VersionCommand.self,
     ])
 

@@ -121,8 +121,13 @@ extension ElectorConfiguration {
 
 /// Agent → elector.
 package enum ElectorCommand: Codable, Sendable {
-  /// The first message; comes again on reload.
+  /// The first message.
   case configure(ElectorConfiguration)
+  /// On reload. Answered by `reconfigured` when it is in force, or by `refused`, which changes nothing. `onlyCheck`: answered
+  /// likewise, and changes nothing either way.
+  case reconfigure(ElectorConfiguration, revision: UInt64, onlyCheck: Bool)
+  /// Which VIPs are behind the kernel gate from now on, and in which slots. Answered by `reconfigured`.
+  case gateSlots([String: Int], revision: UInt64)
   /// Operators asked this node to give everything away, and to take nothing.
   case draining(Bool)
   /// For VIPs with requirements: whether this node meets them. VIPs that are not named stay as they were.
@@ -294,6 +299,9 @@ package enum ElectorReport: Codable, Sendable {
   /// None is left, or their time is over.
   case connectionsGone(vip: String)
   case moveRefused(vip: String, why: String)
+  /// What came under this revision is in force: the heartbeat thread goes by it.
+  case reconfigured(revision: UInt64)
+  case refused(revision: UInt64, why: String)
   case failed(String)
 }
 

@@ -145,8 +145,9 @@ package struct VIPClaim: Sendable {
     }
     // A better node may come to be heard both ways without saying anything new.
     wakeAt = now + members.interval * 8
+    // Names break ties where somebody must be chosen, and are no reason to move what has a holder.
     guard let better = Self.successor(vip, members, candidacies, now),
-      candidacies.rank(vip, better, in: members) > candidacies.rank(vip, members.selfIndex, in: members)
+      candidacies[vip, better].priority > candidacies[vip, members.selfIndex].priority
     else { return .nothing }
     let eligibleSince = candidacies[vip, better].eligibleSince
     if own.gainedByMove, eligibleSince <= own.gainedAt { return .nothing }

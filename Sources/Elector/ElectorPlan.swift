@@ -100,6 +100,15 @@ struct ElectorPlan: Sendable {
     if configuration.gateSlots == nil { applied.gateSlots = nil }
     return (try ElectorPlan(applied), kept)
   }
+
+  /// The same with other VIPs behind the kernel gate; nil if nothing changes.
+  func gated(by slots: [String: Int]) -> ElectorPlan? {
+    guard let present = configuration.gateSlots, configuration.vips.contains(where: { present[$0.name] != slots[$0.name] })
+    else { return nil }
+    var changed = configuration
+    changed.gateSlots = slots
+    do { return try ElectorPlan(changed) } catch { preconditionFailure("a plan that was good: \(error)") }
+  }
 }
 
 extension FailbackRule {

@@ -48,6 +48,7 @@ struct GateRefresh {
       let slot = name.flatMap { plan.configuration.gateSlots?[$0] } ?? Self.none
       guard slot != slots[vip] else { continue }
       shut(VIPIndex(vip))
+      if slots[vip] != Self.none { deadlines?.endConnections(slots[vip]) }
       slots[vip] = slot
     }
   }

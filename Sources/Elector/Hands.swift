@@ -11,15 +11,18 @@ import Primitives
 // Unchecked: it is made on the main thread, handed over once, and from then on used by the hands thread alone.
 final class Hands: @unchecked Sendable {
 
-  /// Orders for the node that found its ring full wait here. The agent's are dropped beyond this many; answers are not,
-  /// because the node counts on each of them, and there are no more than orders fit the ring to the hands.
+  /// Orders for the node that found its ring full wait here. The agent's are dropped beyond this many; answers and
+  /// configurations are not, because the node counts on each of them. There are no more answers than orders fit the ring to
+  /// the hands, and no more configurations than the agent sends, which waits for each.
   static let maximumBacklog = 256
 
-  private enum Token: UInt64 { case orders = 1, agent, network, claims }
+  private enum Token: UInt64 { case orders = 1, agent, network, claims, neighbours }
 
   let shared: ElectorShared
   let netlink: NetlinkConnection
   let packets: PacketSocket
+  /// Open once a VIP has an IPv6 address.
+  private(set) var neighbours: NeighbourSocket?
   private let watcher: NetlinkWatcher
   private let poller: Poller
   let reporter: Reporter
@@ -33,6 +36,8 @@ final class Hands: @unchecked Sendable {
   /// Nil without a kernel gate.
   let deadlines: GateDeadlines?
   var connections = [VIPConnections](repeating: VIPConnections(), count: VIPIndex.limit)
+  /// When the connections that are kept may be counted next.
+  var countConnectionsAt = Instant(nanoseconds: 0)
   /// When the lifetimes of what is held begin anew.
   var prolongAt = Instant(nanoseconds: 0)
   var prolongTurn = 0
@@ -99,6 +104,7 @@ final class Hands: @unchecked Sendable {
         case .agent: readsAgent = true
         case .network: readsNetwork = true
         case .claims: readClaims()
+        case .neighbours: readNeighbours()
         case nil: break
         }
       }
@@ -126,6 +132,14 @@ final class Hands: @unchecked Sendable {
     }
   }
 
+  /// From now on neighbour discovery of others is heard.
+  func openNeighbours() throws(SystemError) {
+    guard neighbours == nil else { return }
+    let socket = try NeighbourSocket()
+    try poller.add(socket.descriptor.raw, .read, token: Token.neighbours.rawValue)
+    neighbours = consume socket
+  }
+
   /// How long to wait when nothing happens; nil is for ever.
   private var patience: TimeSpan? {
     if !backlog.isEmpty || reporter.isWaiting { return .milliseconds(2) }
@@ -148,6 +162,7 @@ final class Hands: @unchecked Sendable {
     case .event(let event, let at): report(event, at: at)
     case .softwareVersion(let member, let text): reporter.softwareVersions[member.value] = text
     case .names(let table):
+      endKeepingOfOthers(than: table)
       names = table
       reconcile()
       let configured = Set(plan.configuration.vips.map(\.name))
@@ -157,6 +172,7 @@ final class Hands: @unchecked Sendable {
       watchClaims()
       vipCarriers = .init(repeating: nil, count: VIPIndex.limit)
       tellVIPCarriers()
+    case .reconfigured(let revision): reporter.report(.reconfigured(revision: revision))
     case .exit: break
     }
   }
@@ -182,7 +198,10 @@ final class Hands: @unchecked Sendable {
 
   private func take(_ command: ElectorCommand) {
     switch command {
-    case .configure(let configuration): reconfigure(configuration)
+    case .configure: reporter.warn("the agent sent its first message twice")
+    case .reconfigure(let configuration, let revision, let onlyCheck):
+      reconfigure(configuration, revision: revision, onlyCheck: onlyCheck)
+    case .gateSlots(let slots, let revision): regate(slots, revision: revision)
     case .draining(let flag): tellNode(.command(.draining(flag)))
     case .standings(let told):
       for standing in told { standings[standing.vip] = standing }
@@ -211,23 +230,31 @@ final class Hands: @unchecked Sendable {
     }
   }
 
-  private func reconfigure(_ configuration: ElectorConfiguration) {
+  private func reconfigure(_ configuration: ElectorConfiguration, revision: UInt64, onlyCheck: Bool) {
     do throws(PlanFault) {
       let (next, kept) = try plan.reloaded(to: configuration)
-      if let missing = interfaces.missing(for: next.configuration) { throw missing }
+      if onlyCheck { return reporter.report(.reconfigured(revision: revision)) }
       let moved = next.addresses != plan.addresses || next.configuration.transport != plan.configuration.transport
       plan = next
       if moved { for path in shared.paths { if let link = interfaces[path.interface] { join(link) } } }
       reporter.restartNeeded = kept
-      tellNode(.reconfigure(next))
+      tellNode(.reconfigure(next, revision: revision))
     } catch {
-      reporter.report(.failed("the new configuration is not applied: \(error)"))
+      reporter.report(.refused(revision: revision, why: "\(error)"))
     }
+  }
+
+  /// Other VIPs are behind the kernel gate than before.
+  private func regate(_ slots: [String: Int], revision: UInt64) {
+    guard let next = plan.gated(by: slots) else { return reporter.report(.reconfigured(revision: revision)) }
+    plan = next
+    endKeepingOfUngated()
+    tellNode(.reconfigure(next, revision: revision))
   }
 
   func tellNode(_ order: NodeOrder) {
     if backlog.isEmpty, push(order) { return }
-    guard backlog.count < Self.maximumBacklog || order.isAnswer else {
+    guard backlog.count < Self.maximumBacklog || order.mustArrive else {
       reporter.warn("the heartbeat thread does not take its orders")
       return
     }

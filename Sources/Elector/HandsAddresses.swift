@@ -69,10 +69,9 @@ extension Hands {
         }
       }
     }
+    if now >= countConnectionsAt, connections.contains(where: { $0.kept != nil }) { countKeptConnections(now: now) }
     for slot in connections.indices where connections[slot].kept != nil {
-      if slot % Self.prolongTurns == prolongTurn || connections[slot].isQuicklyCounted {
-        prolongKept(VIPIndex(slot), now: now)
-      }
+      if slot % Self.prolongTurns == prolongTurn || connections[slot].hasEnded { prolongKept(VIPIndex(slot), now: now) }
     }
     prolongAt = now + Self.prolongEvery
   }
@@ -149,7 +148,6 @@ extension Hands {
 
   /// After a reload: VIPs that are held get the addresses that they have now.
   func reconcile() {
-    endKeepingOfOthers()
     for slot in held.indices {
       guard let present = held[slot], let configuration = names.vips[slot] else { continue }
       let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)

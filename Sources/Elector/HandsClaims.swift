@@ -1,4 +1,4 @@
-// ARP packets in which others claim an address that this node holds.
+// Packets in which others claim an address that this node holds: ARP, and neighbour discovery for IPv6.
 
 import ClusterNode
 import Control
@@ -14,9 +14,13 @@ extension Hands {
 
   /// At the start and after a reload: packets about these VIPs' addresses arrive from now on.
   func watchClaims() {
-    let addresses = names.vips.compactMap { $0 }.flatMap { $0.addresses.compactMap(\.address.v4Value) }
-    do throws(SystemError) { try packets.watchClaims(of: addresses) } catch {
+    let addresses = names.vips.compactMap { $0 }.flatMap { $0.addresses.map(\.address) }
+    do throws(SystemError) { try packets.watchClaims(of: addresses.compactMap(\.v4Value)) } catch {
       reporter.warn("claims of VIPs by others are not seen: \(error)")
+    }
+    guard addresses.contains(where: { $0.family == .v6 }) else { return }
+    do throws(SystemError) { try openNeighbours() } catch {
+      reporter.warn("claims of IPv6 VIPs by others are not seen: \(error)")
     }
   }
 
@@ -26,26 +30,40 @@ extension Hands {
         guard let (count, interface) = packets.receive(room) else { return }
         let frame = UnsafeRawBufferPointer(rebasing: room[..<min(count, room.count)])
         guard let packet = ARPPacket(frame: frame) else { continue }
-        weigh(packet, interface: interface, now: Clock.monotonic)
+        weigh(
+          NeighbourClaim(address: IPAddress(v4: packet.senderAddress), claimant: packet.sender), interface: interface,
+          now: Clock.monotonic)
       }
     }
   }
 
-  private func weigh(_ packet: ARPPacket, interface: UInt32, now: Instant) {
-    let claimed = IPAddress(v4: packet.senderAddress)
+  func readNeighbours() {
+    withUnsafeTemporaryAllocation(byteCount: NeighbourClaim.longestMessage, alignment: 8) { room in
+      for _ in 0..<Self.claimsAtOnce {
+        guard let received = neighbours?.receive(room) ?? nil else { return }
+        let message = UnsafeRawBufferPointer(rebasing: room[..<min(received.byteCount, room.count)])
+        guard
+          let claim = NeighbourClaim(message: message, source: received.source, hopLimit: received.hopLimit)
+        else { continue }
+        weigh(claim, interface: received.interface, now: Clock.monotonic)
+      }
+    }
+  }
+
+  private func weigh(_ claim: NeighbourClaim, interface: UInt32, now: Instant) {
     let slot = held.firstIndex { held in
-      held?.contains { $0.interface == interface && $0.prefix.address == claimed } ?? false
+      held?.contains { $0.interface == interface && $0.prefix.address == claim.address } ?? false
     }
     // A bridge or a bond may show us our own packets.
-    guard let slot, !interfaces.links.contains(where: { $0.hardwareAddress == packet.sender.value }),
+    guard let slot, !interfaces.links.contains(where: { $0.hardwareAddress == claim.claimant.value }),
       let since = acquiringSince[slot], now >= since + ForeignClaims.grace,
-      let count = claims[slot].note(packet.sender, now: now)
+      let count = claims[slot].note(claim.claimant, now: now)
     else { return }
     announce(VIPIndex(slot))
     let times = count > 1 ? "\(count) times since the last announcement, " : ""
     reporter.event(
       .warning, subject: names.vip(VIPIndex(slot)),
-      cause: "\(claimed) is claimed by \(claimantWords(packet.sender)) too: \(times)announced again")
+      cause: "\(claim.address) is claimed by \(claimantWords(claim.claimant)) too: \(times)announced again")
   }
 
   /// `02:00:5e:00:53:01 (n2)`, where the neighbours' cache knows the member.

@@ -12,11 +12,11 @@ import Primitives
 struct VIPConnections {
   struct Kept {
     var addresses: [InterfaceAddress]
+    /// In the kernel gate.
+    var gate: Int
     var since: Instant
     /// Looks in a row that found none.
     var looksWithout = 0
-    /// What the last look found.
-    var count = 0
   }
   /// Said before the release that it is about: keep them, gently or not.
   var keepsGently: Bool?
@@ -24,15 +24,17 @@ struct VIPConnections {
   var belongTo: MemberIndex?
   /// This node does not hold the VIP, and its connections go on here.
   var kept: Kept?
-  /// Few enough that they may be looked at every time.
-  var isQuicklyCounted: Bool { (kept?.count ?? 0) < 200 }
+  /// So many looks in a row must find no connection: what closes now has ended by then.
+  static let looksWithout = 2
+  /// None is left of those that were kept.
+  var hasEnded: Bool { kept.map { $0.looksWithout >= Self.looksWithout } ?? false }
   /// This node holds the VIP, and passes on to that member what it does not know.
   var passedTo: MemberIndex?
 }
 
 extension Hands {
-  /// So many looks in a row must find no connection: what closes now has ended by then.
-  private static let looksWithout = 2
+  /// A look takes at most one part of so many of the time.
+  private static let shareOfLooks: Int64 = 50
 
   private func gateSlot(_ vip: VIPIndex) -> Int? {
     names.vips[vip.value].flatMap { plan.configuration.gateSlots?[$0.name] }
@@ -58,10 +60,12 @@ extension Hands {
   func keepConnections(_ vip: VIPIndex) -> Bool {
     guard let gently = connections[vip.value].keepsGently else { return false }
     connections[vip.value].keepsGently = nil
-    guard deadlines != nil, let addresses = held[vip.value], !addresses.isEmpty else { return false }
+    guard deadlines != nil, let gate = gateSlot(vip), let addresses = held[vip.value], !addresses.isEmpty else {
+      return false
+    }
     held[vip.value] = nil
     connections[vip.value].passedTo = nil
-    connections[vip.value].kept = VIPConnections.Kept(addresses: addresses, since: Clock.monotonic)
+    connections[vip.value].kept = VIPConnections.Kept(addresses: addresses, gate: gate, since: Clock.monotonic)
     reporter.report(
       .connectionsStay(vip: names.vip(vip), deadline: ElectionLimits.connectionsKept, gently: gently))
     return true
@@ -70,36 +74,53 @@ extension Hands {
   /// While there are connections, the addresses and their exception from the gate live on, a few seconds at a time.
   func prolongKept(_ vip: VIPIndex, now: Instant) {
     guard let kept = connections[vip.value].kept else { return }
-    let addresses = Set(kept.addresses.map(\.prefix.address))
-    // What cannot be counted counts as one.
-    let count = (try? ConnectionTable.openCount(addresses: addresses, ports: nil)) ?? 1
-    connections[vip.value].kept?.count = count
-    connections[vip.value].kept?.looksWithout = count == 0 ? kept.looksWithout + 1 : 0
-    guard kept.looksWithout < Self.looksWithout, now < kept.since + ElectionLimits.connectionsKept,
-      let gate = gateSlot(vip)
-    else { return endKeeping(vip) }
+    guard !connections[vip.value].hasEnded, now < kept.since + ElectionLimits.connectionsKept else {
+      return endKeeping(vip)
+    }
     for address in kept.addresses {
       do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
         reporter.warn("\(error)")
       }
     }
-    deadlines?.prolongConnections(gate, until: Clock.boot + GateRefresh.keptAtOnce)
+    deadlines?.prolongConnections(kept.gate, until: Clock.boot + GateRefresh.keptAtOnce)
+  }
+
+  /// One look for all that are kept. The kernel's list may be long, and the hands are a real-time thread: they spend at most
+  /// a `shareOfLooks` of their time on it.
+  func countKeptConnections(now: Instant) {
+    let kept = connections.compactMap { $0.kept?.addresses.map(\.prefix.address) }
+    let counts = try? ConnectionTable.openCounts(addresses: Set(kept.joined()))
+    for slot in connections.indices {
+      guard let kept = connections[slot].kept else { continue }
+      // What cannot be counted is not known to be gone.
+      let isGone = counts.map { counts in kept.addresses.allSatisfy { counts[$0.prefix.address] == nil } } ?? false
+      connections[slot].kept?.looksWithout = isGone ? kept.looksWithout + 1 : 0
+    }
+    countConnectionsAt = now + max(Self.prolongEvery, (Clock.monotonic - now) * Self.shareOfLooks)
   }
 
   func endKeeping(_ vip: VIPIndex) {
     guard let kept = connections[vip.value].kept else { return }
     connections[vip.value].kept = nil
-    if let slot = gateSlot(vip) { deadlines?.prolongConnections(slot, until: Instant(nanoseconds: 0)) }
+    deadlines?.prolongConnections(kept.gate, until: Instant(nanoseconds: 0))
     for address in kept.addresses { removeOrOwe(address) }
     reporter.report(.connectionsGone(vip: names.vip(vip)))
   }
 
-  /// After a reload: connections of VIPs that are gone, or have other addresses.
-  func endKeepingOfOthers() {
+  /// A reload: connections of VIPs that are gone, or have other addresses. `names` still has what they were.
+  func endKeepingOfOthers(than table: NameTable) {
     for slot in connections.indices {
       guard let kept = connections[slot].kept else { continue }
-      let wanted = names.vips[slot]?.addresses ?? []
+      let wanted = table.vips[slot].flatMap { $0.name == names.vips[slot]?.name ? $0.addresses : nil } ?? []
       if kept.addresses.contains(where: { !wanted.contains($0.prefix) }) { endKeeping(VIPIndex(slot)) }
+    }
+  }
+
+  /// Where there is no gate any more, what is kept would answer beside the new holder.
+  func endKeepingOfUngated() {
+    for slot in connections.indices {
+      guard let kept = connections[slot].kept, gateSlot(VIPIndex(slot)) != kept.gate else { continue }
+      endKeeping(VIPIndex(slot))
     }
   }
 }

@@ -84,6 +84,9 @@ extension Hands {
     switch ineligibility {
     case .addressFailed: addressFaults[slot] ?? ineligibility.words
     case .requirementsUnmet: missing(slot) ?? ineligibility.words
+    case .noCarrier:
+      names.vips[slot].flatMap { interfaces[$0.interface] == nil ? "there is no interface \($0.interface)" : nil }
+        ?? ineligibility.words
     default: ineligibility.words
     }
   }

@@ -42,9 +42,13 @@ struct HeartbeatLoop: ~Copyable {
   private var counters = ShellCounters()
   /// Members whose software version the hands know.
   private var versionsTold: UInt64 = 0
-  /// Releases that found the ring full; tried again at each wake-up.
-  private var releasesOwed = [Bool](repeating: false, count: VIPIndex.limit)
+  /// Releases that found the ring full, how many of each VIP; tried again at each wake-up.
+  private var releasesOwed = [Int](repeating: 0, count: VIPIndex.limit)
   private var owesReleases = false
+  /// A table of names that found the ring full. Nothing else is said before it.
+  private var namesOwed: NameTable?
+  /// The last configuration that was taken over, until the hands hear of that.
+  private var revisionOwed: UInt64?
   private var wantsToEnd = false
   private var ended = false
 
@@ -112,8 +116,12 @@ struct HeartbeatLoop: ~Copyable {
     node.advance(now: now, heardAll: heardAll, effects: &effects)
     carryOut(now: now)
     if owesReleases { payReleases() }
+    if let revision = revisionOwed, push(.reconfigured(revision: revision)) {
+      revisionOwed = nil
+      shared.handsWakeUp.signal()
+    }
     offerStatus(now: now)
-    if wantsToEnd, !owesReleases, shared.toHands.push(.exit) {
+    if wantsToEnd, !owesReleases, push(.exit) {
       ended = true
       shared.handsWakeUp.signal()
     }
@@ -149,16 +157,18 @@ struct HeartbeatLoop: ~Copyable {
   private mutating func take(_ order: NodeOrder, now: Instant) {
     switch order {
     case .command(let command): node.handle(command, now: now, effects: &effects)
-    case .reconfigure(let plan):
+    case .reconfigure(let plan, let revision):
       node.reconfigure(plan.cluster, authenticator: plan.authenticator, now: now, effects: &effects)
       addresses = PeerAddresses(of: node, plan: plan)
-      // Slots that fall away are released under their old names first.
+      // Slots that fall away are released under their old names first; what new ones stand for is known before anything
+      // is acquired.
       carryOut(now: now)
-      if !shared.toHands.push(.names(NameTable(of: node, configuration: plan.configuration))) {
-        counters.lostOrders &+= 1
-      }
+      if owesReleases { payReleases() }
+      namesOwed = NameTable(of: node, configuration: plan.configuration)
+      if !payNames() { counters.lostOrders &+= 1 }
       versionsTold = 0
       gate.assign(node, plan)
+      revisionOwed = revision
     }
     statusDueAt = now
     carryOut(now: now)
@@ -226,17 +236,17 @@ struct HeartbeatLoop: ~Copyable {
     switch effect {
     case .send: break
     case .acquire(let vip, _):
-      releasesOwed[vip.value] = false
       gate.acquire(vip, now: wokeAt)
-      if !shared.toHands.push(.acquire(vip)) {
-        counters.lostOrders &+= 1
-        node.handle(.addressResult(vip, ok: false), now: now, effects: &effects)
-      }
+      payReleases(of: vip.value)
+      // One that is lost is not answered: an answer now would be taken for that to an earlier one. The node's deadline for it
+      // passes, and the release that follows settles the accounts.
+      if releasesOwed[vip.value] > 0 || !push(.acquire(vip)) { counters.lostOrders &+= 1 }
     case .release(let vip, _):
       gate.shut(vip)
-      if !shared.toHands.push(.release(vip)) {
+      payReleases(of: vip.value)
+      if releasesOwed[vip.value] > 0 || !push(.release(vip)) {
         counters.lostOrders &+= 1
-        releasesOwed[vip.value] = true
+        releasesOwed[vip.value] += 1
         owesReleases = true
       }
     case .keepConnections(let vip, let gently):
@@ -260,15 +270,31 @@ struct HeartbeatLoop: ~Copyable {
 
   /// Passes on what may be lost when the hands are far behind; the loss is counted, and shown by `status`.
   private mutating func tellHands(_ order: HandsOrder) {
-    if shared.toHands.free <= Self.reservedOrders || !shared.toHands.push(order) { counters.lostOrders &+= 1 }
+    if shared.toHands.free <= Self.reservedOrders || !push(order) { counters.lostOrders &+= 1 }
+  }
+
+  /// Under the right names, or not at all.
+  private mutating func push(_ order: HandsOrder) -> Bool { payNames() && shared.toHands.push(order) }
+
+  private mutating func payNames() -> Bool {
+    guard let names = namesOwed else { return true }
+    guard shared.toHands.push(.names(names)) else { return false }
+    namesOwed = nil
+    shared.handsWakeUp.signal()
+    return true
   }
 
   private mutating func payReleases() {
     owesReleases = false
-    for slot in 0..<VIPIndex.limit where releasesOwed[slot] {
-      if shared.toHands.push(.release(VIPIndex(slot))) { releasesOwed[slot] = false } else { owesReleases = true }
+    for slot in 0..<VIPIndex.limit {
+      payReleases(of: slot)
+      if releasesOwed[slot] > 0 { owesReleases = true }
     }
     shared.handsWakeUp.signal()
+  }
+
+  private mutating func payReleases(of slot: Int) {
+    while releasesOwed[slot] > 0, push(.release(VIPIndex(slot))) { releasesOwed[slot] -= 1 }
   }
 
   /// Gives the hands a picture of the node when one is due and they have read the last.

@@ -27,9 +27,10 @@ struct Interfaces {
 
   mutating func remove(_ index: UInt32) { links.removeAll { $0.index == index } }
 
-  /// The first interface that the configuration names and the host lacks, as a complaint; nil if all are there.
+  /// The first of the heartbeats' interfaces that the host lacks, as a complaint; nil if all are there. A VIP's own may come
+  /// later: until then the VIP is for others to hold.
   func missing(for configuration: ElectorConfiguration) -> PlanFault? {
-    for name in configuration.interfaces + configuration.vips.map(\.interface) where self[name] == nil {
+    for name in configuration.interfaces where self[name] == nil {
       let known = links.sorted { $0.index < $1.index }.map(\.name).joined(separator: ", ")
       return PlanFault("interface \(name) does not exist; this machine has \(known)")
     }

@@ -28,6 +28,8 @@ enum HandsOrder: Sendable {
   case softwareVersion(MemberIndex, String)
   /// After a new configuration: which slots mean what from here on.
   case names(NameTable)
+  /// The configuration that came under this revision is in force, and the first heartbeat under it has left.
+  case reconfigured(revision: UInt64)
   /// Everything is handed over: end the process.
   case exit
 }
@@ -35,13 +37,13 @@ enum HandsOrder: Sendable {
 /// Hands → heartbeat thread.
 enum NodeOrder: Sendable {
   case command(Command)
-  case reconfigure(ElectorPlan)
+  case reconfigure(ElectorPlan, revision: UInt64)
 
-  /// The node waits for it.
-  var isAnswer: Bool {
+  /// The node waits for it, or the hands go by it already.
+  var mustArrive: Bool {
     switch self {
-    case .command(.addressResult), .command(.addressRemoved): true
-    case .command, .reconfigure: false
+    case .command(.addressResult), .command(.addressRemoved), .reconfigure: true
+    case .command: false
     }
   }
 }

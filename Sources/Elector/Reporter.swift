@@ -36,10 +36,15 @@ final class Reporter {
 
   var rawDescriptor: Int32 { control.descriptor.raw }
 
-  /// Waits for the first message; later ones do not wait. Throws `SystemError` when the agent is gone.
-  /// `descriptors` is given those that came with the message.
+  /// Waits for the first message; later ones do not wait. Throws `SystemError` when the agent is gone, `ReporterFault` for one
+  /// message that cannot be read. `descriptors` is given those that came with the message.
   func receive(_ descriptors: (inout FileDescriptorList) -> Void = { _ in }) throws -> ElectorCommand? {
-    guard var packet = try control.receive() else { return nil }
+    let received: ControlPacket?
+    do throws(SystemError) { received = try control.receive() } catch {
+      guard error.isOfOneMessage else { throw error }
+      throw ReporterFault(description: "a message of the agent is lost: \(error)")
+    }
+    guard var packet = received else { return nil }
     descriptors(&packet.descriptors)
     do { return try MessageCoding.decode(ElectorCommand.self, from: packet.bytes) } catch {
       throw ReporterFault(description: "the agent sent a message that cannot be read: \(error)")

@@ -33,8 +33,8 @@ struct SizeLine {
       size = size &<< 4 | Int64(digit)
       index &+= 1
     }
-    // Leading zeros do not count against the limit of 14 significant digits.
-    if size >> 56 != 0 { return .fault(.chunkTooLarge) }
+    // Leading zeros do not count.
+    if size >> Int64(4 * ChunkedBody.maximumChunkDigits) != 0 { return .fault(.chunkTooLarge) }
     if index >= count { return .incomplete }
     if index == start { return .fault(.invalidChunkSize) }
     var significant = start

@@ -73,7 +73,8 @@ extension FieldLine {
 struct FramingFields {
   var contentLength: Int64 = -1
   var lengthFieldCount: Int32 = 0
-  var lengthIsList = false
+  /// Not ": ", digits without a zero before them, CR LF: written anew, because not every parser reads other forms.
+  var lengthIsOdd = false
   var hasTransferEncoding = false
   /// The last coding seen is chunked.
   var endsInChunked = false
@@ -88,6 +89,10 @@ struct FramingFields {
     var index = field.valueStart
     // 18 digits never overflow.
     if index == field.valueEnd || field.valueEnd &- index > 18 { return takeLengthList(bytes, field) }
+    let isPlain =
+      index == field.nameStart &+ field.nameCount &+ 2 && bytes[index &- 1] == 32 && field.valueEnd &+ 2 == field.end
+      && (bytes[index] != 48 || index &+ 1 == field.valueEnd)
+    if !isPlain { lengthIsOdd = true }
     while index < field.valueEnd {
       let digit = bytes[index] &- 48
       if digit > 9 { return takeLengthList(bytes, field) }
@@ -117,8 +122,8 @@ struct FramingFields {
         value = sum
       }
       if let fault = agree(value) { return fault }
-      if element != field.value { lengthIsList = true }
     }
+    lengthIsOdd = true
     return nil
   }
 

@@ -155,6 +155,4 @@ package enum LocalResponse {
     if !withoutBody { output.append(body) }
     return output.count
   }
-
-  package static var continueText: StaticString { "HTTP/1.1 100 Continue\r\n\r\n" }
 }

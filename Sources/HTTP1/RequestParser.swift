@@ -76,6 +76,8 @@ extension RequestHead {
       case 14:
         if matches(name, "content-length") {
           if let fault = framingFields.takeLength(bytes, field) { return .fault(fault) }
+        } else if matches(name, "x-forwarded-") {
+          takeForwarded(bytes, field, options, &cuts)
         }
       case 16 where matches(name, "proxy-connection"): cuts.append(field.line)
       case 17 where matches(name, "transfer-encoding"):
@@ -110,14 +112,15 @@ extension RequestHead {
     } else if contentLength > 0 {
       framing = .counted
     }
-    if fields.lengthFieldCount > 1 || fields.lengthIsList { rewriteLength(bytes, &cuts) }
+    if fields.lengthFieldCount > 1 || fields.lengthIsOdd { rewriteLength(bytes, &cuts) }
     if isOldVersion {
       flags.remove(.expectsContinue)
       if connection.keepAlive && !connection.close { flags.insert(.keepAlive) }
     } else {
       if !connection.close { flags.insert(.keepAlive) }
-      // An offer of h2c would let the client speak to the server past our rules.
-      if connection.upgrade && !upgrade.isEmpty && !offersH2C(bytes) { flags.insert(.upgrade) }
+      // An offer of h2c would let the client speak to the server past our rules. With a body, servers differ about where the
+      // other protocol would begin.
+      if connection.upgrade && !upgrade.isEmpty && framing == .none && !offersH2C(bytes) { flags.insert(.upgrade) }
     }
     if connection.nominationCount > 0 { cuts.cutNominated(bytes, fieldsStart: fieldsStart, end: byteCount) }
     cutCount = cuts.count

@@ -20,7 +20,8 @@ extension ResponseHead {
     var connection = ConnectionOptions()
     var position = Int(fieldsStart)
     let fieldLimit = Int32(truncatingIfNeeded: min(limits.fieldCount, scratch.capacity - 4))
-    let cutsLength = status < 200 || status == 204
+    // A 304 may say how long the content would be; clients are known that then wait for it.
+    let cutsLength = status < 200 || status == 204 || status == 304
     var field = FieldLine()
     fields: while true {
       switch field.read(bytes, position, limited) {
@@ -125,9 +126,12 @@ extension ResponseHead {
     } else {
       framing = .untilClose
     }
-    if fields.lengthFieldCount > 1 || fields.lengthIsList { rewriteLength(bytes, &cuts) }
+    if fields.lengthFieldCount > 1 || fields.lengthIsOdd { rewriteLength(bytes, &cuts) }
     let persists = isOld ? connection.keepAlive && !connection.close : !connection.close
-    if persists && framing != .untilClose { flags.insert(.keepAlive) }
+    // A body is announced where there can be none: the server may send it all the same, for the next client.
+    let isContradictory =
+      (status < 200 || status == 204) && (fields.hasTransferEncoding || fields.contentLength > 0)
+    if persists && framing != .untilClose && !isContradictory { flags.insert(.keepAlive) }
     if status == 101 && connection.upgrade && !upgrade.isEmpty { flags.insert(.upgrade) }
     if connection.nominationCount > 0 { cuts.cutNominated(bytes, fieldsStart: fieldsStart, end: byteCount) }
     cutCount = cuts.count
@@ -137,7 +141,7 @@ extension ResponseHead {
   @inline(never)
   private mutating func rewriteLength(_ bytes: Bytes, _ cuts: inout CutList) {
     // Where no length belongs, all of them are cut already and none is written.
-    if status >= 200 && status != 204 { flags.insert(.rewritesLength) }
+    if status >= 200 && status != 204 && status != 304 { flags.insert(.rewritesLength) }
     var walk = FieldWalk(fieldsStart, byteCount)
     while let field = walk.next(bytes) {
       if equalsIgnoringCase(bytes, field.name, "content-length") { cuts.insert(field.line) }

@@ -59,6 +59,7 @@ package struct HealthState: Sendable {
   package private(set) var lastCheck = ""
   /// Checks in a row that contradict the verdict.
   package private(set) var streak = 0
+  private var isChecked: Bool
   private var random: SeededRandom
 
   /// The first check is due within `first`, at a time that `seed` decides: the checks of many servers, and those of many
@@ -66,6 +67,7 @@ package struct HealthState: Sendable {
   package init(settings: HealthSettings, now: Instant, seed: UInt64, first: TimeSpan = .zero) {
     self.settings = settings
     since = now
+    isChecked = true
     random = SeededRandom(seed: seed)
     let spread = UInt64(max(0, first.nanoseconds)) + 1
     nextCheck = now + TimeSpan(nanoseconds: Int64(random.next() % spread))
@@ -76,6 +78,7 @@ package struct HealthState: Sendable {
     settings = HealthSettings()
     since = now
     nextCheck = .distantFuture
+    isChecked = false
     verdict = .up
     lastCheck = "not checked"
     random = SeededRandom(seed: 0)
@@ -84,13 +87,14 @@ package struct HealthState: Sendable {
   /// Other settings: the verdict stays until checks by them contradict it, the next of which is due at once.
   package mutating func adopt(_ settings: HealthSettings, now: Instant) {
     self.settings = settings
+    isChecked = true
     streak = 0
     nextCheck = now
   }
 
-  /// Live traffic has met a failure: a server that is up is checked soon, not at its next turn.
+  /// Live traffic has met a failure: a server that is up is checked soon, not at its next turn; if it is checked at all.
   package mutating func suspect(now: Instant) {
-    if verdict == .up { nextCheck = min(nextCheck, now + settings.fast) }
+    if verdict == .up && isChecked { nextCheck = min(nextCheck, now + settings.fast) }
   }
 
   /// A check has started: no other is due until it ends, or until `timeout` at the latest.

@@ -25,6 +25,7 @@ extension FileDescriptor {
 
 extension SystemError {
   package static let connectionReset = ECONNRESET
+  package static let connectionRefused = ECONNREFUSED
   package static let noDevice = ENODEV
 }
 

@@ -16,6 +16,12 @@ package enum Clock {
   package static var monotonicCoarse: Instant { Instant(nanoseconds: read(CLOCK_MONOTONIC_COARSE)) }
   /// Goes on while the machine is suspended.
   package static var boot: Instant { Instant(nanoseconds: read(CLOCK_BOOTTIME)) }
+  /// How finely the kernel's timers count.
+  package static var resolution: TimeSpan {
+    var time = timespec()
+    clock_getres(CLOCK_MONOTONIC, &time)
+    return .nanoseconds(Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+  }
   /// Nanoseconds since 1970, for people and logs only.
   package static var unixNanoseconds: Int64 { read(CLOCK_REALTIME) }
 }

@@ -7,18 +7,32 @@ package enum ConnectionTable {
   /// Connections of this network namespace that are open (either side may still send) on one of these local addresses and
   /// ports (nil: any). Reads a table of all connections: for an occasional look, not for a hot path.
   package static func openCount(addresses: Set<IPAddress>, ports: Set<UInt16>?) throws(SystemError) -> Int {
-    var count = 0
+    try openCounts(addresses: addresses, ports: ports).values.reduce(0, +)
+  }
+
+  /// The same by address; nothing for those without any.
+  package static func openCounts(
+    addresses: Set<IPAddress>, ports: Set<UInt16>? = nil
+  ) throws(SystemError) -> [IPAddress: Int] {
+    var counts: [IPAddress: Int] = [:]
     for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
       guard let bytes = try Files.readIfThere(path) else { continue }
-      count += Self.openCount(table: bytes, addresses: addresses, ports: ports)
+      count(table: bytes, addresses: addresses, ports: ports, into: &counts)
     }
-    return count
+    return counts
   }
 
   /// The same of a table's text (proc_pid_net(5)): `sl: LOCAL:PORT REMOTE:PORT STATE …` in hexadecimal, addresses as 32-bit
   /// words in the machine's byte order.
   package static func openCount(table: [UInt8], addresses: Set<IPAddress>, ports: Set<UInt16>?) -> Int {
-    var count = 0
+    var counts: [IPAddress: Int] = [:]
+    count(table: table, addresses: addresses, ports: ports, into: &counts)
+    return counts.values.reduce(0, +)
+  }
+
+  private static func count(
+    table: [UInt8], addresses: Set<IPAddress>, ports: Set<UInt16>?, into counts: inout [IPAddress: Int]
+  ) {
     for line in table.split(separator: UInt8(ascii: "\n")).dropFirst() {
       let words = line.split(separator: UInt8(ascii: " "), maxSplits: 4)
       guard words.count == 5 else { continue }
@@ -30,9 +44,8 @@ package enum ConnectionTable {
         ports?.contains(UInt16(truncatingIfNeeded: port)) ?? true,
         let address = address(local[0]), addresses.contains(address)
       else { continue }
-      count += 1
+      counts[address, default: 0] += 1
     }
-    return count
   }
 
   private static func address(_ text: ArraySlice<UInt8>) -> IPAddress? {

@@ -121,6 +121,11 @@ package struct ControlSocket: ~Copyable, Sendable {
   }
 }
 
+extension SystemError {
+  /// From `ControlSocket.receive`: one message could not be had, and the next may.
+  package var isOfOneMessage: Bool { [EMSGSIZE, EBADMSG, ENOMEM, EMFILE, ENFILE].contains(code) }
+}
+
 package struct ControlSocketPair: ~Copyable {
   package var parent: ControlSocket
   package var child: ControlSocket

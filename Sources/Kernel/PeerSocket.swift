@@ -49,6 +49,12 @@ package enum PeerSocket {
     return PeerConnection(descriptor: socket, address: IPAddress(v6High: high, low: low))
   }
 
+  /// Whether a connect has ended, well or not. Does not wait.
+  package static func isDecided(_ raw: Int32) -> Bool {
+    var event = pollfd(fd: raw, events: Int16(POLLOUT), revents: 0)
+    return poll(&event, 1, 0) > 0
+  }
+
   /// How a connect ended, or what broke a connection; nil if nothing did.
   package static func pendingError(_ raw: Int32, _ operation: @autoclosure () -> String) -> SystemError? {
     var code: Int32 = 0

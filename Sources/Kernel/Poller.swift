@@ -21,7 +21,7 @@ package struct Poller: ~Copyable {
   package let descriptor: FileDescriptor
   /// `capacity` events; the first `wait()` of them are valid.
   package let events: UnsafeMutablePointer<epoll_event>
-  private let capacity: Int
+  package let capacity: Int
 
   package init(capacity: Int = 512) throws(SystemError) {
     descriptor = FileDescriptor(

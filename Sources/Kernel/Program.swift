@@ -3,6 +3,7 @@
 
 internal import CLinux
 internal import Glibc
+package import Primitives
 
 /// How a process ended.
 package enum ProcessEnding: Equatable, Sendable {
@@ -33,8 +34,8 @@ package struct Program: ~Copyable, Sendable {
   /// Becomes readable when something was printed, on standard output or standard error.
   package var outputDescriptor: Int32 { output.raw }
 
-  /// Starts `path` without arguments. Its standard input is empty; `environment` is all that it gets, `NAME=VALUE` each.
-  package init(_ path: String, environment: [String]) throws(SystemError) {
+  /// Starts `path`. Its standard input is empty; `environment` is all that it gets, `NAME=VALUE` each.
+  package init(_ path: String, arguments: [String] = [], environment: [String]) throws(SystemError) {
     var ends: [Int32] = [-1, -1]
     try checkedCall("create a pipe") { afloat_pipe(&ends) }
     let output = FileDescriptor(owning: ends[0])
@@ -45,7 +46,7 @@ package struct Program: ~Copyable, Sendable {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_adddup2(&actions, theirs.raw, 1)
     posix_spawn_file_actions_adddup2(&actions, theirs.raw, 2)
-    process = try ChildProcess.spawn(path, arguments: [], &actions, ownGroup: true, environment: environment)
+    process = try ChildProcess.spawn(path, arguments: arguments, &actions, ownGroup: true, environment: environment)
     self.output = output
   }
 
@@ -62,6 +63,44 @@ package struct Program: ~Copyable, Sendable {
 
   /// How it ended; nil while it runs. Reaps it.
   package borrowing func ending() -> ProcessEnding? { process.ending() }
+}
+
+/// A program that is run to its end for what it prints.
+extension Program {
+  package struct Result: Sendable {
+    /// Nil: it took too long or printed too much, and was killed.
+    package var ending: ProcessEnding?
+    package var output: [UInt8]
+  }
+
+  /// Waits at most `timeout`, for at most `limit` bytes of standard output and standard error.
+  package static func run(
+    _ path: String, arguments: [String], limit: Int, timeout: TimeSpan
+  ) throws(SystemError) -> Result {
+    let program = try Program(
+      path, arguments: arguments, environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"])
+    let poller = try Poller(capacity: 1)
+    try poller.add(program.outputDescriptor, .read, token: 0)
+    let deadline = Clock.monotonic + timeout
+    var output: [UInt8] = []
+    var room = [UInt8](repeating: 0, count: 64 * 1024)
+    while output.count <= limit, Clock.monotonic < deadline {
+      guard let bytes = program.read(&room) else {
+        _ = poller.wait(timeout: deadline - Clock.monotonic)
+        continue
+      }
+      if bytes.isEmpty { break }
+      output += bytes
+    }
+    // Its end follows that of its output, if that was not the reason to stop.
+    while output.count <= limit, Clock.monotonic < deadline {
+      if let ending = program.ending() { return Result(ending: ending, output: output) }
+      Threads.sleep(.milliseconds(1))
+    }
+    program.killGroup()
+    while program.ending() == nil { Threads.sleep(.milliseconds(1)) }
+    return Result(ending: nil, output: output)
+  }
 }
 
 /// What an operator's program should be, seen from outside.

@@ -11,6 +11,12 @@ package enum StreamSocket {
   /// Results of `accept` when this process, or the system, has no descriptor left.
   package static func isOutOfDescriptors(_ result: Int32) -> Bool { result == -EMFILE || result == -ENFILE }
 
+  /// Results of `connect` when this node has no port, descriptor or memory left: the other side has no part in it.
+  package static func isExhausted(_ result: Int32) -> Bool {
+    isOutOfDescriptors(result) || result == -EADDRNOTAVAIL || result == -ENOBUFS || result == -ENOMEM
+      || result == -EAGAIN
+  }
+
   /// Bytes read into `buffer`, 0 at the end of the stream, or a negative error number.
   package static func receive(_ raw: Int32, _ buffer: UnsafeMutablePointer<UInt8>, _ room: Int) -> Int {
     afloat_receive(raw, buffer, room, 0)

@@ -5,7 +5,7 @@ package import Primitives
 package struct StallGuard: Sendable {
   package enum Verdict: Hashable, Sendable {
     case punctual
-    /// Later than an interval: judge nobody for one interval more.
+    /// Later than an interval: judge nobody for one interval more, and while it stays so for a detection time at most.
     case late(TimeSpan)
     /// Longer than the others wait for it: they may have given up on it.
     case lost(TimeSpan)
@@ -22,6 +22,10 @@ package struct StallGuard: Sendable {
   private var lastWake: Instant
   /// Since when not everything that had arrived could be read.
   private var floodedSince: Instant?
+  /// Since when every wake-up has been late: none came on time after an interval without sleep.
+  private var lateSince: Instant?
+  /// The last late wake-up is over then.
+  private var lateUntil = Instant(nanoseconds: .min)
 
   package init(now: Instant) { lastWake = now }
 
@@ -45,11 +49,19 @@ package struct StallGuard: Sendable {
     now: Instant, due: Instant, interval: TimeSpan, detection: TimeSpan, live: TimeSpan
   ) -> Verdict {
     defer { lastWake = max(lastWake, now) }
+    guard now > lastWake else { return .punctual }
     let lateness = now - due
-    guard lateness > interval, now > lastWake else { return .punctual }
+    guard lateness > interval else {
+      if now >= lateUntil { lateSince = nil }
+      return .punctual
+    }
     worst = max(worst, lateness)
-    judgeNotBefore = now + interval
-    takeNotBefore = now + interval * 2
+    // Where lateness never ends, somebody must take over all the same: what has arrived was read, and the kernel stamped it.
+    let since = lateSince ?? now
+    lateSince = since
+    lateUntil = now + interval
+    judgeNotBefore = max(judgeNotBefore, min(now + interval, since + detection))
+    takeNotBefore = max(takeNotBefore, min(now + interval * 2, since + detection + interval))
     flaggedUntil = now + detection
     return lateness + interval > live ? .lost(lateness) : .late(lateness)
   }

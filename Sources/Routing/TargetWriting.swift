@@ -1,7 +1,7 @@
 // Targets that routes write: another prefix for servers, and where a redirect leads. What a client sent appears in them only
 // in an encoded form, so it can neither end a line nor turn a redirect to another site.
 
-package import HTTP1
+internal import HTTP1
 
 /// `rewrite: {prefix: {from: /api, to: /}}`.
 package struct PrefixRewrite: @unchecked Sendable {
@@ -91,11 +91,21 @@ package struct RedirectTarget: @unchecked Sendable {
     return output.count
   }
 
-  /// An upper bound of what `write` writes.
-  package func writtenByteBound(_ head: RequestHead) -> Int {
-    var sum = 16
+  /// An upper bound of what `write` writes: a client's bytes may take three each, so this may be many times the target.
+  package func writtenByteBound(_ path: TargetPath, _ host: TargetHost) -> Int {
+    let sent = max(1, path.sent.count &* 3)
+    let query = path.query.count &* 3
+    var sum = 0
     for part in parts {
-      if case .text(let text) = part { sum &+= text.count } else { sum &+= Int(head.byteCount) &* 3 &+ 16 }
+      switch part {
+      case .text(let text): sum &+= text.count
+      case .host: sum &+= host.name.count
+      case .uri: sum &+= sent &+ 1 &+ query
+      case .path: sum &+= sent
+      case .query: sum &+= query
+      case .scheme: sum &+= 5
+      case .port: sum &+= max(3, host.port.count)
+      }
     }
     return sum
   }

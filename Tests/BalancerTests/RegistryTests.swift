@@ -4,6 +4,7 @@ import Balancing
 import Control
 import Health
 import Primitives
+import Synchronization
 import Testing
 
 @testable import Balancer
@@ -27,7 +28,7 @@ struct RegistryTests {
 
   private func registry(_ configuration: BalancerConfiguration, at now: Instant) -> ServerRegistry {
     var registry = ServerRegistry(now: Instant(nanoseconds: 0), seed: 1)
-    #expect(registry.configure(configuration, Layout(servers: [[0, 1]]), now: now).isEmpty)
+    #expect(registry.configure(configuration, Layout(servers: [[0, 1]]), failures: { _ in 0 }, now: now).isEmpty)
     return registry
   }
 
@@ -62,16 +63,49 @@ struct RegistryTests {
       ServerConfiguration(name: "c", endpoint: Endpoint(address: IPAddress("192.0.2.2")!, port: 80)))
     next.pools[0].servers.removeFirst()
     // b stays in slot 1, c is new and takes slot 2; a is gone.
-    let changes = registry.configure(next, Layout(servers: [[1, 2]]), now: start)
+    let changes = registry.configure(next, Layout(servers: [[1, 2]]), failures: { _ in 0 }, now: start)
     #expect(changes.isEmpty)
     #expect(registry.availabilities == [.down, .draining, .maintenance])
     #expect(registry.servers[0] == nil)
     // Checked now, though it was not: its verdict stays until a check says otherwise, and that is due at once.
     #expect(registry.servers[1]?.health.verdict == .up)
     #expect(registry.servers[1]?.health.nextCheck == start)
-    let back = registry.configure(configuration(), Layout(servers: [[0, 1]]), now: start)
+    let back = registry.configure(configuration(), Layout(servers: [[0, 1]]), failures: { _ in 0 }, now: start)
     #expect(back.isEmpty)
     #expect(registry.availabilities == [.up, .draining, .down])
+  }
+
+  @Test func `failures before a server came are not held against it`() throws {
+    let start = Instant(nanoseconds: 0)
+    let shared = SharedState(threads: 1)
+    for slot in 0..<2 { shared.zero(server: slot) }
+    var watched = configuration()
+    watched.pools[0].passive = .init()
+    var registry = ServerRegistry(now: start, seed: 1)
+    let layout = Layout(servers: [[0, 1]])
+    func configure(_ configuration: BalancerConfiguration, _ layout: Layout) {
+      _ = registry.configure(configuration, layout, failures: shared.failures, now: start)
+    }
+    func fail(_ count: UInt32) -> [Int] {
+      shared.serverLoads[0].failures.wrappingAdd(count, ordering: .relaxed)
+      return registry.takeFailures(shared, requests: { _ in 0 }, now: start).map(\.index)
+    }
+    configure(watched, layout)
+    #expect(fail(4).isEmpty)
+    var without = watched
+    without.pools[0].servers.removeFirst()
+    configure(without, Layout(servers: [[1]]))
+    #expect(fail(3).isEmpty)
+    configure(watched, layout)
+    #expect(fail(4).isEmpty)
+    // Nor those from when live traffic had no say.
+    var unwatched = watched
+    unwatched.pools[0].passive = nil
+    configure(unwatched, layout)
+    #expect(fail(3).isEmpty)
+    configure(watched, layout)
+    #expect(fail(4).isEmpty)
+    #expect(fail(1) == [0])
   }
 
   @Test(arguments: [("hello world", "o w", true), ("hello", "hellos", false), ("", "", true), ("aab", "ab", true)])

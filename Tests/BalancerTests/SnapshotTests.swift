@@ -124,4 +124,33 @@ struct SnapshotTests {
     #expect(maker.layout.servers == [[2, 1]])
     #expect(owner.snapshot.servers.map(\.isRetired) == [true, false, false])
   }
+
+  @Test func `what workers said of slots before a change frees none after it`() throws {
+    var registry = ServerRegistry(now: Instant(nanoseconds: 0), seed: 1)
+    var plane = try DataPlane(configuration())
+    _ = try plane.start(sockets: [], descriptorLimit: 1024, registry: &registry)
+    func take(_ servers: [String]) throws {
+      _ = try plane.reconfigure(
+        configuration(pools: ["app": servers]), opened: [], sockets: [], registry: &registry, now: at(0))
+    }
+    func question() throws -> UInt64 {
+      for case .findUse(let token) in plane.mailboxes[0].takeAll() { return token }
+      throw BalancerFault("nothing was asked")
+    }
+    try take(["b"])
+    plane.lookForUnused(at(1))
+    let token = try question()
+    // In the meantime it was there again, and a connection may have been made to it.
+    try take(["a", "b"])
+    try take(["b"])
+    plane.noteUse(SlotUse(), token: token, worker: 0)
+    try take(["b", "c"])
+    #expect(plane.layout.servers == [[1, 2]])
+    plane.lookForUnused(at(3))
+    plane.noteUse(SlotUse(), token: try question(), worker: 0)
+    try take(["b", "c", "d"])
+    #expect(plane.layout.servers == [[1, 2, 0]])
+  }
+
+  private func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
 }

@@ -67,8 +67,9 @@ import Testing
   func rows() {
     let weights = (0..<300).map { $0 % 5 * 50 }
     let pool = Pool(weights, algorithm: .hash)
-    #expect(pool.plan.rows != nil)
-    for client in UInt64(0)..<500 {
+    #expect(pool.plan.hasRows)
+    // The second time from the row.
+    for client in Array(UInt64(0)..<500) + Array(0..<500) {
       let key = StableHash.mix(client)
       var best = RendezvousBest()
       for index in weights.indices where weights[index] > 0 {

@@ -192,9 +192,9 @@ func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_
     let old = Pool(Array(repeating: 1, count: count), keys: [Self.second])
     var seen = Set<UInt64>()
     for server in 0..<count {
-      let tag = pool.table.issuedTag(server)
+      let tag = pool.plan.issuedTag(server)
       #expect(pool.table.server(ofTag: tag) == server)
-      #expect(pool.table.server(ofTag: old.table.issuedTag(server)) == server)
+      #expect(pool.table.server(ofTag: old.plan.issuedTag(server)) == server)
       #expect(old.table.server(ofTag: tag) == -1)
       #expect(pool.table.server(ofTag: tag ^ 1) == -1)
       seen.insert(tag)
@@ -207,11 +207,11 @@ func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_
   func golden() {
     let pool = Pool([1, 1], keys: [Self.first])
     let turned = Pool([1, 1], names: ["s1", "s0"], keys: [Self.first])
-    #expect(pool.table.issuedTag(0) == turned.table.issuedTag(1))
-    #expect(Pool([1], name: "other", keys: [Self.first]).table.issuedTag(0) != pool.table.issuedTag(0))
-    #expect(Pool([1], keys: []).table.server(ofTag: pool.table.issuedTag(0)) == -1)
+    #expect(pool.plan.issuedTag(0) == turned.plan.issuedTag(1))
+    #expect(Pool([1], name: "other", keys: [Self.first]).plan.issuedTag(0) != pool.plan.issuedTag(0))
+    #expect(Pool([1], keys: []).table.server(ofTag: pool.plan.issuedTag(0)) == -1)
     #expect(
-      pool.table.issuedTag(0)
+      pool.plan.issuedTag(0)
         == SipHash.tag(Array("app\u{0}s0".utf8), key: (0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908)))
     #expect(CookieKey([1, 2, 3]) == nil)
   }

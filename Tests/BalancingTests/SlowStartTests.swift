@@ -7,7 +7,7 @@ import Testing
 
 /// A table with its plan, freed together; mutating calls within expectations.
 private final class Changing {
-  let plan: PoolPlan
+  private(set) var plan: PoolPlan
   var table: ServerTable
 
   init(_ plan: PoolPlan, slowStart: Int64 = 10) {
@@ -18,6 +18,16 @@ private final class Changing {
   deinit {
     table.deallocate()
     plan.deallocate()
+  }
+
+  /// The next configuration, with the same servers.
+  func adopt(_ next: PoolPlan, _ seconds: Int64) {
+    var after = ServerTable(plan: next, slowStart: table.slowStart)
+    after.adopt(table, now: at(seconds), oldPlace: { $0 }, newcomer: { _ in .down })
+    table.deallocate()
+    plan.deallocate()
+    plan = next
+    table = after
   }
 
   func set(_ server: Int, _ availability: ServerAvailability, _ seconds: Int64) {
@@ -114,16 +124,16 @@ private final class Changing {
     #expect((550...780).contains(before.filter { $0 == 2 }.count))
   }
 
-  @Test("an operator's weight replaces the configured one; 0 keeps new clients away")
+  @Test("another weight is in force with its configuration; 0 keeps new clients away")
   func weights() {
     let pool = Changing(Self.plan([100, 100]), slowStart: 0)
     pool.set(0, .up, 0)
     pool.set(1, .up, 0)
-    pool.table.setWeight(0, 300, now: at(1))
+    pool.adopt(Self.plan([300, 100]), 1)
     #expect(pool.shares(400) == [300, 100])
-    pool.table.setWeight(0, 0, now: at(1))
-    #expect(pool.shares(10) == [0, 10] && pool.table.weight(0) == 0)
-    pool.table.setWeight(0, 100, now: at(1))
+    pool.adopt(Self.plan([0, 100]), 1)
+    #expect(pool.shares(10) == [0, 10])
+    pool.adopt(Self.plan([100, 100]), 1)
     #expect(pool.shares(100) == [50, 50])
   }
 
@@ -141,19 +151,23 @@ private final class Changing {
     #expect(pool.shares(100) == [100, 0, 0, 0])
   }
 
-  @Test("large pools: rows hold for the configured weights only, and leave backups out")
+  @Test("large pools: rows are those of the configured weights, and leave backups out")
   func rows() {
     let count = 300
-    let plan = Self.plan(Array(repeating: 100, count: count), algorithm: .hash, backups: [7])
-    let pool = Changing(plan, slowStart: 0)
+    func plan(_ weight: Int) -> PoolPlan {
+      var weights = Array(repeating: 100, count: count)
+      weights[3] = weight
+      return Self.plan(weights, algorithm: .hash, backups: [7])
+    }
+    let pool = Changing(plan(100), slowStart: 0)
     for server in 0..<count { pool.set(server, .up, 0) }
     let before = pool.shares(6000)
     #expect(before[7] == 0)
-    pool.table.setWeight(3, 1000, now: at(1))
+    pool.adopt(plan(1000), 1)
     #expect(pool.shares(6000)[3] > before[3] * 4)
-    pool.table.setWeight(3, 100, now: at(1))
+    pool.adopt(plan(100), 1)
     #expect(pool.shares(6000) == before)
-    pool.table.setWeight(3, 10, now: at(1))
+    pool.adopt(plan(10), 1)
     #expect(pool.shares(6000)[3] < before[3])
   }
 }
@@ -185,11 +199,14 @@ private final class Changing {
       weights: (0..<count).map { _ in draw(5) == 0 ? 0 : 1 + draw(300) },
       limits: (0..<count).map { _ in draw(3) == 0 ? 1 + draw(4) : 0 }, loads: Array(repeating: 0, count: count),
       up: Array(repeating: false, count: count))
-    let plan = PoolPlan(
-      pool: "app",
-      servers: (0..<count).map {
-        PlannedServer(name: "s\($0)", weight: model.weights[$0], maximumConnections: model.limits[$0])
-      }, algorithm: algorithm, usesHash: true)
+    func makePlan() -> PoolPlan {
+      PoolPlan(
+        pool: "app",
+        servers: (0..<count).map {
+          PlannedServer(name: "s\($0)", weight: model.weights[$0], maximumConnections: model.limits[$0])
+        }, algorithm: algorithm, usesHash: true)
+    }
+    var plan = makePlan()
     var table = ServerTable(plan: plan, seed: seed)
     defer {
       table.deallocate()
@@ -203,7 +220,12 @@ private final class Changing {
         table.setAvailability(server, model.up[server] ? .up : .down, now: at(1))
       case 1:
         model.weights[server] = draw(4) == 0 ? 0 : 1 + draw(1000)
-        table.setWeight(server, Int32(model.weights[server]), now: at(1))
+        let next = makePlan()
+        var after = ServerTable(plan: next, seed: seed)
+        after.adopt(table, now: at(1), oldPlace: { $0 }, newcomer: { _ in .down })
+        table.deallocate()
+        plan.deallocate()
+        (plan, table) = (next, after)
       case 2: model.loads[server] = Int32(draw(6))
       default: break
       }

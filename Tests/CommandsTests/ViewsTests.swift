@@ -2,6 +2,7 @@
 
 import Commands
 import Control
+import Doctor
 import Testing
 
 @Suite("Output for people") struct ViewsTests {
@@ -243,5 +244,28 @@ import Testing
     ])
   func milliseconds(_ value: Double, _ text: String) {
     #expect(Words.milliseconds(value) == text)
+  }
+
+  @Test("the doctor's findings stand by area, with what to do below them")
+  func diagnosis() {
+    let diagnosis = Diagnosis(
+      node: "n1",
+      findings: [
+        Finding(.members, .failure, "n2: one\u{1b}way", "mend it"), Finding(.configuration, .ok, "afloat.yaml is good"),
+        Finding(.members, .warning, "n3: odd"), Finding(.firewall, .note, "not read"),
+      ], stalls: [], members: [])
+    #expect(
+      Self.plain.diagnosis(diagnosis) == """
+        FAILURE: 1 thing would not work, 1 warning on n1
+
+        configuration  ok       afloat.yaml is good
+        firewall       note     not read
+        members        FAILURE  n2: one\u{fffd}way
+                                do: mend it
+                       warning  n3: odd
+
+        """)
+    let fine = Diagnosis(node: nil, findings: [], stalls: [], members: [])
+    #expect(Self.plain.diagnosis(fine) == "OK: nothing found that keeps Afloat from working\n\n")
   }
 }

@@ -223,6 +223,17 @@ struct GivingTests {
     #expect(scene.decide(at: start + .milliseconds(20)) == .handOver(to: first, cause: .failback(first), quieten: true))
   }
 
+  @Test("between equal priorities the holder keeps it, whatever the names")
+  func equals() {
+    var scene = Scene(priorities: [20, 20, 10])
+    scene.own.holding = true
+    scene.own.failback = .atOnce
+    scene.say(me, .holder)
+    #expect(scene.decide() == .nothing, "the first has the smaller name, and no more")
+    scene.say(first, .candidate, priority: 21)
+    #expect(scene.decide() == .handOver(to: first, cause: .failback(first), quieten: true))
+  }
+
   @Test("after an operator's move failback waits until a better node is eligible anew")
   func pinned() {
     var scene = Scene()

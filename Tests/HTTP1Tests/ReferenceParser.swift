@@ -199,7 +199,8 @@ enum Reference {
     let bodyless = isHeadRequest || status < 200 || status == 204 || status == 304
     let framing: BodyFraming =
       bodyless ? .none : chunked ? .chunked : length > 0 ? .counted : length == 0 ? .none : .untilClose
-    let persists = !tokens.contains("close") && (!isOld || tokens.contains("keep-alive"))
+    let isContradictory = (status < 200 || status == 204) && (chunked || length > 0)
+    let persists = !tokens.contains("close") && (!isOld || tokens.contains("keep-alive")) && !isContradictory
     return ReferenceHead(
       byteCount: byteCount, first: [String(status)], framing: framing, contentLength: length,
       keepsAlive: persists && framing != .untilClose,

@@ -57,6 +57,12 @@ import Testing
     #expect(!keeps("HTTP/1.1 200 OK\n\n"))
     #expect(!keeps("HTTP/1.0 200 OK\nContent-Length: 5\n\n"))
     #expect(keeps("HTTP/1.0 200 OK\nContent-Length: 5\nConnection: keep-alive\n\n"))
+    // A body is announced where none may come: what follows may be that body.
+    #expect(keeps("HTTP/1.1 204 X\n\n"))
+    #expect(keeps("HTTP/1.1 204 X\nContent-Length: 0\n\n"))
+    #expect(!keeps("HTTP/1.1 204 X\nContent-Length: 5\n\n"))
+    #expect(!keeps("HTTP/1.1 204 X\nTransfer-Encoding: chunked\n\n"))
+    #expect(keeps("HTTP/1.1 304 X\nContent-Length: 5\n\n"))
   }
 
   @Test("a response goes out without the hop's fields, with ours at the end")
@@ -98,6 +104,9 @@ import Testing
       write("HTTP/1.1 200 OK\nDate: d\nContent-Length: 5, 5\n\n", .asReceived, .keepAlive)
         == "HTTP/1.1 200 OK\nDate: d\nContent-Length: 5\nConnection: keep-alive\n" + ours + "\n")
     #expect(
+      write("HTTP/1.1 200 OK\nDate: d\nContent-Length:  05 \n\n", .asReceived, .implied)
+        == "HTTP/1.1 200 OK\nDate: d\nContent-Length: 5\n" + ours + "\n")
+    #expect(
       write("HTTP/1.1 101 X\nConnection: Upgrade\nDate: d\nUpgrade: websocket\n\n", .asReceived, .upgrade)
         == "HTTP/1.1 101 X\nDate: d\nConnection: upgrade\nUpgrade: websocket\n" + ours + "\n")
     #expect(
@@ -105,7 +114,7 @@ import Testing
         == "HTTP/1.1 204 X\nDate: d\n" + ours + "\n")
     #expect(
       write("HTTP/1.1 304 X\nDate: d\nContent-Length: 7\n\n", .asReceived, .implied)
-        == "HTTP/1.1 304 X\nDate: d\nContent-Length: 7\n" + ours + "\n")
+        == "HTTP/1.1 304 X\nDate: d\n" + ours + "\n")
   }
 
   @Test("an upgrade needs 101, Connection and Upgrade")

@@ -51,6 +51,11 @@ struct Rewrite: Sendable, CustomTestStringConvertible {
         "GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 1\nForwarded: for=1\nX-Forwarded-Proto: https\nX-Forwarded-Port: 1\nx-forwarded-host: evil\n\n",
       output: "GET / HTTP/1.1\nHost: a\n" + ours),
     Rewrite(
+      name: "what strangers say about the client is replaced, however long its name",
+      input:
+        "GET / HTTP/1.1\nHost: a\nX-Forwarded-A: 1\nX-Forwarded-By: 2\nX-Forwarded-For: 3\nX-Forwarded-Port: 4\nX-Forwarded-Proto: 5\nX-Forwarded-Server: 6\nX-Forwarded-Ssl-Off: 7\nX-Forwarded-Host-Long: 8\nx-forwarded: 9\n\n",
+      output: "GET / HTTP/1.1\nHost: a\nx-forwarded: 9\n" + ours),
+    Rewrite(
       name: "what a trusted proxy says is kept and appended to",
       input:
         "GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 198.51.100.1\nX-Forwarded-Proto: https\nX-Forwarded-For: 198.51.100.2\nX-Forwarded-Port: 1\n\n",
@@ -102,6 +107,26 @@ struct Rewrite: Sendable, CustomTestStringConvertible {
       name: "equal lengths collapse", input: "POST / HTTP/1.1\nContent-Length: 5, 5\nHost: a\nContent-Length: 5\n\n",
       output: "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n" + ours),
     Rewrite(
+      name: "a length that is written oddly is written anew",
+      input: "POST / HTTP/1.1\nContent-Length:\t5 \nHost: a\n\n",
+      output: "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n" + ours),
+    Rewrite(
+      name: "a length with zeros before it is written anew",
+      input: "POST / HTTP/1.1\nContent-Length: 005\nHost: a\n\n",
+      output: "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n" + ours),
+    Rewrite(
+      name: "a length without a space before it is written anew",
+      input: "POST / HTTP/1.1\nContent-Length:0\nHost: a\n\n",
+      output: "POST / HTTP/1.1\nHost: a\nContent-Length: 0\n" + ours),
+    Rewrite(
+      name: "a long length with zeros before it is written anew",
+      input: "POST / HTTP/1.1\nContent-Length: 00000000000000000000000000000005\nHost: a\n\n",
+      output: "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n" + ours),
+    Rewrite(
+      name: "a plain length stays in its place",
+      input: "POST / HTTP/1.1\ncontent-length: 0\nHost: a\n\n",
+      output: "POST / HTTP/1.1\ncontent-length: 0\nHost: a\n" + ours),
+    Rewrite(
       name: "chunked is written anew", input: "POST / HTTP/1.1\nTransfer-Encoding:   CHUNKED\nHost: a\n\n",
       output: "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n" + ours),
     Rewrite(
@@ -109,6 +134,14 @@ struct Rewrite: Sendable, CustomTestStringConvertible {
       input: "GET / HTTP/1.1\nHost: a\nUpgrade: websocket\nSec-WebSocket-Key: k\nConnection: keep-alive, Upgrade\n\n",
       output:
         "GET / HTTP/1.1\nHost: a\nSec-WebSocket-Key: k\nConnection: upgrade\nUpgrade: websocket\n" + ours),
+    Rewrite(
+      name: "an upgrade of a request with a body does not",
+      input: "POST / HTTP/1.1\nHost: a\nUpgrade: x\nConnection: Upgrade\nContent-Length: 1\n\n",
+      output: "POST / HTTP/1.1\nHost: a\nContent-Length: 1\n" + ours),
+    Rewrite(
+      name: "an upgrade of a chunked request does not",
+      input: "POST / HTTP/1.1\nHost: a\nUpgrade: x\nConnection: Upgrade\nTransfer-Encoding: chunked\n\n",
+      output: "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n" + ours),
     Rewrite(
       name: "an upgrade to h2c does not",
       input: "GET / HTTP/1.1\nHost: a\nUpgrade: h2c\nHTTP2-Settings: x\nConnection: Upgrade, HTTP2-Settings\n\n",

@@ -127,4 +127,19 @@ import Testing
       }
     }
   }
+
+  @Test("live failures bring a check forward, but start none where there are no checks")
+  func suspicion() {
+    var checked = HealthState(settings: HealthSettings(fast: .milliseconds(500)), now: Self.at(0), seed: 1)
+    _ = checked.handle(.success("s"), now: Self.at(0))
+    checked.suspect(now: Self.at(0))
+    #expect(checked.nextCheck == Self.at(0) + .milliseconds(500))
+    var unchecked = HealthState(uncheckedSince: Self.at(0))
+    unchecked.suspect(now: Self.at(1))
+    #expect(unchecked.nextCheck == .distantFuture)
+    // Once there are checks it counts.
+    unchecked.adopt(HealthSettings(), now: Self.at(5))
+    unchecked.suspect(now: Self.at(1))
+    #expect(unchecked.nextCheck == Self.at(1) + .milliseconds(500))
+  }
 }

@@ -37,10 +37,10 @@ import Testing
   ) throws -> String {
     let parsed = try #require(old ? Parsed("GET \(target) HTTP/1.0\r\n\r\n") : Parsed(target: target, host: host))
     let redirect = RedirectTarget(parts: kept(parts))
-    let bound = redirect.writtenByteBound(parsed.head)
+    let path = try #require(parsed.path)
+    let bound = redirect.writtenByteBound(path, parsed.host)
     let output = UnsafeMutablePointer<UInt8>.allocate(capacity: bound)
     defer { output.deallocate() }
-    let path = try #require(parsed.path)
     let count = redirect.write(path, parsed.host, isSecure: false, of: parsed.bytes, to: output)
     #expect(count <= bound)
     return String(Text(start: output, count: count))
@@ -56,6 +56,13 @@ import Testing
     #expect(
       try redirect([.text(kept("https://")), .host, .uri], "http://example.org:8080?q") == "https://example.org/?q")
     #expect(try redirect([.text(kept("p")), .port], "/", host: "example.org") == "p80")
+  }
+
+  @Test("the bound is one of the target's, whatever else the head holds") func bound() throws {
+    let fields = "X: \(String(repeating: "x", count: 10_000))\r\n"
+    let parsed = try #require(Parsed(target: "/a?b", fields: fields))
+    let redirect = RedirectTarget(parts: kept([.text(kept("https://")), .host, .path, .text(kept("?")), .query]))
+    #expect(redirect.writtenByteBound(try #require(parsed.path), parsed.host) == 8 + 15 + 6 + 1 + 3)
   }
 
   @Test("a redirect cannot be bent to another site") func stays() throws {

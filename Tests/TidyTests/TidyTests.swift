@@ -74,7 +74,8 @@ enum Repository {
       "Primitives", "HTTP1", "ProxyProtocol", "Patterns", "Routing", "Balancing", "Health", "Kernel", "Control",
     ],
     "Agent": ["Primitives", "Wire", "Intents", "Settings", "Kernel", "Gate", "Cryptography", "Control", "COpenSSL"],
-    "Commands": ["Primitives", "Control", "Settings", "Kernel"],
+    "Doctor": ["Primitives", "Wire", "Settings", "Kernel", "Gate", "Cryptography", "Control"],
+    "Commands": ["Primitives", "Control", "Settings", "Kernel", "Doctor"],
     "afloat": ["Agent", "Commands"],
     "afloat-elector": ["Elector"],
     "afloat-balancer": ["Balancer"],
@@ -92,12 +93,15 @@ enum Repository {
   static let modulesOfTheSystem: Set<String> = ["Glibc", "Synchronization"]
   /// Packages that a room may use beyond that.
   static let outside: [String: Set<String>] = [
+    // Atomics for what is worked out when it is first asked for: the same whoever asks.
+    "Balancing": ["Synchronization"],
     "Settings": ["Yams", "FoundationEssentials", "Foundation"],
     "Agent": [
       "Hummingbird", "HTTPTypes", "Logging", "NIOCore", "NIOPosix", "ServiceLifecycle", "FoundationEssentials",
       "Foundation",
       "Dispatch", "UnixSignals",
     ],
+    "Doctor": ["FoundationEssentials"],
     "Commands": ["ArgumentParser", "FoundationEssentials", "Foundation"],
     "afloat": ["ArgumentParser"],
     "afloat-sim": [],

@@ -207,6 +207,17 @@ def listener(
     return value
 
 
+def route(name, action, path=None, request=None, response=None):
+    """`action`: a pool's name, or a case of RouteConfiguration.Action. `path`: a prefix; without it all requests match."""
+    nothing = dict.fromkeys(("hosts", "paths", "pathPrefixes", "pathPatterns", "methods", "fields", "sources"), [])
+    fields = {"set": [], "add": [], "remove": []}
+    return {
+        "name": name, "match": dict(nothing, pathPrefixes=[path]) if path else nothing, "exception": nothing,
+        "action": {"pool": {"_0": action}} if isinstance(action, str) else action,
+        "requestFields": dict(fields, **(request or {})), "responseFields": dict(fields, **(response or {})),
+    }  # fmt: skip
+
+
 def find_program():
     given = os.environ.get("AFLOAT_BALANCER")
     if given:

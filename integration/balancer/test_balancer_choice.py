@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from balancer_backends import Backend, Client, cookie_of, http_backend
-from balancer_harness import Balancer, cookie_affinity, listener, pool, server, tcp_check
+from balancer_backends import Backend, Client, Reader, cookie_of, http_backend
+from balancer_harness import SOURCE_AFFINITY, Balancer, cookie_affinity, listener, pool, server, tcp_check
 from test_balancer_servers import Farm
 
 
@@ -284,6 +284,130 @@ def test_tcp_connections_wait_too():
             assert client.ended()
             client.close()
         assert sorted(backend.requests) == [b"0", b"1", b"2", b"3"]
+
+
+def test_clients_of_a_draining_server_wait_for_no_room_in_it():
+    gate = threading.Event()
+    backends = [http_backend(name, lambda first, *_: gate.wait(20) and None if "/slow" in first else None) for name in "ab"]
+    servers = [server(name, item.at, maximum=1) for name, item in zip("ab", backends)]
+    with run([pool("app", servers, affinity=SOURCE_AFFINITY, queue=(100, 5))]) as balancer:
+        with Client(balancer.port) as first, Client(balancer.port, timeout=20) as second:
+            name = first.get()[1]["server-name"]
+            assert second.get()[1]["server-name"] == name
+            balancer.orders(("app", name, "drain"))
+            balancer.wait_state("app", name, "drain")
+            first.send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n")
+            time.sleep(0.2)
+            spent = balancer.cpu_seconds()
+            status, fields, _ = second.get("/fast")
+            assert status == 200 and fields["server-name"] != name
+            time.sleep(0.5)
+            assert balancer.cpu_seconds() - spent < 0.3
+            gate.set()
+            assert first.reader.response()[1]["server-name"] == name
+
+
+def test_those_who_wait_go_on_when_a_reload_lifts_the_limit():
+    gate = threading.Event()
+    backends = [http_backend(name, lambda first, *_: gate.wait(20) and None if "/slow" in first else None) for name in "ab"]
+
+    def pools(limit):
+        servers = [server(name, item.at, maximum=limit) for name, item in zip("ab", backends)]
+        return [pool("app", servers, affinity=cookie_affinity(), queue=(100, 15))]
+
+    fronts = [listener("web", ["127.0.0.1:0"], "app")]
+    with Balancer(fronts, pools(1)) as balancer:
+        with Client(balancer.port) as client:
+            cookie = f"Cookie: AFLOAT={cookie_of(client.get()[1])}\r\n"
+        with Client(balancer.port, timeout=20) as busy, Client(balancer.port, timeout=20) as waiting:
+            busy.send(f"GET /slow HTTP/1.1\r\nHost: t\r\n{cookie}\r\n")
+            time.sleep(0.2)
+            waiting.send(f"GET /fast HTTP/1.1\r\nHost: t\r\n{cookie}\r\n")
+            time.sleep(0.2)
+            started = time.monotonic()
+            assert "reconfigured" in balancer.reconfigure(fronts, pools(None))
+            assert waiting.reader.response()[0] == 200
+            assert time.monotonic() - started < 5, "long before the queue's time-out"
+            gate.set()
+            assert busy.reader.response()[0] == 200
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_request_that_can_only_have_a_full_server_holds_up_nobody(threads):
+    gate = threading.Event()
+
+    def failing(connection, backend):
+        reader = Reader(connection)
+        while True:
+            first, _ = reader.head()
+            if "/boom" in first:
+                return
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+
+    def occupied(first, fields, body):
+        backends[1].requests.append(first)
+        if "/slow" in first:
+            gate.wait(20)
+
+    backends = [Backend(failing), http_backend("b", occupied)]
+    servers = [server(name, item.at, maximum=1) for name, item in zip("ab", backends)]
+    with run([pool("app", servers, queue=(100, 15), budget=100)], threads=threads) as balancer:
+        slow = []
+        while not any("/slow" in str(request) for request in backends[1].requests):
+            slow.append(Client(balancer.port, timeout=30))
+            slow[-1].send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n")
+            time.sleep(0.1)
+        with Client(balancer.port, timeout=30) as failed:
+            failed.send("GET /boom HTTP/1.1\r\nHost: t\r\n\r\n")
+            time.sleep(0.2)
+            started = time.monotonic()
+            for _ in range(8):
+                with Client(balancer.port, timeout=10) as other:
+                    assert other.get()[2] == b"a"
+            assert time.monotonic() - started < 3
+            gate.set()
+            assert failed.reader.response()[1]["server-name"] == "b"
+        for item in slow:
+            item.close()
+
+
+def test_who_has_to_wait_elsewhere_keeps_its_place_and_its_deadline():
+    gate, order = threading.Event(), []
+
+    def answer(name):
+        def reply(first, fields, body):
+            order.append(first.split()[1])
+            gate.wait(20)
+
+        return reply
+
+    backends = [http_backend(name, answer(name)) for name in "ab"]
+    servers = [server(name, item.at, maximum=1) for name, item in zip("ab", backends)]
+    pools = [pool("app", servers, affinity=cookie_affinity(), queue=(100, 3))]
+    with run(pools) as balancer:
+        gate.set()
+        with Client(balancer.port) as client:
+            _, fields, _ = client.get("/first")
+        gate.clear()
+        name, cookie = fields["server-name"], f"Cookie: AFLOAT={cookie_of(fields)}\r\n"
+        busy = [Client(balancer.port, timeout=30) for _ in range(2)]
+        for client in busy:
+            client.send("GET /busy HTTP/1.1\r\nHost: t\r\n\r\n")
+            time.sleep(0.1)
+        with Client(balancer.port, timeout=30) as mine, Client(balancer.port, timeout=30) as other:
+            started = time.monotonic()
+            mine.send(f"GET /mine HTTP/1.1\r\nHost: t\r\n{cookie}\r\n")
+            time.sleep(0.7)
+            other.send("GET /other HTTP/1.1\r\nHost: t\r\n\r\n")
+            time.sleep(0.7)
+            # Its server is gone for new requests: it waits for any now, before the one that came later.
+            balancer.orders(("app", name, "maint"))
+            assert mine.reader.response()[0] == 503
+            assert 2.8 < time.monotonic() - started < 3.6, "three seconds since it came, not since it moved"
+            gate.set()
+            assert other.reader.response()[0] == 200
+        for client in busy:
+            client.close()
 
 
 # Retries as configured

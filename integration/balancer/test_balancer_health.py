@@ -11,8 +11,8 @@ import threading
 import time
 
 import pytest
-from balancer_backends import http_backend
-from balancer_harness import Balancer, http_check, listener, pool, server, tcp_check
+from balancer_backends import Backend, Client, Reader, http_backend
+from balancer_harness import Balancer, http_check, listener, no_check, pool, server, tcp_check
 
 
 def run(servers, **options):
@@ -177,3 +177,98 @@ def test_checks_of_many_servers_cost_little(count):
             assert statistics.median(shares) < 0.6, shares
     finally:
         backend.kill()
+
+
+def test_without_checks_a_live_failure_starts_none():
+    failing = threading.Event()
+    failing.set()
+    opened = []
+
+    def handler(connection, backend):
+        opened.append(1)
+        reader = Reader(connection)
+        reader.head()
+        if not failing.is_set():
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    servers = [server("a", Backend(handler).at), server("b", http_backend("b").at)]
+    with run(servers, check=no_check(), passive=(50, 10, 30, 50)) as balancer:
+        balancer.wait_up()
+        for _ in range(4):
+            with Client(balancer.port) as client:
+                assert client.get()[0] == 200
+        failing.clear()
+        time.sleep(0.1)
+        count = len(opened)
+        time.sleep(3)
+        assert len(opened) == count
+        balancer.fresh_status()
+        assert balancer.server("app", "a")["lastCheck"] == "not checked"
+
+
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize(
+    "answer, check",
+    [
+        ("Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", {"pattern": "^ok$"}),
+        ("Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nready\r\n3\r\nset\r\n0\r\n\r\n", {"contains": "readyset"}),
+        ("Transfer-Encoding: chunked\r\n\r\n5\r\nready\r\n3\r\nset\r\n0\r\nT: 1\r\n\r\n", {"pattern": "^readyset$"}),
+        ("Content-Length: 2\r\n\r\nok", {"pattern": "^ok$"}),
+        ("Content-Length: 0\r\n\r\n", {"pattern": "^$"}),
+        ("X: 1\r\n\r\nok", {"pattern": "^ok$"}),
+    ],
+)
+def test_checks_look_at_the_content_of_a_body(answer, check, closes):
+    if answer.startswith("X") and not closes:
+        pytest.skip("only its end ends it")
+
+    def handler(connection, backend):
+        reader = Reader(connection)
+        reader.head()
+        data = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n" + answer.encode()
+        for position in range(0, len(data), 7):
+            connection.sendall(data[position : position + 7])
+            time.sleep(0.002)
+        if not closes:
+            connection.recv(1)
+
+    with run([server("s", Backend(handler).at)], check=http_check(**check)) as balancer:
+        balancer.wait_state("app", "s", "up")
+        assert balancer.server("app", "s")["lastCheck"].startswith("200 in")
+
+
+def test_a_malformed_body_fails_its_check():
+    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\nok\r\n0\r\n\r\n"
+    with run([server("s", http_backend("s", lambda *_: data).at)], check=http_check(contains="ok")) as balancer:
+        balancer.wait_state("app", "s", "down")
+        assert "its body is malformed" in balancer.server("app", "s")["lastCheck"]
+
+
+def test_what_keeps_the_balancer_from_its_checks_counts_against_no_server():
+    """Stopped for longer than a check may take, with the answer there or on its way: the checks go on afterwards."""
+    backend = http_backend("s", lambda *_: time.sleep(0.1))
+    check = http_check(every=0.02, timeout=0.4, fall=1, rise=1)
+    with run([server("s", backend.at)], check=check) as balancer:
+        balancer.wait_up()
+        for turn in range(8):
+            time.sleep(0.15 + turn * 0.013)
+            os.kill(balancer.process.pid, signal.SIGSTOP)
+            time.sleep(0.6)
+            os.kill(balancer.process.pid, signal.SIGCONT)
+        time.sleep(0.3)
+        assert [item["cause"] for item in balancer.changes if item["state"] == "down"] == []
+
+
+def test_a_large_pool_takes_over_a_weight_without_holding_up_checks():
+    backend = http_backend("s", lambda *_: time.sleep(0.1))
+    check = http_check(every=0.02, timeout=0.3, fall=1, rise=1)
+    large = [server(f"s{index}", f"127.1.{index // 250}.{index % 250 + 1}:9") for index in range(1000)]
+    pools = [pool("app", [server("s", backend.at)], check=check), pool("large", large, balance="hash source")]
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], pools) as balancer:
+        balancer.wait_state("app", "s", "up")
+        for weight in (50, 60, 70):
+            started = time.monotonic()
+            balancer.weigh(("large", "s0", weight))
+            balancer.wait(lambda: balancer.server("large", "s0")["weight"] == weight, "weight")
+            assert time.monotonic() - started < 2
+        assert [item["cause"] for item in balancer.changes if item["state"] == "down"] == []

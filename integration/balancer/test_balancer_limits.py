@@ -6,7 +6,7 @@ import time
 
 import pytest
 from balancer_backends import Backend, Client, Reader, http_backend
-from balancer_harness import Balancer, listener, pool, server
+from balancer_harness import Balancer, listener, pool, route, server
 
 
 def front(backend, pool_options=None, threads=1, **options):
@@ -354,3 +354,55 @@ def test_shutdown_waits_for_the_drain_time_out():
         balancer.shutdown()
         assert client.reader.response()[0] == 200
     assert balancer.process.wait(5) == 0
+
+
+@pytest.mark.parametrize("to", ["https://{host}{path}?{query}", "https://{host}{uri}{uri}{path}?{query}{port}"])
+def test_a_redirect_does_not_mind_a_large_head(to):
+    routes = [route("r", {"redirect": {"to": to, "status": 301}})]
+    with front(http_backend("s"), head_size=64 * 1024, routes=routes) as balancer:
+        lines = "".join(f"X-{index}: {'a' * 1000}\r\n" for index in range(46))
+        with Client(balancer.port) as client:
+            status, fields, _ = client.get("/x?y=1", lines)
+            assert status == 301 and fields["location"].startswith("https://test/x?y=1")
+            assert client.get("/x")[0] == 301
+
+
+def test_a_redirect_that_would_be_too_long_is_refused():
+    routes = [route("r", {"redirect": {"to": "https://{host}" + "{uri}" * 40, "status": 301}})]
+    with front(http_backend("s"), routes=routes) as balancer, Client(balancer.port) as client:
+        status, fields, _ = client.get("/x?y=1")
+        assert status == 301 and fields["location"] == "https://test" + "/x?y=1" * 40
+        status, _, body = client.get("/" + "x" * 8000)
+        assert status == 414 and b"would be too long" in body
+        assert client.get("/x")[0] == 301, "the connection is as good as before"
+
+
+@pytest.mark.parametrize("framing", ["counted", "chunked"])
+def test_an_early_answer_that_takes_longer_than_a_body_may_arrives_whole(framing):
+    def handler(connection, _):
+        Reader(connection).head()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n")
+        for _ in range(30):
+            connection.sendall(b"z" * 1000)
+            time.sleep(0.06)
+        time.sleep(1)
+
+    length = "Content-Length: 5" if framing == "counted" else "Transfer-Encoding: chunked"
+    with front(Backend(handler), body=0.6) as balancer, Client(balancer.port) as client:
+        client.send(f"POST / HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n{length}\r\n\r\n")
+        status, fields, body = client.reader.response()
+        assert status == 200 and len(body) == 30_000 and fields["connection"] == "close"
+
+
+def test_an_early_answer_that_stops_aborts_the_client_in_time():
+    def handler(connection, _):
+        Reader(connection).head()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\nzzz")
+        time.sleep(10)
+
+    with front(Backend(handler), pool_options={"response": 0.5}, body=30) as balancer, Client(balancer.port) as client:
+        client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n")
+        started = time.monotonic()
+        with pytest.raises((EOFError, ConnectionResetError)):
+            client.reader.response()
+        assert time.monotonic() - started < 3

@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from balancer_backends import Backend, Client, cookie_of, http_backend
-from balancer_harness import Balancer, cookie_affinity, http_check, listener, no_check, pool, server
+from balancer_backends import Backend, Client, Reader, cookie_of, http_backend
+from balancer_harness import Balancer, cookie_affinity, http_check, listener, no_check, pool, route, server
 
 
 class Farm:
@@ -253,18 +253,12 @@ def test_a_route_that_moves_in_the_list_keeps_its_request():
             gate.wait(10)
         return 200, "", name.encode()
 
-    def route(name, **edits):
-        empty = {"set": [], "add": [], "remove": []}
-        response = dict(empty, add=[{"name": "X-Route", "value": name}])
-        match = dict.fromkeys(("hosts", "paths", "pathPrefixes", "pathPatterns", "methods", "fields", "sources"), [])
-        return {
-            "name": name, "match": dict(match, pathPrefixes=[f"/{name}"]), "exception": match,
-            "action": {"pool": {"_0": "app"}}, "requestFields": empty, "responseFields": response,
-        }  # fmt: skip
-
     with Farm(1, answer=answer) as farm:
         def with_routes(*names):
-            return [dict(listener("web", [f"127.0.0.1:{farm.port}"], "app"), routes=[route(name) for name in names])]
+            routes = [
+                route(name, "app", f"/{name}", response={"add": [{"name": "X-Route", "value": name}]}) for name in names
+            ]
+            return [listener("web", [f"127.0.0.1:{farm.port}"], "app", routes=routes)]
 
         farm.reload(["s0"], listeners=with_routes("slow", "other"))
         with Client(farm.port) as client:
@@ -305,3 +299,75 @@ def test_weights_and_switches_are_in_force_at_once_and_kept_over_reloads():
             while served(3) <= {"s2"}:
                 assert time.monotonic() < deadline
         assert load.failures == []
+
+
+def test_a_pool_in_the_slots_of_a_removed_one_inherits_nothing_from_it():
+    with Farm(2, configured=["s0"]) as farm:
+        both = [farm.pool(["s0"]), farm.pool(["s1"], name="old")]
+        assert "reconfigured" in farm.balancer.reconfigure(farm.listeners, both)
+        farm.balancer.orders(("old", "s1", "maint"))
+        farm.balancer.wait_state("old", "s1", "maint")
+        farm.reload(["s0"])
+        farm.balancer.orders()
+        time.sleep(2.5)  # the slots are given back within a second or two
+        after = [farm.pool(["s0"]), farm.pool(["s1"], name="new")]
+        to_new = [listener("web", [f"127.0.0.1:{farm.port}"], "new", served_by="X-Served-By")]
+        assert "reconfigured" in farm.balancer.reconfigure(to_new, after)
+        assert [farm.ask()[0] for _ in range(4)] == [200] * 4
+
+
+def test_a_pool_that_comes_back_at_once_is_new():
+    with Farm(2, configured=["s0"]) as farm:
+        both = [farm.pool(["s0"]), farm.pool(["s1"], name="other")]
+        to_other = [listener("web", [f"127.0.0.1:{farm.port}"], "other", served_by="X-Served-By")]
+        assert "reconfigured" in farm.balancer.reconfigure(to_other, both)
+        farm.balancer.orders(("other", "s1", "maint"))
+        farm.balancer.wait_state("other", "s1", "maint")
+        assert farm.ask()[0] == 503
+        farm.balancer.reconfigure(farm.listeners, both[:1], wait=False)
+        farm.balancer.orders()
+        assert "reconfigured" in farm.balancer.reconfigure(to_other, both)
+        assert [farm.ask()[0] for _ in range(4)] == [200] * 4
+
+
+def test_a_server_that_comes_back_is_not_ejected_for_what_was_before():
+    failing = threading.Event()
+
+    def handler(connection, backend):
+        reader = Reader(connection)
+        while True:
+            reader.head()
+            if failing.is_set():
+                return
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    sick, well = Backend(handler), http_backend("well")
+    both = [server("sick", sick.at), server("well", well.at)]
+    options = {"passive": (5, 1, 30, 50), "on": (), "attempts": 0}
+    fronts = [
+        listener("web", ["127.0.0.1:0"], "app"), listener("t", ["127.0.0.1:0"], "app", mode="tcp"),
+    ]  # fmt: skip
+    with Balancer(fronts, [pool("app", both, **options)]) as balancer:
+        balancer.wait_up()
+        kept = [socket.create_connection(("127.0.0.1", balancer.ports["t"])) for _ in range(2)]  # the slots stay in use
+        time.sleep(0.2)
+
+        def fail(count):
+            failing.set()
+            while count:
+                with Client(balancer.port) as client:
+                    count -= client.get("/")[0] == 502
+            failing.clear()
+
+        for _ in range(2):  # far apart: eight failures that eject nobody
+            fail(4)
+            time.sleep(1.2)
+        assert balancer.fresh_status() and balancer.server("app", "sick")["state"] == "up"
+        assert "reconfigured" in balancer.reconfigure(fronts, [pool("app", both[1:], **options)])
+        assert "reconfigured" in balancer.reconfigure(fronts, [pool("app", both, **options)])
+        fail(1)
+        time.sleep(0.2)
+        balancer.fresh_status()
+        assert balancer.server("app", "sick")["state"] == "up", balancer.server("app", "sick")
+        for item in kept:
+            item.close()

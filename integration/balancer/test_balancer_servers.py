@@ -320,3 +320,47 @@ def test_several_workers_share_the_traffic_and_one_status():
         farm.balancer.wait_state("app", "s2", "down")
         time.sleep(0.3)
         assert "s2" not in farm.names(20)
+
+
+def test_a_body_goes_on_after_a_refused_connection_when_the_next_server_has_one_open():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        refusing = "127.0.0.1:%d" % unused.getsockname()[1]
+    alive = http_backend("alive")
+    servers = [server("dead", refusing), server("alive", alive.at)]
+    with Balancer([listener("web", ["127.0.0.1:0"], "app", body=3)], [pool("app", servers)]) as balancer:
+        with Client(balancer.port) as client:
+            for _ in range(3):  # leaves an open connection to the server that lives
+                assert client.get()[0] == 200
+            for _ in range(4):  # more than is held for a second try, and than one read takes
+                assert client.get("/up", method="POST", body=b"x" * 60_000)[0] == 200
+        assert {len(body) for first, _, body in alive.requests if "/up" in first} == {60_000}
+        balancer.fresh_status()
+        assert balancer.server("app", "dead")["failures"] > 0
+
+
+def test_a_node_without_descriptors_says_so_and_blames_no_server():
+    def handler(connection, backend):
+        reader = Reader(connection)
+        reader.head()
+        time.sleep(1.5)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    servers = [server(name, Backend(handler).at) for name in ("a", "b")]
+    pools = [pool("app", servers, passive=(3, 10, 30, 100), budget=100, attempts=2)]
+    few = ("prlimit", "--nofile=80:80")
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], pools, prefix=few) as balancer:
+        clients = [Client(balancer.port) for _ in range(50)]
+        for client in clients:
+            client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        answers = [client.reader.response() for client in clients]
+        for client in clients:
+            client.close()
+        counts = collections.Counter(status for status, _, _ in answers)
+        assert set(counts) == {200, 503} and counts[200] >= 10, counts
+        refused = [(fields, body) for status, fields, body in answers if status == 503]
+        assert all(b"this node can open no more connections" in body for _, body in refused), refused[0]
+        assert all(fields["retry-after"] == "1" for fields, _ in refused)
+        balancer.fresh_status()
+        for name in ("a", "b"):
+            assert balancer.server("app", name)["failures"] == 0 and balancer.server("app", name)["state"] == "up"

@@ -183,3 +183,28 @@ def test_a_slow_reader_stops_the_sender():
         stopped_at = sent[0]
         time.sleep(0.3)
         assert sent[0] == stopped_at and balancer.rss() - before < 4 << 20
+
+
+def test_retries_go_by_the_pools_causes_and_budget():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        refusing = "127.0.0.1:%d" % unused.getsockname()[1]
+    greeting = Backend(lambda connection, _: connection.sendall(b"hi"))
+    servers = [server("dead", refusing), server("alive", greeting.at)]
+
+    def served(count, **options):
+        fronts = [listener("t", ["127.0.0.1:0"], "app", mode="tcp")]
+        with Balancer(fronts, [pool("app", servers, **options)]) as balancer:
+            found = 0
+            for _ in range(count):
+                with Client(balancer.port) as client:
+                    try:
+                        found += client.socket.recv(2) == b"hi"
+                    except ConnectionResetError:
+                        pass
+            return found
+
+    assert served(20) == 20
+    assert served(20, on=("lost_connection",)) == 10
+    # A hundred retries are saved at the start, and none are earned.
+    assert served(260, budget=0) == 130 + 100

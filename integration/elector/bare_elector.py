@@ -103,6 +103,7 @@ class BareElector:
         self.reports = []
         self.status = {}
         self.ended = False
+        self.revision = 0
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.page = os.memfd_create("page")
         os.ftruncate(self.page, 4096)
@@ -117,6 +118,20 @@ class BareElector:
 
     def tell(self, command, **values):
         self.socket.send(b"\x00" + encode({command: values}))
+
+    def reload(self, settings, only_check=False):
+        """None when the elector goes by the settings (or could), else why it refuses them."""
+        self.revision += 1
+        self.tell("reconfigure", _0=settings, revision=self.revision, onlyCheck=only_check)
+
+        def answer(elector):
+            for kind, value in elector.reports:
+                if kind in ("reconfigured", "refused") and value["revision"] == self.revision:
+                    return kind, value
+            return None
+
+        kind, value = self.wait_for(answer, 5, "an answer to a reload")
+        return value["why"] if kind == "refused" else None
 
     def pump(self, timeout=0.0):
         """Reads the reports that wait, or the first within `timeout` seconds."""

@@ -29,7 +29,7 @@ def test_a_rolling_reload_exchanges_the_key_without_a_lost_heartbeat(stage, elec
         elector.reports.clear()
     for keys in ([NEW, OLD], [NEW]):
         for name, elector in electors.items():
-            elector.tell("configure", _0=configuration(lan, name, heartbeat=20, keys=[list(key) for key in keys]))
+            assert elector.reload(configuration(lan, name, heartbeat=20, keys=[list(key) for key in keys])) is None
             pump_all(electors, 0.7)
     pump_all(electors, 5.5)
     for name, elector in electors.items():

@@ -7,8 +7,12 @@
 // Addresses are sockaddr_in or sockaddr_in6 in the room of a sockaddr_in6.
 
 // Opens a non-blocking UDP socket of `group`'s family, with kernel receive stamps, a hop limit of 1 for multicasts and no
-// copies of our own unless `loop`; bound to the group's port on every address if `receives`. -1 with errno and the failed
-// step in *step.
+// copies of our own unless `loop`; bound as `receives` says. -1 with errno and the failed step in *step.
+enum afloat_receives {
+  AFLOAT_RECEIVES_NOTHING = 0,
+  AFLOAT_RECEIVES_ALL = 1,        // bound to the group's port on every address
+  AFLOAT_RECEIVES_GROUP_ONLY = 2, // bound to the group itself: takes nothing that another socket of the port gets
+};
 int afloat_heartbeat_open(const struct sockaddr_in6 *group, int receive_buffer, int receives, int loop, const char **step);
 // Ties the socket to one interface, (again) joins `group` there unless that is NULL, and sends multicasts as `source` where
 // the family lets that be chosen. Takes the kernel's rtnl lock: may block.

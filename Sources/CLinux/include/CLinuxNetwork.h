@@ -47,6 +47,14 @@ int afloat_packet_watch_claims(int socket, const uint32_t *addresses, int count,
 // The next frame that waits, without blocking: its length (at most `room`), or -1 with errno. *interface gets its index.
 ssize_t afloat_packet_receive(int socket, void *frame, size_t room, uint32_t *interface);
 
+// A socket that receives neighbour solicitations and advertisements (ICMPv6), of all interfaces and nothing else; -1 with
+// errno. Unlike a packet socket it costs other IPv6 traffic nothing.
+int afloat_neighbours_open(void);
+// The next message that waits, without blocking: its length (more than `room` is cut), or -1 with errno. *interface gets its
+// index, `source` sixteen bytes, *hop_limit -1 where it is not known.
+ssize_t afloat_neighbours_receive(int socket, void *message, size_t room, uint32_t *interface, uint8_t *source,
+                                  int *hop_limit);
+
 enum afloat_news_kind {
   AFLOAT_NEWS_LINK = 1,
   AFLOAT_NEWS_LINK_GONE = 2,

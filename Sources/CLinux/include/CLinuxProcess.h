@@ -13,6 +13,8 @@
 int afloat_drop_privileges(uid_t uid, gid_t gid, unsigned capabilities, const char **step);
 
 int afloat_pidfd_open(pid_t pid);
+// Moves the calling thread alone into a fresh network namespace; 0, or -1 with errno.
+int afloat_leave_network(void);
 int afloat_pidfd_send_signal(int pidfd, int signal);
 void afloat_set_thread_name(const char *name);
 // Gives the calling thread SCHED_FIFO at `priority`.
