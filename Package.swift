@@ -64,7 +64,7 @@ let package = Package(
     room("Wire", ["Primitives"], inlined: true),
     room("Membership", ["Primitives"], inlined: true),
     room("Election", ["Primitives", "Membership"], inlined: true),
-    room("ClusterNode", ["Primitives", "Wire", "Membership", "Election"], inlined: true),
+    room("ClusterNode", ["Primitives", "Wire", "Membership", "Election"]),
     room("Intents", ["Primitives"]),
     room("Health", ["Primitives"]),
     room("Balancing", ["Primitives", "Health"]),
