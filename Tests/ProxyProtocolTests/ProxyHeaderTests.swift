@@ -116,7 +116,8 @@ private let signature: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51
 
   @Test(
     "what is written is read back as it was meant",
-    arguments: [ProxyHeaderVersion.v1, .v2], [
+    arguments: [ProxyHeaderVersion.v1, .v2],
+    [
       ("192.0.2.7:51234", "198.51.100.1:80"), ("[2001:db8::7]:1", "[2001:db8::1]:65535"),
       ("192.0.2.7:51234", "[2001:db8::1]:80"),
     ])

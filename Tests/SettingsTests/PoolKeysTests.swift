@@ -48,7 +48,8 @@ import Testing
     #expect(servers.pools[0].servers[0].isBackup && servers.pools[0].servers[0].host == "b.example")
   }
 
-  @Test("PROXY headers to servers", arguments: [("no", nil), ("v1", .v1), ("v2", .v2)] as [(String, ProxyHeaderVersion?)])
+  @Test(
+    "PROXY headers to servers", arguments: [("no", nil), ("v1", .v1), ("v2", .v2)] as [(String, ProxyHeaderVersion?)])
   func proxyHeaders(_ text: String, _ version: ProxyHeaderVersion?) throws {
     let keys = "{address: \"192.0.2.21:8080\", proxy_protocol: \(text)}"
     #expect(try parse(web.replacing("\"192.0.2.21:8080\"", with: keys)).pools[0].servers[0].proxyHeader == version)
