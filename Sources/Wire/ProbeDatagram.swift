@@ -1,6 +1,5 @@
 // The datagram by which two doctors (`afloat doctor`) on different nodes find out whether they hear each other. It goes where
-// heartbeats go, so that what stops those stops it as well; electors drop it as "not a heartbeat". Numbers are in network byte
-// order.
+// heartbeats go, so that what stops those stops it as well; electors drop it. Numbers are in network byte order.
 //
 //      0                   1                   2                   3
 //      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
