@@ -235,6 +235,8 @@ def test_metrics_of_a_cluster(stage):
     cluster = stage.cluster(nodes=2, backends=1)
     holder = cluster.holder()
     other = next(agent for agent in cluster.agents if agent.name != holder.name)
+    # What is measured takes a few heartbeats.
+    wait_until(lambda: "afloat_member_round_trip_seconds" in get(holder, "/metrics"), 10, "a round trip")
     page = metrics(holder)
     assert page.of("vip_held_here", vip="web") == 1 and page.of("vip_held", vip="web") == 1
     assert page.of("member_alive", member=holder.name) == 1
