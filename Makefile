@@ -35,7 +35,7 @@ integration: dependencies  ## the integration tests alone, against the release b
 
 conformance: dependencies  ## HTTP/1.1 against other parsers and suites; LLHTTP=, H1SPEC=, DESYNC= name checked-out vectors of others
 	$(SWIFT) build $(RELEASE_FLAGS)
-	@LLHTTP=$(LLHTTP) H1SPEC=$(H1SPEC) DESYNC=$(DESYNC) $(PYTHON) -m pytest integration/conformance -q $(ARGS)
+	@LLHTTP=$(LLHTTP) H1SPEC=$(H1SPEC) DESYNC=$(DESYNC) CONFORM_COUNT=$(CONFORM_COUNT) CONFORM_SEED=$(CONFORM_SEED) $(PYTHON) -m pytest integration/conformance -q $(ARGS)
 
 sim: dependencies  ## simulate the cluster over many seeds: make sim SEEDS=1000
 	@$(PYTHON) integration/run_all.py simulation --seeds $(or $(SEEDS),1000)

@@ -21,6 +21,8 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), 
 RESULTS = os.path.join(ROOT, ".build", "results")
 SWIFT = os.environ.get("SWIFT", "swift")
 PYTHON = "/usr/bin/python3"
+# Histories of the simulation, of a minute or more of the cluster's time each.
+SEEDS = 300
 TIMED = "^(Agent|Elector|Balancer|Kernel)Tests\\."
 
 
@@ -139,7 +141,7 @@ def release_build(tally):
 
 def simulation(tally, options):
     began = time.monotonic()
-    command = [os.path.join(ROOT, ".build", "release", "afloat-sim"), "--seeds", str(options.seeds or 200)]
+    command = [os.path.join(ROOT, ".build", "release", "afloat-sim"), "--seeds", str(options.seeds or SEEDS)]
     status, output = run("simulation", command, 3600 if options.seeds else 300)
     # It runs seed after seed and stops at the first that breaks an invariant, naming it.
     found = re.search(r"^seeds +(\d+)", output, re.MULTILINE)

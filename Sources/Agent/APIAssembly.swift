@@ -16,11 +16,14 @@ package struct APISources: Sendable {
   package var switches: [RouteSwitch]
   /// What should be known and changes no verdict, besides what the children say.
   package var warnings: [String]
+  /// Another node's elector is known to run.
+  package var electorsRunElsewhere: Bool
 
   package init(
     node: NodeName, version: String, started: APITime, configuration: Configuration, view: NodeView,
-    drains: [APIDrain] = [], switches: [RouteSwitch] = [], warnings: [String] = []
+    drains: [APIDrain] = [], switches: [RouteSwitch] = [], warnings: [String] = [], electorsRunElsewhere: Bool = true
   ) {
+    self.electorsRunElsewhere = electorsRunElsewhere
     self.node = node
     self.version = version
     self.started = started

@@ -45,7 +45,8 @@ package struct APIEnvironment: Sendable {
     if let failure = accessLog.failure { warnings.append(failure) }
     return APISources(
       node: node, version: Software.version, started: started, configuration: configuration, view: controls.view,
-      drains: await requests.drains(), switches: await requests.switches(), warnings: warnings)
+      drains: await requests.drains(), switches: await requests.switches(), warnings: warnings,
+      electorsRunElsewhere: await requests.electorsRunElsewhere())
   }
 }
 

@@ -73,6 +73,7 @@ package actor ClusterRequests: OperatorRequests, Service {
   var lastPush: [NodeName: Instant] = [:]
   var pending: [UInt64: Pending] = [:]
   var nextCommand: UInt64 = 1
+  private let boot: DrainBoot
   private var reported: NodeReport?
   private var ordersSent: [ServerOrder]?
   private var switchesSent: [RouteSwitch]?
@@ -99,7 +100,8 @@ package actor ClusterRequests: OperatorRequests, Service {
       ChannelHello(node: plan.node, version: plan.version, intentsDigest: store.intents.digest)
     }
     link = try ClusterLink(settings, hello: hello) { continuation.yield($0) }
-    Self.endDrainUntilReboot(plan.node, store, controls)
+    boot = DrainBoot(directory: directory)
+    Self.endDrainUntilReboot(plan.node, store, controls, boot)
     let intents = store.intents
     drainsSeen = intents.drains
     controls.setDraining(intents.drain(of: plan.node) != nil)
@@ -110,16 +112,24 @@ package actor ClusterRequests: OperatorRequests, Service {
   }
 
   /// A drain `--until-reboot` that is older than this machine's start is over.
-  private static func endDrainUntilReboot(_ node: NodeName, _ store: IntentsStore, _ controls: any NodeControls) {
+  private static func endDrainUntilReboot(
+    _ node: NodeName, _ store: IntentsStore, _ controls: any NodeControls, _ boot: DrainBoot
+  ) {
     let booted = Clock.unixNanoseconds - Clock.boot.nanoseconds
-    guard let drain = store.intents.drain(of: node), drain.untilReboot, drain.sinceUnixNanoseconds < booted else {
-      return
-    }
+    guard let drain = store.intents.drain(of: node) else { return }
+    guard boot.isOver(drain, bootedUnixNanoseconds: booted) else { return note(drain, boot, controls) }
     do {
       try store.update { try $0.setDrain(nil, of: node, author: node) }
       controls.record("undrained", subject: node.text, cause: "the machine was restarted (drain --until-reboot)")
     } catch {
       controls.record("warning", subject: node.text, cause: "the drain until restart could not be ended: \(error)")
+    }
+  }
+
+  private static func note(_ drain: DrainIntent, _ boot: DrainBoot, _ controls: any NodeControls) {
+    do { try boot.note(drain) } catch {
+      controls.record(
+        "warning", subject: "drain", cause: "the machine's start is not noted for the drain until restart: \(error)")
     }
   }
 
@@ -192,6 +202,7 @@ package actor ClusterRequests: OperatorRequests, Service {
     let before = drainsSeen ?? [:]
     drainsSeen = drains
     controls.setDraining(drains[plan.node] != nil)
+    if let drain = drains[plan.node] { Self.note(drain, boot, controls) }
     for (node, drain) in drains.sorted(by: { $0.key < $1.key }) where before[node] == nil {
       controls.record(
         "draining", subject: node.text,

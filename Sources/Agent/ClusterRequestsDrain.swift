@@ -8,6 +8,13 @@ package import Primitives
 extension ClusterRequests {
   package func warnings() -> [String] { link.warnings + (store.warning.map { [$0] } ?? []) }
 
+  package func electorsRunElsewhere() -> Bool {
+    let now = Clock.monotonic
+    return reports.contains { node, received in
+      node != plan.node && received.report.vipsHeld != nil && now - received.at <= DrainProgress.freshFor
+    }
+  }
+
   package func drains() -> [APIDrain] {
     let progress = progress()
     let now = Clock.unixNanoseconds

@@ -174,7 +174,9 @@ package final class GateWarden: Sendable {
     } catch {
       // Half a fence would keep VIPs dark that nobody opens: none, until other VIPs are to be guarded.
       state.fault = "\(error)"
-      for address in state.guarded.keys where (try? state.gate?.release(address)) != nil { state.guarded[address] = nil }
+      for address in state.guarded.keys where (try? state.gate?.release(address)) != nil {
+        state.guarded[address] = nil
+      }
     }
     show(state, fenced: state.fault == nil ? Set(fenced.keys) : [])
   }

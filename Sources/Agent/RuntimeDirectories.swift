@@ -38,8 +38,9 @@ package final class Directories: Sendable {
       try Files.makeDirectories(self.run, mode: 0o755)
       try Files.makeDirectories(self.state, mode: 0o700)
       guard let lock = try Files.lock(self.run + "/afloat.lock") else {
-        throw StartFailure("another agent runs in \(self.run) (stop it; one that is to run beside it needs its own network namespace, with another "
-            + "--run-dir and --state-dir)")
+        throw StartFailure(
+          "another agent runs in \(self.run) (stop it; one that is to run beside it needs its own network namespace, with "
+            + "another --run-dir and --state-dir)")
       }
       self.lock = lock
     } catch let error as SystemError {

@@ -27,6 +27,7 @@ package actor LoneRequests: OperatorRequests {
 
   package func drains() -> [APIDrain] { [] }
   package func warnings() -> [String] { [] }
+  package func electorsRunElsewhere() -> Bool { false }
 
   package func drain(_ request: APIDrainRequest) throws -> APIDrainAnswer {
     throw Refusal(409, "this is a lone balancer: there is no node to drain to (take servers out with afloat server)")

@@ -32,6 +32,8 @@ package protocol OperatorRequests: Sendable {
   func forwardMove(_ request: APIMoveRequest, to holder: NodeName) async throws -> APIMoveAnswer
   /// What `status` should warn of ("not connected to n2").
   func warnings() async -> [String]
+  /// Whether another node's agent has said lately that its elector runs.
+  func electorsRunElsewhere() async -> Bool
 }
 
 /// This node as its children report it, at one moment.

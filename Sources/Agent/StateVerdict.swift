@@ -68,6 +68,9 @@ package enum Verdict {
   private static func judgeProcesses(_ sources: APISources, _ critical: inout [String], _ degraded: inout [String]) {
     // Where no other node can serve, a child that is down is an outage.
     let alone = sources.members.count <= 1
+    if !alone, sources.electorDown != nil, !sources.electorsRunElsewhere {
+      critical.append("no elector is known to run, here or on another node: nobody may hold the VIPs")
+    }
     for reason in [sources.electorDown, sources.balancerDown] {
       guard let reason else { continue }
       if alone { critical.append(reason) } else { degraded.append(reason) }

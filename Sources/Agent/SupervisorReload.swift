@@ -38,11 +38,9 @@ extension SupervisorLoop {
   func startReload(
     _ next: SupervisorPlan, _ sockets: ListeningSockets?, _ reply: CheckedContinuation<Refusal?, any Error>
   ) {
+    guard phase == .running else { return reply.resume(throwing: Refusal(503, "the agent is stopping")) }
+    guard reload == nil else { return reply.resume(throwing: Refusal(503, "another reload is under way")) }
     let pending = PendingReload(plan: next, sockets: sockets, reply: reply)
-    guard phase == .running else { return refuse(pending, "the agent is stopping", status: 503) }
-    guard reload == nil else {
-      return reply.resume(throwing: Refusal(503, "another reload is under way"))
-    }
     guard let configuration = next.elector, elector.isRunning else { return tellBalancer(of: pending) }
     let revision = expectAnswer(pending, .check)
     tellElector(.reconfigure(configuration, revision: revision, onlyCheck: true))

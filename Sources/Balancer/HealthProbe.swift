@@ -7,6 +7,7 @@ internal import Health
 internal import Kernel
 internal import Patterns
 internal import Primitives
+internal import ProxyProtocol
 
 /// A pattern that bodies of answers are searched for; freed with its last user.
 final class BodyPattern {
@@ -59,19 +60,21 @@ struct HealthProbe {
     kind = check.kind
     timeout = check.timeout
     address = SocketAddress(endpoint)
+    // A port of its own is taken for one that only the checks use.
+    let header = check.port == nil ? server.proxyHeader.map { ProxyHeader.bytesOfOwn($0) } ?? [] : []
     switch check.kind {
     case .none: request = []
-    case .tcp(let send, _): request = send
+    case .tcp(let send, _): request = header + send
     case .http(let path, let method, let host, _):
-      request = Array(
-        """
+      let head = """
         \(method) \(path) HTTP/1.1\r
         Host: \(host ?? server.host ?? endpoint.description)\r
         User-Agent: afloat-check\r
         Accept: */*\r
         Connection: close\r
         \r\n
-        """.utf8)
+        """
+      request = header + Array(head.utf8)
     }
   }
 
@@ -93,7 +96,7 @@ struct HealthProbe {
   mutating func close() {
     if descriptor >= 0 {
       // Nothing was said on it that could be lost, and no end has to be waited for.
-      if case .tcp(let send, let expect) = kind, send.isEmpty, expect.isEmpty {
+      if case .tcp(_, let expect) = kind, request.isEmpty, expect.isEmpty {
         StreamSocket.closeAbortively(descriptor)
       } else {
         StreamSocket.close(descriptor)

@@ -77,15 +77,18 @@ struct RouteIdentity: Hashable {
   let name: String
 }
 
-/// What makes a server the same one: at another address it is another, whose connections and health are not this one's.
+/// What makes a server the same one: at another address, or with another start of its connections, it is another, whose
+/// connections and health are not this one's.
 struct ServerIdentity: Hashable {
   let pool: String
   let name: String
   let endpoint: Endpoint
+  let proxyHeader: ProxyHeaderVersion?
 
   init(_ server: ServerConfiguration, of pool: String) {
     self.pool = pool
     name = server.name
     endpoint = server.endpoint
+    proxyHeader = server.proxyHeader
   }
 }

@@ -77,6 +77,8 @@ struct ServerRecord {
   var ownHost = Text.empty
   /// Requests and connections at a time; 0: no limit.
   var limit: Int32 = 0
+  /// Connections to it start with a PROXY header, so they belong to one client.
+  var proxyHeader: ProxyHeaderVersion?
   /// Lines that name node and server, one for each header that listeners use for it.
   var servedBy = UnsafeBufferPointer<Text>(start: nil, count: 0)
   var name = Text.empty

@@ -192,6 +192,7 @@ struct Worker: ~Copyable {
     while true {
       let count = poller.wait(timeout: waitingTime())
       readClock()
+      if count > 1 { dropSpoiledConnections(count) }
       var position = 0
       while position < count {
         let event = poller.event(position)
@@ -238,6 +239,23 @@ struct Worker: ~Copyable {
       if token.isFor(server.pointee.generation) { serverIsReady(token.index, server, readiness) }
     case .listener: acceptClients(Int(token.index))
     case .wakeUp: obey()
+    }
+  }
+
+  /// Closes idle connections to servers on which something has come, before any request of the same batch can be given one:
+  /// what nobody asked for would be taken for its answer.
+  @inline(__always)  // once per batch
+  private mutating func dropSpoiledConnections(_ count: Int) {
+    var position = 0
+    while position < count {
+      let event = poller.event(position)
+      position &+= 1
+      let token = EventToken(rawValue: event.token)
+      if token.kind != .server { continue }
+      let server = upstreams[token.index]
+      if server.pointee.phase == .idle && token.isFor(server.pointee.generation) {
+        serverIsReady(token.index, server, event.readiness)
+      }
     }
   }
 

@@ -24,7 +24,8 @@ extension Worker {
     // A client that is kept by its source stays with a draining server as long as its connection lives and there is room.
     if pool.pointee.hashesSource, client.pointee.lastServer >= 0 {
       let last = place(of: client.pointee.lastServer, in: slot)
-      if last >= 0, tables[slot].availability(last).isDraining, !tried.contains(last), hasRoom(client.pointee.lastServer)
+      if last >= 0, tables[slot].availability(last).isDraining, !tried.contains(last),
+        hasRoom(client.pointee.lastServer)
       {
         return (client.pointee.lastServer, .algorithm)
       }

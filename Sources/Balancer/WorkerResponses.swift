@@ -399,7 +399,7 @@ extension Worker {
   @inline(__always)
   private func isPooled(_ upstream: Upstream) -> Bool {
     let server = snapshot.servers.baseAddress! + Int(upstream.pointee.server)
-    if server.pointee.isRetired { return false }
+    if server.pointee.isRetired || server.pointee.proxyHeader != nil { return false }
     let availability = tables[Int(server.pointee.pool)].availability(Int(server.pointee.place))
     return availability.isUp || availability.isDraining
   }

@@ -4,6 +4,7 @@ internal import Balancing
 internal import HTTP1
 internal import Kernel
 internal import Primitives
+internal import ProxyProtocol
 internal import Synchronization
 
 typealias Upstream = UnsafeMutablePointer<ServerConnection>
@@ -116,6 +117,12 @@ extension Worker {
     }
     guard readiness.isWritable else { return }
     let client = upstream.pointee.client
+    if let version = snapshot.servers[Int(upstream.pointee.server)].proxyHeader,
+      !sendProxyHeader(version, clients[client], upstream)
+    {
+      serverFailed(index, upstream, .connect)
+      return
+    }
     noteConnected(clients[client])
     if readiness.isReadable { upstream.pointee.stream.mayRead = true }
     if clients[client].pointee.phase == .tunnel {
@@ -133,6 +140,15 @@ extension Worker {
     let generation = upstream.pointee.generation
     serverTakesMore(index, upstream)
     if upstream.pointee.generation == generation && upstream.pointee.stream.hasMore { readServer(index, upstream) }
+  }
+
+  /// What a server is told of its client before anything else. False if it was not taken whole.
+  private func sendProxyHeader(_ version: ProxyHeaderVersion, _ client: Client, _ upstream: Upstream) -> Bool {
+    let source = Endpoint(address: client.pointee.address, port: client.pointee.port)
+    guard let local = StreamSocket.localAddress(client.pointee.stream.descriptor) else { return false }
+    let header = ProxyHeader.bytes(
+      version, source: source, destination: Endpoint(address: local.address, port: local.port))
+    return StreamSocket.send(upstream.pointee.stream.descriptor, header, header.count) == header.count
   }
 
   // MARK: Giving back

@@ -90,11 +90,18 @@ extension Worker {
     return moved
   }
 
-  /// A pool whose plan has changed gets a new table, with what the old one knew of the servers that are in both.
+  /// A pool whose plan has changed, or which was removed and is back, gets a new table, with what the old one knew of the
+  /// servers that are in both.
   private mutating func renewTable(_ pool: Int, _ old: Snapshot, _ swap: WorkerSwap) {
     let record = swap.snapshot.pools[pool]
     let before = pool < old.pools.count ? tables[pool] : nil
-    if let before, before.plan.isSame(as: record.plan) { return }
+    if let before, before.plan.isSame(as: record.plan) {
+      let isBack = record.servers.contains { slot in
+        Int(slot) < old.servers.count && old.servers[Int(slot)].isRetired
+          && !swap.snapshot.servers[Int(slot)].isRetired
+      }
+      if !isBack { return }
+    }
     var table = ServerTable(
       plan: record.plan, stickyGrace: record.stickyGrace, slowStart: record.terms.slowStart, worker: index)
     table.adopt(before, now: now) { place in

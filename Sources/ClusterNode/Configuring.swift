@@ -27,6 +27,8 @@ extension NodeCore {
     members.pathCount = new.pathCount
     configureMembers(new)
     configureVIPs(new, now: now, effects: &effects)
+    candidacies.makeRoom(vips: vipCount, members: memberCount)
+    links.makeRoom(members: memberCount)
     let version = Array(new.softwareVersion.utf8.prefix(Datagram.softwareVersionLimit))
     for (offset, byte) in version.enumerated() { versionBytes[offset] = byte }
     versionByteCount = version.count
@@ -66,7 +68,6 @@ extension NodeCore {
     guard memberSlots.slot(of: StableHash.hash(new.node.text)) != nil else {
       preconditionFailure("the node is not among the members")
     }
-    memberCount = (0..<MemberIndex.limit).last { members[MemberIndex($0)].isConfigured }.map { $0 + 1 } ?? 0
     otherMemberCount = new.members.count - 1
   }
 
@@ -88,6 +89,8 @@ extension NodeCore {
       candidacies.forget(vip: VIPIndex(slot))
     }
     vipSlots.removeAll()
+    let alive = (0..<memberCount).map { MemberIndex($0) }.filter { members.isAlive($0) }
+    let longestPatience = alive.map { members[$0].patience }.max()
     for vip in new.vips {
       let hash = StableHash.hash(vip.name)
       // A slot that was freed just now is used last: an answer to its release may still be on its way.
@@ -96,6 +99,8 @@ extension NodeCore {
         let slot = kept[hash] ?? slots.first(where: { !vips[$0].isConfigured && !taken.contains($0) })
           ?? slots.first(where: { !vips[$0].isConfigured })
       else { preconditionFailure("no free slot for a VIP") }
+      // A peer that had it before tells of it when it hears of this node's new configuration, in several heartbeats.
+      if kept[hash] == nil { vips[slot].unheardUntil = longestPatience.map { now + $0 } }
       vips[slot].nameHash = hash
       vips[slot].failback = vip.failback
       vips[slot].isConditional = vip.isConditional

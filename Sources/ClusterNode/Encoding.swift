@@ -32,7 +32,7 @@ extension NodeCore {
     telling.peersLeft = memberCount
     telling.vipsLeft = (vipCount + Telling.heartbeatsPerRound - 1) / Telling.heartbeatsPerRound
     telling.newsFrom = hasNews ? 0 : vipCount
-    telling.noticesFrom = 0
+    telling.noticesFrom = hasNotices ? 0 : PendingNotice.limit
     if goodbyeWanted { return 1 }
     var byteCount = telling.vipsLeft * VIPReport.byteCount
     if hasNews {
@@ -40,7 +40,11 @@ extension NodeCore {
       hasNews = count > 0
       byteCount += count * VIPReport.byteCount
     }
-    for slot in 0..<PendingNotice.limit where notices[slot].repeatsLeft > 0 { byteCount += ReleaseNotice.byteCount }
+    if hasNotices {
+      let count = notices.count { $0.repeatsLeft > 0 }
+      hasNotices = count > 0
+      byteCount += count * ReleaseNotice.byteCount
+    }
     for slot in 0..<memberCount { byteCount += reportCount(MemberIndex(slot), now: now) * PeerReport.byteCount }
     return max(1, min((byteCount + Self.roomForEntries - 1) / Self.roomForEntries, Telling.maximumDatagrams))
   }
@@ -57,13 +61,11 @@ extension NodeCore {
   }
 
   private func reportsBelieved(_ member: MemberIndex) -> Bool {
-    let peer = members[member]
-    return peer.boot != .none && !peer.window.isEmpty && peer.heardAt != nil
+    members[member].boot != .none && !members[member].window.isEmpty && members[member].heardAt != nil
   }
 
   private func reportsPending(_ member: MemberIndex, now: Instant) -> Bool {
-    let peer = members[member]
-    return peer.pendingBoot != .none && now - peer.pendingAt <= MemberTable.echoFreshness
+    members[member].pendingBoot != .none && now - members[member].pendingAt <= MemberTable.echoFreshness
   }
 
   mutating func encode(into writer: inout DatagramWriter, keyID: UInt32, now: Instant) {
@@ -105,7 +107,9 @@ extension NodeCore {
   }
 
   private mutating func tellReleases(_ writer: inout DatagramWriter) {
-    guard writer.begin(.releases, roomFor: ReleaseNotice.byteCount) else { return }
+    guard telling.noticesFrom < PendingNotice.limit, writer.begin(.releases, roomFor: ReleaseNotice.byteCount) else {
+      return
+    }
     while telling.noticesFrom < PendingNotice.limit {
       let slot = telling.noticesFrom
       if notices[slot].repeatsLeft > 0 {
@@ -131,20 +135,21 @@ extension NodeCore {
   }
 
   private func report(_ member: MemberIndex, now: Instant, _ writer: inout DatagramWriter) {
-    let peer = members[member]
-    if reportsBelieved(member), let heardAt = peer.heardAt {
+    if reportsBelieved(member), let heardAt = members[member].heardAt {
+      let window = members[member].window
       _ = writer.append(
         PeerReport(
-          peer: peer.nameHash, bootFold: peer.boot.fold, lastSequence: peer.window.highest,
-          ageMicroseconds: Self.microseconds(now - heardAt), loss: peer.window.loss ?? 0,
+          peer: members[member].nameHash, bootFold: members[member].boot.fold, lastSequence: window.highest,
+          ageMicroseconds: Self.microseconds(now - heardAt), loss: window.loss ?? 0,
           multicastPaths: members.multicastPaths(from: member, now: now),
-          roundTrip: Self.tensOfMicroseconds(peer.roundTrip)))
+          roundTrip: Self.tensOfMicroseconds(members[member].roundTrip)))
     }
     if reportsPending(member, now: now) {
       _ = writer.append(
         PeerReport(
-          peer: peer.nameHash, bootFold: peer.pendingBoot.fold, lastSequence: peer.pendingSequence,
-          ageMicroseconds: Self.microseconds(now - peer.pendingAt), loss: 0))
+          peer: members[member].nameHash, bootFold: members[member].pendingBoot.fold,
+          lastSequence: members[member].pendingSequence,
+          ageMicroseconds: Self.microseconds(now - members[member].pendingAt), loss: 0))
     }
   }
 

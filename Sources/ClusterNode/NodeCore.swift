@@ -1,5 +1,5 @@
 // The state machine behind `ClusterNode`, without the authenticator: one table of members, one of VIPs, one of what
-// members announced about VIPs. All storage has its full size from the start; after `init` only `reconfigure` and the
+// members announced about VIPs. All storage has its size from the configuration; after `init` only `reconfigure` and the
 // look-ups by name allocate.
 //
 // The other files of this type: Configuring (slots), Receiving (datagrams), Timing (deadlines, stalls), Doubt (after a
@@ -20,12 +20,11 @@ struct NodeCore {
   var members: MemberTable
   var memberSlots = SlotTable()
   var vipSlots = SlotTable()
-  var candidacies = CandidacyTable()
+  var candidacies = CandidacyTable(vips: 0, members: 0)
   var links = LinkTable()
   var vips = [VIPRecord](repeating: VIPRecord(), count: VIPIndex.limit)
   /// One past the last slot in use.
   var vipCount = 0
-  var memberCount = 0
   var otherMemberCount = 0
   var mayHold = true
 
@@ -68,6 +67,8 @@ struct NodeCore {
   // Releases that are still repeated, and what was seen of others'.
   var notices = [PendingNotice](repeating: PendingNotice(), count: PendingNotice.limit)
   var noticeSerial: UInt32 = 0
+  /// Some notice may have `repeatsLeft`.
+  var hasNotices = false
   var lastSerialSeen = [UInt32](repeating: 0, count: MemberIndex.limit)
 
   /// Two keys are live.
@@ -112,6 +113,8 @@ struct NodeCore {
   }
 
   var selfIndex: MemberIndex { members.selfIndex }
+  /// One past the last slot in use.
+  var memberCount: Int { members.count }
   var detectionTime: TimeSpan { members.detection }
   var interval: TimeSpan { members.interval }
   /// The most that a detection time can grow to.
@@ -128,6 +131,7 @@ struct NodeCore {
     if !record.hasCarrier { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening, !record.isClaimed { return .starting }
+    if let unheardUntil = record.unheardUntil, now < unheardUntil { return .starting }
     if record.isConditional, case .unmet(let strict) = record.requirements { return .requirementsUnmet(strict: strict) }
     return nil
   }

@@ -34,8 +34,10 @@ extension NodeCore {
       return nil
     }
 
+    let digestBefore = members[sender].configurationDigest
+    let hearing = Self.hearing(datagram, own: members[selfIndex].nameHash, bootFold: boot.fold)
     let heard = members.hear(
-      hearing(datagram), from: sender, over: arrival, receivedAt: receivedAt, now: now,
+      hearing, from: sender, over: arrival, receivedAt: receivedAt, now: now,
       believeAnyBoot: faults.contains(.unconfirmedBootBelieved))
     switch heard {
     case .replayed: return .replayed
@@ -44,7 +46,12 @@ extension NodeCore {
     case .accepted(let newest, let newBoot, let revived, let deafened):
       if newBoot { rebooted(sender, now: now) }
       if deafened { speakSoon(now: now) }
-      if revived { becameAlive(sender, now: now, effects: &effects) }
+      if revived {
+        becameAlive(sender, now: now, effects: &effects)
+      } else if newest, members[sender].configurationDigest != digestBefore {
+        // It may have VIPs now of which it did not listen to what was told before.
+        tellEverything(now: now)
+      }
       // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time: but to a node that
       // slept it says who took over.
       if newest, now - receivedAt <= members[sender].patience || doubt?.isReading == true {
@@ -55,13 +62,13 @@ extension NodeCore {
     return nil
   }
 
-  private func hearing(_ datagram: Datagram) -> Hearing {
+  /// Static, because the compiler copies the whole core for a call that only reads it here.
+  private static func hearing(_ datagram: Datagram, own: UInt64, bootFold: UInt64) -> Hearing {
     let header = datagram.header
-    let ownHash = members[selfIndex].nameHash
     var echo: Echo?
     for position in 0..<datagram.peers.count {
       let report = datagram.peers[position]
-      guard report.peer == ownHash, report.bootFold == boot.fold else { continue }
+      guard report.peer == own, report.bootFold == bootFold else { continue }
       echo = Echo(
         sequence: report.lastSequence, age: .microseconds(Int64(report.ageMicroseconds)), loss: report.loss,
         multicastPaths: report.multicastPaths)
@@ -102,7 +109,10 @@ extension NodeCore {
       if Int32(bitPattern: notice.serial &- newest) > 0 { newest = notice.serial }
       guard let slot = vipSlots.slot(of: notice.vip) else { continue }
       candidacies.clearPosition(VIPIndex(slot), of: sender)
-      guard !vips[slot].isClaimed else { continue }
+      if vips[slot].isClaimed {
+        announceAgain(slot, now: receivedAt)
+        continue
+      }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
       vips[slot].keeper = notice.keepsConnections && successor == selfIndex ? sender : nil
       // Who takes it in the successor's stead does so because it was let go, not because it was planned.
@@ -215,11 +225,14 @@ extension NodeCore {
     evaluateAllWanted = true
     tellEverything(now: now)
     // Whoever comes back may bring neighbours with it whose caches name another holder.
-    guard !faults.contains(.noAnnouncementAfterHeal) else { return }
-    for slot in 0..<vipCount where vips[slot].announcements.next != .distantFuture {
-      vips[slot].announcements.startBurst(now: now)
-      noteStep(slot)
-    }
+    for slot in 0..<vipCount { announceAgain(slot, now: now) }
+  }
+
+  /// Somebody else may have announced it since this node did.
+  private mutating func announceAgain(_ slot: Int, now: Instant) {
+    guard vips[slot].announcements.next != .distantFuture, !faults.contains(.noAnnouncementAfterHeal) else { return }
+    vips[slot].announcements.startBurst(now: now)
+    noteStep(slot)
   }
 
   /// A member knows nothing of what was told before it came: all VIPs are news to it, and it may act soon.

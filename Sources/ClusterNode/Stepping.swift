@@ -18,6 +18,7 @@ extension NodeCore {
     // A decision can make another one due at once (a contest that is won, then a handover). Bounded by the phases.
     for _ in 0..<6 {
       if let failedUntil = vips[slot].failedUntil, now >= failedUntil { vips[slot].failedUntil = nil }
+      if let unheardUntil = vips[slot].unheardUntil, now >= unheardUntil { vips[slot].unheardUntil = nil }
       announceOwn(vip, now: now)
       // What the sleep brought is read first.
       if vips[slot].isClaimed, doubt?.isReading == true { break }
@@ -131,7 +132,7 @@ extension NodeCore {
     startRemoval(vip, Handover(to: successor, cause: .addressFailed), now: now, effects: &effects)
   }
 
-  /// Lets go at once, without a successor's name.
+  /// Lets go at once. A rival that it yields to is told: it may never have heard of this claim, and must announce anew.
   mutating func drop(_ vip: VIPIndex, cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
     let slot = vip.value
     if case .quietening = vips[slot].phase { effects.append(.handoverCancelled(vip)) }
@@ -143,6 +144,11 @@ extension NodeCore {
     }
     effects.append(.event(NodeEvent(.vipLost(vip), cause: cause)))
     vips[slot].cause = cause
+    switch cause {
+    case .yielded(let rival), .yieldedUnheard(let rival):
+      noteRelease(vip, successor: rival, Handover(to: rival, cause: cause))
+    default: break
+    }
     sendWanted = true
     announceOwn(vip, now: now)
   }
@@ -231,6 +237,7 @@ extension NodeCore {
         vip: vips[vip.value].nameHash, successor: successor.map { members[$0].nameHash } ?? 0, serial: noticeSerial,
         cause: onWire, keepsConnections: handover.keepsConnections),
       repeatsLeft: ElectionLimits.releaseRepeats)
+    hasNotices = true
   }
 
   // MARK: What others see, and what this node sees

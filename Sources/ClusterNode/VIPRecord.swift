@@ -48,6 +48,8 @@ struct VIPRecord: Sendable {
   var releasesPending = 0
   /// Ineligible until then, because the system refused the address.
   var failedUntil: Instant?
+  /// New by a reload: peers that had it before have not told of it yet.
+  var unheardUntil: Instant?
   var announcements = AnnouncementSchedule()
 
   /// The member that named this node its successor and keeps the connections that it has.
@@ -65,7 +67,8 @@ struct VIPRecord: Sendable {
   /// The heartbeat (`Telling.number`) that told of it last.
   var toldIn: UInt32 = 0
 
-  /// The step's own timer: the deadline of a handover, the end of an address failure, the next announcement.
+  /// The step's own timer: the deadline of a handover, the end of an address failure or of listening for what is new, the next
+  /// announcement.
   var stepDeadline: Instant {
     var deadline = min(claim.wakeAt, announcements.next)
     switch phase {
@@ -74,6 +77,7 @@ struct VIPRecord: Sendable {
     case .idle, .holding: break
     }
     if let failedUntil { deadline = min(deadline, failedUntil) }
+    if let unheardUntil { deadline = min(deadline, unheardUntil) }
     return deadline
   }
 

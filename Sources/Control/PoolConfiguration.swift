@@ -35,12 +35,14 @@ package struct ServerConfiguration: Codable, Equatable, Sendable {
   package var isBackup: Bool
   /// Sent as Host instead of the client's; nil: the client's.
   package var host: String?
+  /// Connections to it start with a PROXY header; nil: they do not.
+  package var proxyHeader: ProxyHeaderVersion?
   /// The member that runs it, when it has one: that member's drain takes the server out.
   package var member: NodeName?
 
   package init(
     name: String, endpoint: Endpoint, weight: Int = 100, maximumConnections: Int? = nil, isBackup: Bool = false,
-    host: String? = nil, member: NodeName? = nil
+    host: String? = nil, proxyHeader: ProxyHeaderVersion? = nil, member: NodeName? = nil
   ) {
     self.name = name
     self.endpoint = endpoint
@@ -48,6 +50,7 @@ package struct ServerConfiguration: Codable, Equatable, Sendable {
     self.maximumConnections = maximumConnections
     self.isBackup = isBackup
     self.host = host
+    self.proxyHeader = proxyHeader
     self.member = member
   }
 }

@@ -189,7 +189,8 @@ package struct Doctor: Sendable {
           "another program has UDP port \(cluster.group.port), the heartbeats' (an agent behind another socket?)",
           "name the agent's socket with --socket, or see ss -lnup for who has the port"))
     }
-    // Both at once, for the same time.
+    // Both at once, for the same time; who is slow to speak must be able to.
+    let duration = max(self.duration, cluster.heartbeat * 2 + .milliseconds(500))
     var probing = Probing(cluster, agentRuns: agent != nil || portIsTaken)
     let measuring = try? Stalls.begin(duration)
     var heard = probing.listen(duration, network)

@@ -47,8 +47,11 @@ struct Probing {
     run = random.next()
     authenticator = HeartbeatAuthenticator(clusterKeys: cluster.keys)
     for member in cluster.members where member.name != cluster.node {
-      reaches[StableHash.hash(member.name.text)] = Reach(
-        name: member.name.text, addresses: member.addresses.map(\.description))
+      var reach = Reach(name: member.name.text, addresses: member.addresses.map(\.description))
+      for (path, interface) in cluster.interfaces.enumerated() where path < member.addresses.count {
+        reach.multicastsByInterface[interface] = 0
+      }
+      reaches[StableHash.hash(member.name.text)] = reach
     }
   }
 
@@ -112,13 +115,13 @@ struct Probing {
       let count = batch.receive(from: ear.socket)
       for index in 0..<count {
         let datagram = batch[index]
-        take(datagram.bytes, isMulticast: datagram.isMulticast)
+        take(datagram.bytes, datagram.isMulticast, path: ear.path)
       }
       if count < DatagramBatch.capacity { return }
     }
   }
 
-  private mutating func take(_ bytes: UnsafeRawBufferPointer, isMulticast: Bool) {
+  private mutating func take(_ bytes: UnsafeRawBufferPointer, _ isMulticast: Bool, path: Int) {
     if ProbeDatagram.isMeant(bytes) {
       switch ProbeDatagram.open(bytes, cluster: clusterID, authenticator: &authenticator) {
       case .success(let probe): take(probe, isMulticast: isMulticast)
@@ -127,7 +130,7 @@ struct Probing {
       return
     }
     switch Datagram.open(bytes, clusterID: clusterID, authenticator: &authenticator) {
-    case .success(let datagram): take(datagram, isMulticast: isMulticast)
+    case .success(let datagram): take(datagram, isMulticast, path: path)
     case .failure(let reason): refuse(bytes, reason)
     }
   }
@@ -156,16 +159,25 @@ struct Probing {
     reaches[probe.sender] = reach
   }
 
-  private mutating func take(_ datagram: Datagram, isMulticast: Bool) {
+  private mutating func take(_ datagram: Datagram, _ isMulticast: Bool, path: Int) {
     guard var reach = reaches[datagram.header.sender] else {
       if datagram.header.sender == ownID { ownNameHeard += 1 } else { foreignMembers += 1 }
       return
     }
-    if isMulticast { reach.multicastHeartbeats += 1 } else { reach.unicastHeartbeats += 1 }
+    if isMulticast {
+      reach.multicastHeartbeats += 1
+      reach.multicastsByInterface[cluster.interfaces[path], default: 0] += 1
+    } else {
+      reach.unicastHeartbeats += 1
+    }
     if agentRuns {
       for index in 0..<datagram.peers.count where datagram.peers[index].peer == ownID {
         // The last word counts: paths come and go.
-        reach.hearsMulticasts = datagram.peers[index].multicastPaths != 0
+        let paths = datagram.peers[index].multicastPaths
+        reach.hearsMulticasts = paths != 0
+        reach.hearsMulticastsOn = cluster.interfaces.indices.filter { paths >> UInt8($0) & 1 == 1 }.map {
+          cluster.interfaces[$0]
+        }
       }
     }
     reaches[datagram.header.sender] = reach

@@ -16,11 +16,16 @@ package struct Reach: Codable, Equatable, Sendable {
   /// Authenticated heartbeats of it that arrived here while the doctor listened, and another doctor's probes.
   package var multicastHeartbeats = 0
   package var unicastHeartbeats = 0
+  /// The multicasts by the interface on which they arrived; every interface on which they could is there.
+  package var multicastsByInterface: [String: Int] = [:]
   package var multicastProbes = 0
   package var unicastProbes = 0
   /// Whether it said that it hears this node: its agent in heartbeats, or a doctor there; null where nobody said anything.
   @OrNull package var hearsMulticasts: Bool?
   @OrNull package var hearsUnicasts: Bool?
+  /// Interfaces (by this node's names) over which its agent last said to hear this node's multicasts; null without an agent
+  /// here, or as long as it said nothing.
+  @OrNull package var hearsMulticastsOn: [String]?
   /// Datagrams in its name that were refused, by reason in words.
   package var refused: [String: Int] = [:]
   @OrNull package var channel: Channel?
@@ -43,6 +48,8 @@ package struct Reach: Codable, Equatable, Sendable {
     case name, addresses, refused, channel, state
     case multicastHeartbeats = "multicast_heartbeats"
     case unicastHeartbeats = "unicast_heartbeats"
+    case multicastsByInterface = "multicasts_by_interface"
+    case hearsMulticastsOn = "hears_multicasts_on"
     case multicastProbes = "multicast_probes"
     case unicastProbes = "unicast_probes"
     case hearsMulticasts = "hears_multicasts"
@@ -145,6 +152,7 @@ package enum ReachWords {
           "\(reach.name): does not get this node's multicasts to \(setting.way); heartbeats to it go by unicast instead",
           multicastRemedy(at: reach.name, from: "this node")))
     }
+    if setting.usesMulticasts, faults.isEmpty { faults += judgeInterfaces(reach, setting) }
     for (loss, which) in [
       (reach.lossIn, "of its heartbeats are lost on the way here"),
       (reach.lossOut, "of this node's heartbeats are lost on the way there"),
@@ -160,6 +168,27 @@ package enum ReachWords {
     let trip = reach.rttMilliseconds.map { ", round trip \(Spoken.span(.nanoseconds(Int64($0 * 1_000_000))))" } ?? ""
     let way = setting.usesMulticasts ? "multicast" : "unicast"
     return [Finding(.members, .ok, "\(reach.name): heard, and hears this node, by \(way)\(trip)")]
+  }
+
+  /// With several interfaces one may be dead without anybody noticing.
+  private static func judgeInterfaces(_ reach: Reach, _ setting: Setting) -> [Finding] {
+    let all = reach.multicastsByInterface.keys.sorted()
+    var faults: [Finding] = []
+    for name in all where reach.multicastsByInterface[name] == 0 {
+      faults.append(
+        Finding(
+          .members, .warning,
+          "\(reach.name): its multicasts to \(setting.way) do not arrive on \(name), only on others",
+          multicastRemedy(at: "this node", from: reach.name)))
+    }
+    for name in all where reach.hearsMulticastsOn.map({ !$0.contains(name) }) ?? false {
+      faults.append(
+        Finding(
+          .members, .warning,
+          "\(reach.name): does not get this node's multicasts to \(setting.way) by \(name), only by others",
+          multicastRemedy(at: reach.name, from: "this node")))
+    }
+    return faults
   }
 
   // MARK: Without an agent here

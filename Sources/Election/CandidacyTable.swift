@@ -6,13 +6,13 @@ package import Primitives
 
 /// One member's announcement for one VIP.
 package struct Candidacy: Hashable, Sendable {
+  /// Since when it has been eligible without a break, as this node saw it.
+  package var eligibleSince = Instant(nanoseconds: 0)
   package var priority: UInt16 = 0
   package var position = VIPPosition.idle
   package var eligible = false
   /// Its gate could pass on what belongs to connections of a previous holder.
   package var passesUnknown = false
-  /// Since when it has been eligible without a break, as this node saw it.
-  package var eligibleSince = Instant(nanoseconds: 0)
   /// False until it announced anything.
   package var isKnown = false
 
@@ -34,19 +34,41 @@ package struct Rank: Comparable, Hashable, Sendable {
 }
 
 package struct CandidacyTable: Sendable {
-  private var rows = [Candidacy](repeating: Candidacy(), count: VIPIndex.limit * MemberIndex.limit)
+  @usableFromInline var rows: [Candidacy]
+  /// Slots that there is room for: no more than are needed, so that what is looked at together lies together.
+  private var vipRoom: Int
+  @usableFromInline var memberRoom: Int
 
-  package init() {}
-
-  package subscript(vip: VIPIndex, member: MemberIndex) -> Candidacy {
-    rows[vip.value * MemberIndex.limit + member.value]
+  package init(vips: Int = VIPIndex.limit, members: Int = MemberIndex.limit) {
+    vipRoom = vips
+    memberRoom = members
+    rows = [Candidacy](repeating: Candidacy(), count: vips * members)
   }
+
+  /// Makes room for slots below `vips` and `members`, and keeps what is known. Allocates.
+  package mutating func makeRoom(vips: Int, members: Int) {
+    guard vips > vipRoom || members > memberRoom else { return }
+    var larger = CandidacyTable(vips: max(vips, vipRoom), members: max(members, memberRoom))
+    for vip in 0..<vipRoom {
+      for member in 0..<memberRoom {
+        larger.rows[vip * larger.memberRoom + member] = rows[vip * memberRoom + member]
+      }
+    }
+    self = larger
+  }
+
+  @inlinable func place(_ vip: VIPIndex, _ member: MemberIndex) -> Int {
+    precondition(member.value < memberRoom, "no room for the member")
+    return vip.value * memberRoom + member.value
+  }
+
+  @inlinable package subscript(vip: VIPIndex, member: MemberIndex) -> Candidacy { rows[place(vip, member)] }
 
   /// Takes an announcement. True if anything that the election looks at changed.
   package mutating func announce(
     _ vip: VIPIndex, by member: MemberIndex, priority: UInt16, position: VIPPosition, eligible: Bool, now: Instant
   ) -> Bool {
-    let index = vip.value * MemberIndex.limit + member.value
+    let index = place(vip, member)
     let before = rows[index]
     if before.isKnown, before.priority == priority, before.position == position, before.eligible == eligible {
       return false
@@ -61,21 +83,21 @@ package struct CandidacyTable: Sendable {
 
   /// Besides an announcement, and nothing that ranks depend on.
   package mutating func note(_ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool) {
-    rows[vip.value * MemberIndex.limit + member.value].passesUnknown = passesUnknown
+    rows[place(vip, member)].passesUnknown = passesUnknown
   }
 
   /// The member holds nothing any more, as far as this node knows; its priority stays known.
   package mutating func clearPosition(_ vip: VIPIndex, of member: MemberIndex) {
-    rows[vip.value * MemberIndex.limit + member.value].position = .idle
+    rows[place(vip, member)].position = .idle
   }
 
   /// The member died or restarted: nothing that it said counts.
   package mutating func forget(member: MemberIndex) {
-    for vip in 0..<VIPIndex.limit { rows[vip * MemberIndex.limit + member.value] = Candidacy() }
+    for vip in 0..<vipRoom { rows[place(VIPIndex(vip), member)] = Candidacy() }
   }
 
   package mutating func forget(vip: VIPIndex) {
-    for member in 0..<MemberIndex.limit { rows[vip.value * MemberIndex.limit + member] = Candidacy() }
+    for member in 0..<memberRoom { rows[place(vip, MemberIndex(member))] = Candidacy() }
   }
 
   package func rank(_ vip: VIPIndex, _ member: MemberIndex, in members: MemberTable) -> Rank {

@@ -11,6 +11,7 @@ package struct VIPIndex: Hashable, Sendable {
   package let rawValue: UInt16
 
   @inlinable package init(_ value: Int) { rawValue = UInt16(value) }
+  @inlinable package static func == (left: VIPIndex, right: VIPIndex) -> Bool { left.rawValue == right.rawValue }
   @inlinable package var value: Int { Int(rawValue) }
 }
 

@@ -192,7 +192,7 @@ package struct VIPClaim: Sendable {
     var own = candidacies.rank(vip, members.selfIndex, in: members)
     own.eligible = true
     var count = 0
-    for slot in 0..<MemberIndex.limit {
+    for slot in 0..<members.count {
       let member = MemberIndex(slot)
       guard member != members.selfIndex, members.isAlive(member) else { continue }
       var rank = candidacies.rank(vip, member, in: members)
@@ -231,7 +231,7 @@ package struct VIPClaim: Sendable {
     _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, where condition: (MemberIndex) -> Bool
   ) -> MemberIndex? {
     var best: MemberIndex?
-    for slot in 0..<MemberIndex.limit {
+    for slot in 0..<members.count {
       let member = MemberIndex(slot)
       guard member != members.selfIndex, members.isAlive(member), condition(member) else { continue }
       if let current = best,

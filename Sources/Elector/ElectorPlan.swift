@@ -103,7 +103,8 @@ struct ElectorPlan: Sendable {
 
   /// The same with other VIPs behind the kernel gate; nil if nothing changes.
   func gated(by slots: [String: Int]) -> ElectorPlan? {
-    guard let present = configuration.gateSlots, configuration.vips.contains(where: { present[$0.name] != slots[$0.name] })
+    guard let present = configuration.gateSlots,
+      configuration.vips.contains(where: { present[$0.name] != slots[$0.name] })
     else { return nil }
     var changed = configuration
     changed.gateSlots = slots

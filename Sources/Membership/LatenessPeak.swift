@@ -26,9 +26,10 @@ package struct LatenessPeak: Sendable {
   package mutating func forget() { peak = .zero }
 
   package func value(now: Instant) -> TimeSpan {
+    guard peak > .zero else { return .zero }
     let age = max(0, (now - at).nanoseconds)
     let halves = age / Self.halfLife.nanoseconds
-    guard peak > .zero, halves < Self.forgottenAfterHalves else { return .zero }
+    guard halves < Self.forgottenAfterHalves else { return .zero }
     let whole = peak.nanoseconds >> halves
     // Straight between two halves; by parts of 1,024, so that nothing overflows.
     let part = age % Self.halfLife.nanoseconds / (Self.halfLife.nanoseconds / 1024)

@@ -7,5 +7,6 @@ package struct MemberIndex: Hashable, Sendable {
   package let rawValue: UInt8
 
   @inlinable package init(_ value: Int) { rawValue = UInt8(value) }
+  @inlinable package static func == (left: MemberIndex, right: MemberIndex) -> Bool { left.rawValue == right.rawValue }
   @inlinable package var value: Int { Int(rawValue) }
 }

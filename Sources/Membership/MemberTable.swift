@@ -12,6 +12,8 @@ package struct MemberTable: Sendable {
   package static let echoFreshness = TimeSpan.seconds(2)
 
   package internal(set) var peers: [Peer]
+  /// One past the last slot in use.
+  package private(set) var count = 0
   /// `Arrival.routeLimit` for each slot. Beside the peers, because those are copied.
   var routes = [Route](repeating: Route(), count: MemberIndex.limit * Arrival.routeLimit)
   package internal(set) var sends = SendRing()
@@ -33,16 +35,21 @@ package struct MemberTable: Sendable {
     peers = Array(repeating: Peer(), count: MemberIndex.limit)
   }
 
-  package subscript(member: MemberIndex) -> Peer { peers[member.value] }
+  /// Read in place: a peer is too large to be copied with each look.
+  @inlinable package subscript(member: MemberIndex) -> Peer { _read { yield peers[member.value] } }
 
   /// A slot gets a member; what was known of the slot is forgotten.
   package mutating func configure(_ member: MemberIndex, nameHash: UInt64) {
     peers[member.value] = Peer()
     peers[member.value].nameHash = nameHash
     forgetRoutes(of: member.value)
+    count = max(count, member.value + 1)
   }
   package mutating func setNameRank(_ member: MemberIndex, _ rank: Int) { peers[member.value].nameRank = rank }
-  package mutating func remove(_ member: MemberIndex) { peers[member.value] = Peer() }
+  package mutating func remove(_ member: MemberIndex) {
+    peers[member.value] = Peer()
+    while count > 0, !peers[count - 1].isConfigured { count -= 1 }
+  }
 
   package mutating func takeSequence(at now: Instant) -> UInt64 { sends.send(at: now) }
 
@@ -66,7 +73,7 @@ package struct MemberTable: Sendable {
 
   /// Nobody who is alive acknowledges this node.
   package func isUnacknowledged(now: Instant) -> Bool {
-    for slot in 0..<peers.count where peers[slot].life == .alive && hearsUs(MemberIndex(slot), now: now) {
+    for slot in 0..<count where peers[slot].life == .alive && hearsUs(MemberIndex(slot), now: now) {
       return false
     }
     return true
@@ -81,7 +88,7 @@ package struct MemberTable: Sendable {
   /// When the next member is dead unless something is heard of it.
   package var nextDeadline: Instant {
     var earliest = Instant.distantFuture
-    for slot in 0..<peers.count where peers[slot].life == .alive {
+    for slot in 0..<count where peers[slot].life == .alive {
       earliest = min(earliest, peers[slot].evidenceAt + peers[slot].patience)
     }
     return earliest
@@ -89,7 +96,7 @@ package struct MemberTable: Sendable {
 
   /// Judges: the next member whose time is over is dead now. Nil when there is none left.
   package mutating func nextDead(now: Instant) -> MemberIndex? {
-    for slot in 0..<peers.count where peers[slot].life == .alive {
+    for slot in 0..<count where peers[slot].life == .alive {
       if now >= peers[slot].evidenceAt + peers[slot].patience {
         peers[slot].life = .dead
         return MemberIndex(slot)

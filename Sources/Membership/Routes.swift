@@ -69,8 +69,8 @@ extension MemberTable {
     let patience = peers[member.value].interval + peers[member.value].interval / 2
     var paths: UInt8 = 0
     for path in 0..<pathCount {
-      let route = routes[member.value * Arrival.routeLimit + Arrival(path: path).route]
-      if let heardAt = route.heardAt, now - heardAt <= patience { paths |= 1 << UInt8(path) }
+      let route = member.value * Arrival.routeLimit + path
+      if let heardAt = routes[route].heardAt, now - heardAt <= patience { paths |= 1 << UInt8(path) }
     }
     return paths
   }

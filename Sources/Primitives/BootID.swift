@@ -8,8 +8,11 @@ package struct BootID: Hashable, Sendable {
     self.high = high
     self.low = low
   }
+  @inlinable package static func == (left: BootID, right: BootID) -> Bool {
+    left.high == right.high && left.low == right.low
+  }
   /// No boot: never drawn.
   package static let none = BootID(high: 0, low: 0)
   /// The 64 bits that peers repeat in their reports.
-  package var fold: UInt64 { high ^ low }
+  @inlinable package var fold: UInt64 { high ^ low }
 }

@@ -26,6 +26,9 @@ package struct SeededRandom: RandomNumberGenerator, Sendable {
     return result
   }
 
+  /// 0 ..< `bound`, by a multiplication instead of a division. The bias is at most `bound` / 2^64.
+  package mutating func below(_ bound: UInt64) -> UInt64 { next().multipliedFullWidth(by: bound).high }
+
   /// True with probability `numerator / denominator`.
   package mutating func chance(_ numerator: UInt64, in denominator: UInt64) -> Bool { next() % denominator < numerator }
 }

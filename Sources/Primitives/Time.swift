@@ -16,6 +16,7 @@ package struct TimeSpan: Hashable, Comparable, Codable, Sendable {
   /// Whole milliseconds, rounded towards zero.
   @inlinable package var milliseconds: Int64 { nanoseconds / 1_000_000 }
 
+  @inlinable package static func == (left: TimeSpan, right: TimeSpan) -> Bool { left.nanoseconds == right.nanoseconds }
   @inlinable package static func < (left: TimeSpan, right: TimeSpan) -> Bool { left.nanoseconds < right.nanoseconds }
   @inlinable package static func + (left: TimeSpan, right: TimeSpan) -> TimeSpan {
     TimeSpan(nanoseconds: left.nanoseconds + right.nanoseconds)
@@ -40,11 +41,11 @@ package struct Instant: Hashable, Comparable, Codable, Sendable {
   /// Later than every instant that a clock shows: "no deadline".
   package static let distantFuture = Instant(nanoseconds: .max)
 
+  @inlinable package static func == (left: Instant, right: Instant) -> Bool { left.nanoseconds == right.nanoseconds }
   @inlinable package static func < (left: Instant, right: Instant) -> Bool { left.nanoseconds < right.nanoseconds }
   @inlinable package static func + (left: Instant, right: TimeSpan) -> Instant {
-    Instant(
-      nanoseconds: left.nanoseconds.addingReportingOverflow(right.nanoseconds).overflow
-        ? .max : left.nanoseconds + right.nanoseconds)
+    let (sum, overflow) = left.nanoseconds.addingReportingOverflow(right.nanoseconds)
+    return Instant(nanoseconds: overflow ? .max : sum)
   }
   @inlinable package static func - (left: Instant, right: TimeSpan) -> Instant {
     Instant(nanoseconds: left.nanoseconds - right.nanoseconds)

@@ -284,7 +284,7 @@ extension Reader {
       return endpoint(field, wildcard: false, example: example).map { ServerConfiguration(name: name, endpoint: $0) }
     }
     let keys = Keys(
-      ["address", "weight", "max_connections", "backup", "host"], notYet: ["proxy_protocol", "tls"])
+      ["address", "weight", "max_connections", "backup", "host", "proxy_protocol"], notYet: ["tls"])
     guard let fields = self.fields(field, keys, shape: "{address: 192.0.2.21:8080, weight: 100}") else { return nil }
     let address = required(fields, "address", "for instance \(example)") {
       endpoint($0, wildcard: false, example: example)
@@ -293,9 +293,12 @@ extension Reader {
     let maximum = integer(fields["max_connections"], 1...1_000_000)
     let isBackup = flag(fields["backup"]) ?? false
     let host = fields["host"].flatMap { hostName($0) }
+    let versions: KeyValuePairs<String, ProxyHeaderVersion?> = ["no": nil, "v1": .v1, "v2": .v2]
+    let proxyHeader = choice(fields["proxy_protocol"], versions) ?? nil
     return address.map {
       ServerConfiguration(
-        name: name, endpoint: $0, weight: weight, maximumConnections: maximum, isBackup: isBackup, host: host)
+        name: name, endpoint: $0, weight: weight, maximumConnections: maximum, isBackup: isBackup, host: host,
+        proxyHeader: proxyHeader)
     }
   }
 }

@@ -9,13 +9,12 @@ import Primitives
 enum FaultMix { case all, hostsOnly }
 
 extension Simulation {
-  private mutating func pick() -> Int { Int(random.next() % UInt64(count)) }
+  private mutating func pick() -> Int { Int(random.below(UInt64(count))) }
 
   mutating func injectFault() {
     let host = pick()
     let hostFaults: [UInt64] = [8, 9, 10, 11, 11, 12, 13, 14, 16]
-    let draw = random.next()
-    switch mix == .hostsOnly ? hostFaults[Int(draw % 9)] : draw % 17 {
+    switch mix == .hostsOnly ? hostFaults[Int(random.below(9))] : random.below(17) {
     case 0, 1:
       let other = pick()
       guard other != host else { return }
@@ -33,41 +32,43 @@ extension Simulation {
       note("links heal")
       network.healAll(at: now)
     case 6:
-      network.loss = random.chance(1, in: 2) ? 0 : random.next() % 300
+      network.loss = random.chance(1, in: 2) ? 0 : random.below(300)
       network.lossChangedAt = now
-      network.duplication = random.chance(1, in: 2) ? 0 : random.next() % 200
-      note("loss \(network.loss), duplication \(network.duplication) of 1000")
+      network.duplication = random.chance(1, in: 2) ? 0 : random.below(200)
+      let (loss, duplication) = (network.loss, network.duplication)
+      note("loss \(loss), duplication \(duplication) of 1000")
     case 7:
       let wide = random.chance(1, in: 2)
-      network.delay = wide ? 50_000...(Int64(random.next() % 6_000_000) + 100_000) : Self.chaosDelay
-      note("delay \(network.delay)")
+      network.delay = wide ? 50_000...draw(100_000...6_100_000) : Self.chaosDelay
+      let delay = network.delay
+      note("delay \(delay)")
       network.lossChangedAt = now
     case 8, 9: crashElector(host)
     case 10: crashHost(host)
-    case 11: pause(host, for: 1_000_000 + Int64(random.next() % 100_000_000))
+    case 11: pause(host, for: draw(1_000_000...101_000_000) * slowness)
     case 12:
-      guard mix == .all else { return pause(host, for: 1_000_000 + Int64(random.next() % 300_000_000)) }
+      guard mix == .all else { return pause(host, for: draw(1_000_000...301_000_000) * slowness) }
       setCarrier(host, up: !hosts[host].hasCarrier)
     case 13: setDraining(host, !hosts[host].draining)
     case 14:
       hosts[host].balancerReady.toggle()
-      note("balancer of n\(host + 1) ready: \(hosts[host].balancerReady)")
+      let ready = hosts[host].balancerReady
+      note("balancer of n\(host + 1) ready: \(ready)")
       for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
     case 15: dropMulticasts(of: random.chance(1, in: 2) ? host : nil)
     default:
       if random.chance(1, in: 5) {
         note("n\(host + 1) shuts down")
         command(host, .shutdown(quieten: random.chance(1, in: 2)))
-      } else if let to = hosts[host].node?.memberIndex(configurations[pick()].node) {
-        let vip = VIPIndex(Int(random.next() % UInt64(vipCount)))
-        command(host, .move(vip, to: to))
+      } else {
+        command(host, .move(VIPIndex(Int(random.below(UInt64(vipCount)))), to: MemberIndex(pick())))
       }
     }
   }
 
   /// One way, of everything or of one kind of datagrams only.
   private mutating func cut(_ host: Int, _ other: Int) {
-    let kind: SimulatedNetwork.Kind? = [nil, .multicast, .unicast][Int(random.next() % 3)]
+    let kind: SimulatedNetwork.Kind? = [nil, .multicast, .unicast][Int(random.below(3))]
     note("cut n\(host + 1) -> n\(other + 1)\(kind.map { ", \($0) only" } ?? "")")
     if let kind {
       totals.kindCuts += 1
@@ -81,7 +82,8 @@ extension Simulation {
   private mutating func partition() {
     totals.partitions += 1
     let side = random.next()
-    note("partition \((0..<count).map { side >> UInt64($0) & 1 })")
+    let sides = (0..<count).map { side >> UInt64($0) & 1 }
+    note("partition \(sides)")
     for from in 0..<count {
       for to in 0..<count where from != to {
         network.set(from, to, up: side >> UInt64(from) & 1 == side >> UInt64(to) & 1, at: now)
@@ -109,11 +111,10 @@ extension Simulation {
   }
 
   private mutating func setDraining(_ host: Int, _ draining: Bool) {
-    guard hosts[host].draining != draining, hosts[host].node != nil, !hosts[host].isPaused else { return }
+    guard hosts[host].draining != draining, hosts[host].isRunning, !hosts[host].isPaused else { return }
     if draining { totals.drains += 1 }
     note("draining of n\(host + 1): \(draining)")
     hosts[host].draining = draining
-    hosts[host].drainingSince = now
     command(host, .draining(draining))
   }
 
@@ -141,22 +142,22 @@ extension Simulation {
         hosts[host].balancerReady = true
         for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
       }
-      if hosts[host].node == nil { start(host) }
+      if !hosts[host].isRunning { start(host) }
     }
     // A failed address is tried again after its time; the rest settles in detection times.
     let retry = ElectionLimits.addressRetry.nanoseconds
-    let isFailing = (0..<count).contains { host in
-      guard let node = hosts[host].node else { return false }
-      var status = StatusSnapshot()
-      node.snapshot(into: &status, now: hosts[host].clock(now))
-      return status.vips.contains { $0.isConfigured && $0.ineligible == .addressFailed }
+    var isFailing = false
+    for host in 0..<count where hosts[host].isRunning {
+      nodes[host].snapshot(into: &watch.status, now: clocks[host].local(now))
+      isFailing = isFailing || watch.status.vips.contains { $0.isConfigured && $0.ineligible == .addressFailed }
     }
     // An answer that was lost becomes a failure after its deadline.
-    let unanswered = totals.lostAnswers > 0 ? ElectionLimits.acquireDeadline.nanoseconds : 0
+    let unanswered = watch.answersLost ? ElectionLimits.acquireDeadline.nanoseconds : 0
     let calm = now + (isFailing || unanswered > 0 ? (retry + unanswered) * 103 / 100 : 0)
     watch.vacancyLimit = longestDetection()
     watch.singleFrom = calm + 4 * watch.vacancyLimit + 30_000_000
-    watch.stillFrom = watch.singleFrom + 900_000_000
-    endAt = watch.stillFrom + 1_400_000_000
+    watch.stillFrom = watch.singleFrom + 700_000_000 + 20 * heartbeat.nanoseconds
+    watch.nextLookAt = watch.singleFrom
+    queue.push(at: watch.stillFrom + 1_400_000_000, .rested)
   }
 }

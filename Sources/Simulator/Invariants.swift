@@ -14,6 +14,12 @@ import Membership
 import Primitives
 
 struct InvariantWatch {
+  /// VIPs whose address more than one host has, one bit each: without any nothing can answer twice.
+  var addressedTwice: UInt64 = 0
+  /// When the holders are to be counted next: after a change, while a VIP has none, and when the next rule comes into force.
+  var nextLookAt = Int64.max
+  /// Some node waits for an answer that will not come.
+  var answersLost = false
   /// From here on one holder at most, and vacancies are short.
   var singleFrom = Int64.max
   /// From here on nothing changes hands.
@@ -37,6 +43,19 @@ struct InvariantWatch {
     stillHolder = Array(repeating: nil, count: vipCount)
     deadBoot = Array(repeating: nil, count: count)
   }
+
+  /// Nothing has to be at rest any more.
+  mutating func beginRound() {
+    (singleFrom, stillFrom, vacancyLimit, nextLookAt) = (.max, .max, .max, .max)
+    answersLost = false
+    for vip in vacantSince.indices {
+      vacantSince[vip] = nil
+      stillHolder[vip] = nil
+    }
+  }
+
+  /// Somebody claims or lets go.
+  mutating func lookNow() { if singleFrom != .max { nextLookAt = min(nextLookAt, singleFrom) } }
 }
 
 extension Simulation {
@@ -46,7 +65,7 @@ extension Simulation {
     note("VIOLATION \(invariant): \(what)")
   }
 
-  func isHolder(_ host: Int, _ vip: VIPIndex) -> Bool { hosts[host].node?.isHolder(vip) ?? false }
+  func isHolder(_ host: Int, _ vip: VIPIndex) -> Bool { hosts[host].claims >> UInt64(vip.value) & 1 == 1 }
 
   mutating func checkAnnounce(_ host: Int, _ vip: VIPIndex) {
     if !hosts[host].has(vip) { violate("V3", "n\(host + 1) announces vip\(vip.value) without its address") }
@@ -56,7 +75,7 @@ extension Simulation {
   mutating func checkAcquire(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
     // Commands reach a node at once, so what was set before this event binds it.
     if hosts[host].draining { violate("DRAIN", "n\(host + 1) takes vip\(vip.value) while it is draining") }
-    let age = hosts[host].clock(now) - hosts[host].clock(hosts[host].startedAt)
+    let age = clocks[host].local(now) - clocks[host].local(hosts[host].startedAt)
     if age.nanoseconds < detection {
       violate("LISTEN", "n\(host + 1) takes vip\(vip.value) \(age.nanoseconds) ns after its start")
     }
@@ -65,7 +84,7 @@ extension Simulation {
       .becameIneligible(let giver):
       totals.plannedHandovers += 1
       let from = hostIndex(giver, at: host)
-      if from != host, hosts[from].node != nil, isAlive(from),
+      if from != host, isAlive(from),
         isGated ? hosts[from].answers(vip, at: now) : hosts[from].has(vip)
       {
         violate("HANDOVER", "n\(host + 1) starts vip\(vip.value) while n\(from + 1) still answers")
@@ -84,10 +103,10 @@ extension Simulation {
   }
 
   private var isGated: Bool { configurations[0].vips[0].isGated }
-  private func isAlive(_ host: Int) -> Bool { hosts[host].node != nil && !hosts[host].isPaused }
+  private func isAlive(_ host: Int) -> Bool { hosts[host].isRunning && !hosts[host].isPaused }
 
   private func hostIndex(_ member: MemberIndex, at host: Int) -> Int {
-    let name = hosts[host].node!.memberName(member)
+    let name = nodes[host].memberName(member)
     return configurations.firstIndex { $0.node == name } ?? host
   }
 
@@ -114,10 +133,10 @@ extension Simulation {
   /// start two may take what nobody held at the same moment, until one hears the other.
   private mutating func checkGates() {
     guard network.isWell(since: now - 8 * detection, delayBelow: heartbeat.nanoseconds / 2),
-      hosts.allSatisfy({ $0.hasCarrier })
+      hosts.indices.allSatisfy({ hosts[$0].hasCarrier })
     else { return }
     let tolerance = detection * DetectionTime.growthLimit / 24
-    for vip in 0..<vipCount {
+    for vip in 0..<vipCount where watch.addressedTwice >> UInt64(vip) & 1 == 1 {
       if let at = watch.takenVacantAt[vip], now - at < heartbeat.nanoseconds { continue }
       var first: Int?
       for host in 0..<count where hosts[host].answers(VIPIndex(vip), at: now + tolerance) {
@@ -131,36 +150,34 @@ extension Simulation {
   }
 
   mutating func checkAfterStep() {
-    checkGates()
-    guard now >= watch.singleFrom else { return }
+    if watch.addressedTwice != 0 { checkGates() }
+    if now >= watch.nextLookAt { countHolders() }
+  }
+
+  private mutating func countHolders() {
+    watch.nextLookAt = now < watch.stillFrom ? watch.stillFrom : .max
     for vip in 0..<vipCount {
-      var holders = 0
-      var last = 0
-      for host in 0..<count where isHolder(host, VIPIndex(vip)) {
-        holders += 1
-        last = host
-      }
-      if holders > 1 {
-        violate(
-          "V4",
-          "vip\(vip) has \(holders) holders: \((0..<count).filter { isHolder($0, VIPIndex(vip)) }.map { "n\($0 + 1)" })"
-        )
-      } else if holders == 0 {
+      let holders = (0..<count).filter { isHolder($0, VIPIndex(vip)) }
+      guard let holder = holders.first else {
         let since = watch.vacantSince[vip] ?? now
         watch.vacantSince[vip] = since
+        watch.nextLookAt = now
         if now - since > watch.vacancyLimit { violate("V6", "vip\(vip) has had no holder for \(now - since) ns") }
-      } else {
-        watch.vacantSince[vip] = nil
-        guard now >= watch.stillFrom else { continue }
-        if let still = watch.stillHolder[vip], still != last {
-          violate("V4", "vip\(vip) flaps from n\(still + 1) to n\(last + 1)")
-        }
-        watch.stillHolder[vip] = last
+        continue
       }
+      guard holders.count == 1 else {
+        return violate("V4", "vip\(vip) has \(holders.count) holders: \(holders.map { "n\($0 + 1)" })")
+      }
+      watch.vacantSince[vip] = nil
+      guard now >= watch.stillFrom else { continue }
+      if let still = watch.stillHolder[vip], still != holder {
+        violate("V4", "vip\(vip) flaps from n\(still + 1) to n\(holder + 1)")
+      }
+      watch.stillHolder[vip] = holder
     }
   }
 
-  mutating func checkAtEnd() {
+  mutating func checkAtRest() {
     for vip in 0..<vipCount {
       guard let holder = (0..<count).first(where: { isHolder($0, VIPIndex(vip)) }) else {
         violate("V6", "vip\(vip) has no holder at the end")
@@ -171,9 +188,8 @@ extension Simulation {
         violate("V5", "vip\(vip) was last announced by \(who), n\(holder + 1) holds it")
       }
       for host in 0..<count where hosts[host].has(VIPIndex(vip)) != (host == holder) {
-        violate(
-          "LEFTOVER", "vip\(vip): address on n\(host + 1) is \(hosts[host].has(VIPIndex(vip))), n\(holder + 1) holds it"
-        )
+        let what = host == holder ? "no address" : "an address"
+        violate("LEFTOVER", "vip\(vip): \(what) on n\(host + 1), n\(holder + 1) holds it")
       }
     }
   }

@@ -8,13 +8,14 @@ import Primitives
 import Wire
 
 extension Simulation {
-  mutating func carryOut(_ host: Int) {
-    let batch = effects.effects
-    effects.removeAll()
-    for effect in batch where hosts[host].node != nil {
-      moveGates(host)
-      switch effect {
-      case .send: send(host)
+  mutating func carryOut(_ host: Int, _ local: Instant) {
+    readOff(host)
+    guard !effects.isEmpty else { return }
+    for position in 0..<effects.count where hosts[host].isRunning {
+      switch effects[position] {
+      case .send:
+        send(host, local)
+        readOff(host)
       case .acquire(let vip, let cause):
         note("n\(host + 1) acquires vip\(vip.value): \(cause)")
         checkAcquire(host, vip, cause)
@@ -31,81 +32,80 @@ extension Simulation {
         note("n\(host + 1) hands vip\(vip.value) over to slot \(to.value)")
         // Sometimes the balancer never answers.
         guard !random.chance(1, in: 20) else { continue }
-        let quiet = now + Int64(random.next() % 5_000_000)
-        queue.push(at: quiet, .quietened(host: host, epoch: hosts[host].epoch, vip: vip))
+        queue.push(
+          at: now + draw(0...5_000_000),
+          .quietened(host: UInt8(host), epoch: hosts[host].epoch, vip: UInt8(vip.value)))
       case .handoverCancelled, .moveRefused, .event, .keepConnections, .passUnknown: break
       case .exit:
         note("n\(host + 1) exits")
-        hosts[host].node = nil
-        queue.push(at: now + 20_000_000, .restart(host: host, epoch: hosts[host].epoch))
+        end(host)
+        queue.push(at: now + 20_000_000, .restart(host: UInt8(host), epoch: hosts[host].epoch))
       }
     }
-    moveGates(host)
+    effects.removeAll()
   }
 
-  /// As the shell after every call: what the node may answer for, and until when.
-  private mutating func moveGates(_ host: Int) {
-    guard let node = hosts[host].node else { return }
-    for vip in 0..<vipCount {
-      hosts[host].gates[vip] = node.liveUntil(VIPIndex(vip)).map { hosts[host].trueTime($0) } ?? .min
+  private mutating func send(_ host: Int, _ local: Instant) {
+    let (datagram, room) = pool.take()
+    pool.setLength(nodes[host].encodeDatagram(into: room, now: local), of: datagram)
+    if random.chance(1, in: 50) { record(host, datagram) }
+    let destinations = Self.destinations(of: &nodes[host])
+    if destinations.group { multicast(from: host, datagram) }
+    if destinations.members[0] != 0 {
+      // All nodes have the same members, and number them in the order of their names: as the hosts.
+      for other in 0..<count where destinations.members[0] >> UInt64(other) & 1 == 1 {
+        totals.unicasts += 1
+        transmit(.unicast, from: host, to: other, datagram)
+      }
     }
+    pool.drop(datagram)
   }
 
-  private mutating func send(_ host: Int) {
-    var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
-    let local = hosts[host].clock(now)
-    let length = bytes.withUnsafeMutableBytes { hosts[host].node!.encodeDatagram(into: $0, now: local) }
-    bytes.removeLast(bytes.count - length)
-    if random.chance(1, in: 50) { record(host, bytes) }
-    let destinations = hosts[host].node!.destinations
-    if destinations.group { multicast(from: host, bytes) }
-    guard destinations.members[0] != 0 else { return }
-    for other in 0..<count where other != host {
-      let slot = hosts[host].node!.memberIndex(configurations[other].node)!.value
-      guard destinations.members[0] >> UInt64(slot) & 1 == 1 else { continue }
-      totals.unicasts += 1
-      transmit(.unicast, from: host, to: other, bytes)
-    }
-  }
-
-  mutating func multicast(from host: Int, _ bytes: [UInt8]) {
+  mutating func multicast(from host: Int, _ datagram: DatagramPool.Slot) {
     totals.datagrams += 1
-    for other in 0..<count where other != host { transmit(.multicast, from: host, to: other, bytes) }
+    for other in 0..<count where other != host { transmit(.multicast, from: host, to: other, datagram) }
   }
 
   /// One datagram on its way from one host to another: it may be lost, come twice, or late.
-  private mutating func transmit(_ kind: SimulatedNetwork.Kind, from host: Int, to other: Int, _ bytes: [UInt8]) {
+  private mutating func transmit(
+    _ kind: SimulatedNetwork.Kind, from host: Int, to other: Int, _ datagram: DatagramPool.Slot
+  ) {
     guard network.carries(kind, host, other), hosts[host].hasCarrier, hosts[other].hasCarrier else { return }
-    if random.chance(network.loss, in: 1000) {
+    if network.loss > 0, random.below(1000) < network.loss {
       totals.lost += 1
       return
     }
-    let copies = random.chance(network.duplication, in: 1000) ? 2 : 1
+    let copies = network.duplication > 0 && random.below(1000) < network.duplication ? 2 : 1
     if copies == 2 { totals.duplicated += 1 }
     for _ in 0..<copies {
-      queue.push(at: now + delay(), .arrive(host: other, bytes: bytes, isMulticast: kind == .multicast))
+      pool.use(datagram)
+      queue.push(
+        at: now + draw(network.delay),
+        .arrive(host: UInt8(other), datagram: datagram, isMulticast: kind == .multicast))
     }
   }
 
-  private mutating func delay() -> Int64 {
-    network.delay.lowerBound + Int64(random.next() % UInt64(network.delay.upperBound - network.delay.lowerBound + 1))
-  }
-
-  private mutating func record(_ host: Int, _ bytes: [UInt8]) {
-    let recording = (host: host, epoch: hosts[host].epoch, bytes: bytes)
-    if recordings.count < 200 { recordings.append(recording) } else { recordings[Int(random.next() % 200)] = recording }
+  private mutating func record(_ host: Int, _ datagram: DatagramPool.Slot) {
+    pool.use(datagram)
+    let recording = (host: host, epoch: hosts[host].epoch, datagram: datagram)
+    guard recordings.count == 200 else { return recordings.append(recording) }
+    let position = Int(random.below(200))
+    pool.drop(recordings[position].datagram)
+    recordings[position] = recording
   }
 
   /// Somebody without the key sends what was recorded, to whomever it likes. After the heal only words of ended boots:
   /// a datagram of a living boot that never arrived is indistinguishable from a late one.
   mutating func replay() {
     guard !recordings.isEmpty else { return }
-    let recording = recordings[Int(random.next() % UInt64(recordings.count))]
+    let recording = recordings[Int(random.below(UInt64(recordings.count)))]
     guard recording.epoch < hosts[recording.host].epoch else { return }
     totals.replayed += 1
-    let target = Int(random.next() % UInt64(count))
+    pool.use(recording.datagram)
     queue.push(
-      at: now + 1_000, .arrive(host: target, bytes: recording.bytes, isMulticast: random.chance(1, in: 2)))
+      at: now + 1_000,
+      .arrive(
+        host: UInt8(random.below(UInt64(count))), datagram: recording.datagram, isMulticast: random.chance(1, in: 2)))
   }
 
   // MARK: Hands
@@ -116,13 +116,12 @@ extension Simulation {
   }
 
   private mutating func scheduleHands(_ host: Int) {
-    let slow = random.chance(1, in: 30)
-    let time = slow ? Int64(random.next() % 30_000_000) : 30_000 + Int64(random.next() % 300_000)
-    queue.push(at: now + time, .handsDone(host: host, epoch: hosts[host].epoch))
+    let time = draw(random.chance(1, in: 30) ? 0...30_000_000 : 30_000...330_000)
+    queue.push(at: now + time, .handsDone(host: UInt8(host), epoch: hosts[host].epoch))
   }
 
   mutating func handsDone(_ host: Int) {
-    guard hosts[host].node != nil, let piece = hosts[host].hands.first else { return }
+    guard hosts[host].isRunning, let piece = hosts[host].hands.first else { return }
     if hosts[host].isPaused {
       scheduleHands(host)
       return
@@ -132,15 +131,16 @@ extension Simulation {
     switch piece {
     case .add(let vip):
       let fails = !isHealed && random.chance(1, in: 100)
-      if !fails { hosts[host].addresses |= 1 << UInt64(vip.value) }
+      if !fails { setAddresses(host, hosts[host].addresses | 1 << UInt64(vip.value)) }
       if !isHealed, random.chance(1, in: 100) {
         note("n\(host + 1) never hears of vip\(vip.value)'s address")
         totals.lostAnswers += 1
+        watch.answersLost = true
       } else {
         command(host, .addressResult(vip, ok: !fails))
       }
     case .remove(let vip):
-      hosts[host].addresses &= ~(1 << UInt64(vip.value))
+      setAddresses(host, hosts[host].addresses & ~(1 << UInt64(vip.value)))
       command(host, .addressRemoved(vip))
     }
   }
@@ -149,62 +149,67 @@ extension Simulation {
 
   /// The elector's process ends, the machine and its addresses stay; the guardian acts soon.
   mutating func crashElector(_ host: Int) {
-    guard let node = hosts[host].node else { return }
+    guard hosts[host].isRunning else { return }
     totals.electorCrashes += 1
     note("crash of the elector of n\(host + 1)")
-    watch.deadBoot[host] = (node.bootID, node.nextSequence)
-    hosts[host].node = nil
-    hosts[host].isPaused = false
-    queue.push(at: now + 100_000 + Int64(random.next() % 1_000_000), .guardian(host: host, epoch: hosts[host].epoch))
+    watch.deadBoot[host] = (nodes[host].bootID, nodes[host].nextSequence)
+    end(host)
+    queue.push(at: now + draw(100_000...1_100_000), .guardian(host: UInt8(host), epoch: hosts[host].epoch))
+  }
+
+  mutating func setAddresses(_ host: Int, _ addresses: UInt64) {
+    hosts[host].addresses = addresses
+    var once: UInt64 = 0
+    watch.addressedTwice = 0
+    for host in hosts.indices {
+      watch.addressedTwice |= once & hosts[host].addresses
+      once |= hosts[host].addresses
+    }
   }
 
   mutating func buryAddresses(_ host: Int) {
     hosts[host].shutGates()
-    hosts[host].addresses = 0
+    setAddresses(host, 0)
   }
 
   /// Shuts the gate, removes the addresses, then resigns in the name of the dead boot.
-  mutating func guardian(_ host: Int, epoch: Int) {
-    guard hosts[host].epoch == epoch, hosts[host].node == nil, let (boot, sequence) = watch.deadBoot[host] else {
+  mutating func guardian(_ host: Int, epoch: UInt32) {
+    guard hosts[host].epoch == epoch, !hosts[host].isRunning, let (boot, sequence) = watch.deadBoot[host] else {
       return
     }
     let resignsFirst = setup.plantedFaults.contains(.resignsBeforeGate)
     if !resignsFirst { buryAddresses(host) }
-    var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
+    let (datagram, room) = pool.take()
     var authenticator = SimulatedAuthenticator(key: key)
-    let local = hosts[host].clock(now)
-    let length = bytes.withUnsafeMutableBytes {
-      ResignDatagram.encode(
-        clusterName: "sim", node: configurations[host].node, boot: boot, sequence: sequence, reason: .died, now: local,
-        authenticator: &authenticator, into: $0)
-    }
-    bytes.removeLast(bytes.count - length)
+    let length = ResignDatagram.encode(
+      clusterName: "sim", node: configurations[host].node, boot: boot, sequence: sequence, reason: .died,
+      now: clocks[host].local(now), authenticator: &authenticator, into: room)
+    pool.setLength(length, of: datagram)
     note("n\(host + 1)'s guardian resigns")
-    record(host, bytes)
-    multicast(from: host, bytes)
-    for other in 0..<count where other != host { transmit(.unicast, from: host, to: other, bytes) }
-    if resignsFirst { queue.push(at: now + 2_000_000, .buried(host: host, epoch: epoch)) }
-    queue.push(at: now + 5_000_000 + Int64(random.next() % 300_000_000), .restart(host: host, epoch: epoch))
+    record(host, datagram)
+    multicast(from: host, datagram)
+    for other in 0..<count where other != host { transmit(.unicast, from: host, to: other, datagram) }
+    pool.drop(datagram)
+    if resignsFirst { queue.push(at: now + 2_000_000, .buried(host: UInt8(host), epoch: epoch)) }
+    queue.push(at: now + draw(5_000_000...305_000_000), .restart(host: UInt8(host), epoch: epoch))
   }
 
   /// Power loss: addresses are gone with the machine.
   mutating func crashHost(_ host: Int) {
-    guard hosts[host].node != nil else { return }
+    guard hosts[host].isRunning else { return }
     totals.hostCrashes += 1
     note("power loss of n\(host + 1)")
-    hosts[host].node = nil
-    hosts[host].isPaused = false
-    hosts[host].addresses = 0
-    hosts[host].shutGates()
-    queue.push(at: now + 1_000_000 + Int64(random.next() % 400_000_000), .restart(host: host, epoch: hosts[host].epoch))
+    end(host)
+    buryAddresses(host)
+    queue.push(at: now + draw(1_000_000...401_000_000), .restart(host: UInt8(host), epoch: hosts[host].epoch))
   }
 
   mutating func pause(_ host: Int, for length: Int64) {
-    guard hosts[host].node != nil, !hosts[host].isPaused else { return }
+    guard hosts[host].isRunning, !hosts[host].isPaused else { return }
     totals.pauses += 1
     note("n\(host + 1) freezes for \(length / 1000) us")
     hosts[host].isPaused = true
-    queue.push(at: now + length, .resume(host: host, epoch: hosts[host].epoch))
+    queue.push(at: now + length, .resume(host: UInt8(host), epoch: hosts[host].epoch))
   }
 
   mutating func resume(_ host: Int) {
@@ -213,10 +218,14 @@ extension Simulation {
     hosts[host].runningSince = now
     let waiting = hosts[host].inbox
     hosts[host].inbox = []
-    for (bytes, isMulticast, at) in waiting where hosts[host].node != nil {
-      receive(host, bytes, isMulticast: isMulticast, at: at)
+    for (datagram, isMulticast, at) in waiting {
+      if hosts[host].isRunning {
+        receive(host, datagram, isMulticast: isMulticast, at: at)
+      } else {
+        pool.drop(datagram)
+      }
     }
-    if hosts[host].node != nil { advance(host) }
+    advance(host)
     // What the hands and the agent had to say meanwhile.
     command(host, .carrier(up: hosts[host].hasCarrier))
     for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }

@@ -8,52 +8,81 @@ import Primitives
 struct SimulatedHost {
   enum Work { case add(VIPIndex), remove(VIPIndex) }
 
-  /// Nil while no elector runs.
-  var node: ClusterNode<SimulatedAuthenticator>?
+  /// An elector runs, or is frozen.
+  var isRunning = false
   /// Counts starts: events of an earlier elector are stale.
-  var epoch = 0
-  var wakeGeneration: UInt64 = 0
+  var epoch: UInt32 = 0
+  /// The wake-up that is under way, and the deadline for which it was asked: until that moves nothing has to be done.
+  var wakeGeneration: UInt32 = 0
+  var wakeAt = Int64.max
+  var armedFor = Instant.distantFuture
   /// True time of the last start, and since when it has run without a pause.
   var startedAt: Int64 = 0
   var runningSince: Int64 = 0
   /// Frozen with everything on it; datagrams wait in its socket.
   var isPaused = false
-  var inbox: [(bytes: [UInt8], isMulticast: Bool, at: Int64)] = []
+  var inbox: [(datagram: DatagramPool.Slot, isMulticast: Bool, at: Int64)] = []
   var hands: [Work] = []
   /// VIPs whose addresses answer on this host, one bit each.
   var addresses: UInt64 = 0
+  /// VIPs that its elector claims, one bit each.
+  var claims: UInt64 = 0
   /// Until which true time the kernel's gate of each VIP is open; it outlives the process.
   var gates: [Int64]
+  /// The same on its own clock, as its elector said it last.
+  var liveUntil: [Instant?]
   var draining = false
-  var drainingSince: Int64 = 0
   var balancerReady = true
   var hasCarrier = true
-  /// Parts per thousand by which its clock is fast, and where it stood at true time 0.
-  let clockRate: Int64
-  let clockOffset: Int64
 
-  init(clockRate: Int64, clockOffset: Int64, vipCount: Int) {
-    self.clockRate = clockRate
-    self.clockOffset = clockOffset
+  init(vipCount: Int) {
     gates = Array(repeating: .min, count: vipCount)
-  }
-
-  func clock(_ time: Int64) -> Instant { Instant(nanoseconds: clockOffset + time + time / 1000 * clockRate) }
-
-  /// The first true time at which the clock shows `instant` or later.
-  func trueTime(_ instant: Instant) -> Int64 {
-    guard instant != .distantFuture else { return .max }
-    let local = instant.nanoseconds - clockOffset
-    var time = local / (1000 + clockRate) * 1000
-    while clock(time) < instant { time += 1000 }
-    return time
+    liveUntil = Array(repeating: nil, count: vipCount)
   }
 
   /// It would answer for the VIP, whatever its processes do.
   func answers(_ vip: VIPIndex, at time: Int64) -> Bool { has(vip) && gates[vip.value] > time }
-  mutating func shutGates() { for vip in gates.indices { gates[vip] = .min } }
+  mutating func shutGates() {
+    for vip in gates.indices {
+      gates[vip] = .min
+      liveUntil[vip] = nil
+    }
+  }
 
   func has(_ vip: VIPIndex) -> Bool { addresses >> UInt64(vip.value) & 1 == 1 }
+}
+
+extension SimulatedHost {
+  /// What its elector claims and answers for. True if it claims something else than before.
+  mutating func readOff(_ node: inout ClusterNode<SimulatedAuthenticator>, _ clock: HostClock) -> Bool {
+    var claimed: UInt64 = 0
+    for vip in gates.indices {
+      if node.isHolder(VIPIndex(vip)) { claimed |= 1 << UInt64(vip) }
+      let until = node.liveUntil(VIPIndex(vip))
+      guard until != liveUntil[vip] else { continue }
+      liveUntil[vip] = until
+      gates[vip] = until.map { clock.trueTime($0) } ?? .min
+    }
+    defer { claims = claimed }
+    return claimed != claims
+  }
+}
+
+/// A clock that runs at its own rate.
+struct HostClock {
+  /// Parts per thousand by which it is fast, and where it stood at true time 0.
+  let rate: Int64
+  let offset: Int64
+
+  func local(_ time: Int64) -> Instant { Instant(nanoseconds: offset + time + time / 1000 * rate) }
+
+  /// The first true time at which it shows `instant` or later.
+  func trueTime(_ instant: Instant) -> Int64 {
+    guard instant != .distantFuture else { return .max }
+    var time = (instant.nanoseconds - offset) / (1000 + rate) * 1000
+    while local(time) < instant { time += 1000 }
+    return time
+  }
 }
 
 /// Who hears whom.

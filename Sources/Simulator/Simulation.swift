@@ -1,5 +1,6 @@
-// A cluster in one value. First chaos: faults drawn from the seed hit hosts and links. Then everything heals, and the
-// protocol must come to rest: exactly one holder, announced last, and it stays. Invariants are checked after every event.
+// A cluster in one value. It goes through rounds: first chaos, in which faults drawn from the seed hit hosts and links; then
+// everything heals, and the protocol must come to rest: exactly one holder, announced last, and it stays. Invariants are
+// checked after every event that can change what they look at.
 
 import ClusterNode
 import Election
@@ -7,7 +8,7 @@ import Membership
 import Primitives
 import Wire
 
-package struct Simulation {
+package struct Simulation: ~Copyable {
   var random: SeededRandom
   let setup: SimulationSetup
   let count: Int
@@ -17,19 +18,26 @@ package struct Simulation {
   let mix: FaultMix
   var configurations: [ClusterConfiguration] = []
   var hosts: [SimulatedHost] = []
+  var clocks: [HostClock] = []
+  /// The electors of the hosts; where none runs the last one, which nobody asks.
+  var nodes: [ClusterNode<SimulatedAuthenticator>] = []
   var network: SimulatedNetwork
   var queue = EventQueue()
   var now: Int64 = 0
-  var healAt: Int64
-  var endAt: Int64
+  /// Counts from 1.
+  var round: UInt32 = 0
+  /// Time between two faults of this round.
+  var pace: ClosedRange<Int64> = 0...0
   var isHealed = false
+  var hasEnded = false
   var watch: InvariantWatch
   var totals = SimulationTotals()
   var violation: Violation?
   var log: [String] = []
   var effects = EffectBuffer()
+  var pool = DatagramPool()
   /// Datagrams that an attacker kept, with the epoch of their sender.
-  var recordings: [(host: Int, epoch: Int, bytes: [UInt8])] = []
+  var recordings: [(host: Int, epoch: UInt32, datagram: DatagramPool.Slot)] = []
   let key: UInt64
 
   static let chaosDelay: ClosedRange<Int64> = 50_000...400_000
@@ -43,33 +51,36 @@ package struct Simulation {
 
   init(_ setup: SimulationSetup) {
     self.setup = setup
-    random = SeededRandom(seed: setup.seed)
-    let drawn = 2 + Int(random.next() % 5)
+    var random = SeededRandom(seed: setup.seed)
+    let drawn = 2 + Int(random.below(5))
     count = setup.nodeCount ?? drawn
-    vipCount = 1 + Int(random.next() % 4)
-    let intervals: [Int64] = [2, 5, 10]
-    heartbeat = .milliseconds(intervals[Int(random.next() % 3)])
+    vipCount = 1 + Int(random.below(4))
+    let intervals: [Int64] = [2, 5, 5, 10, 10, 10, 20, 20, 50, 100]
+    let interval = intervals[Int(random.below(10))]
+    heartbeat = setup.heartbeat ?? .milliseconds(interval)
     let rules: [FailbackRule] = [.never, .never, .atOnce, .after(.milliseconds(100))]
-    failback = rules[Int(random.next() % 4)]
+    failback = rules[Int(random.below(4))]
     key = random.next()
     let mixes: [FaultMix] = [.all, .all, .hostsOnly]
-    mix = mixes[Int(random.next() % 3)]
+    mix = mixes[Int(random.below(3))]
     network = SimulatedNetwork(count: count, delay: Self.chaosDelay)
-    healAt = 300_000_000 + Int64(random.next() % 1_200_000_000)
-    endAt = .max
     watch = InvariantWatch(vipCount: vipCount, count: count)
+    self.random = random
     makeConfigurations()
     for host in 0..<count {
-      hosts.append(
-        SimulatedHost(
-          clockRate: Int64(random.next() % 41) - 20,
-          clockOffset: 1_000_000_000 + Int64(random.next() % 1_000_000_000_000), vipCount: vipCount))
-      let later = Int64(random.next() % 60_000_000)
-      queue.push(at: random.chance(1, in: 3) ? 0 : later, .restart(host: host, epoch: 0))
+      hosts.append(SimulatedHost(vipCount: vipCount))
+      clocks.append(
+        HostClock(
+          rate: Int64(self.random.below(41)) - 20, offset: 1_000_000_000 + Int64(self.random.below(1_000_000_000_000))))
+      nodes.append(
+        ClusterNode(
+          configuration: configurations[host], authenticator: SimulatedAuthenticator(key: key),
+          bootID: BootID(high: 0, low: 1), randomSeed: 0, now: clocks[host].local(0)))
+      let later = Int64(self.random.below(60_000_000))
+      queue.push(at: self.random.chance(1, in: 3) ? 0 : later, .restart(host: UInt8(host), epoch: 0))
     }
-    queue.push(at: 100_000_000, .fault)
     queue.push(at: 50_000_000, .replay)
-    queue.push(at: healAt, .heal)
+    beginRound()
   }
 
   /// Sometimes the nodes differ in `prefer`, as in the middle of a rolling reload.
@@ -79,9 +90,9 @@ package struct Simulation {
     let spread = random.chance(1, in: 3)
     let isGated = random.chance(1, in: 2)
     let unicast = random.chance(1, in: 4)
-    var orders = (0..<vipCount).map { _ in names.shuffled(using: &random) }
+    var orders: [[NodeName]] = []
     for node in 0..<count {
-      if mixed { orders = orders.map { _ in names.shuffled(using: &random) } }
+      if mixed || node == 0 { orders = (0..<vipCount).map { _ in names.shuffled(using: &random) } }
       let vips = (0..<vipCount).map { vip in
         ClusterConfiguration.VIP(
           name: "vip\(vip)", prefer: spread ? nil : orders[vip], failback: failback, isConditional: true,
@@ -97,15 +108,41 @@ package struct Simulation {
     }
   }
 
+  /// Chaos begins, quick, middling or slow.
+  private mutating func beginRound() {
+    round += 1
+    totals.rounds += 1
+    isHealed = false
+    watch.beginRound()
+    network.delay = Self.chaosDelay
+    let paces: [(between: ClosedRange<Int64>, lasts: ClosedRange<Int64>)] = [
+      (1_000_000...120_000_000, 300_000_000...1_500_000_000),
+      (10_000_000...500_000_000, 1_000_000_000...6_000_000_000),
+      (100_000_000...3_000_000_000, 3_000_000_000...15_000_000_000),
+    ]
+    let (between, lasts) = paces[Int(random.below(3))]
+    pace = between.lowerBound * slowness...between.upperBound * slowness
+    let number = round
+    note("round \(number)")
+    queue.push(at: now + (round == 1 ? 100_000_000 : draw(pace)), .fault(round: number))
+    queue.push(at: now + draw(lasts) * slowness, .heal)
+  }
+
+  /// Faults come and last the longer, the more time a cluster with slow heartbeats takes.
+  var slowness: Int64 { heartbeat <= .milliseconds(10) ? 1 : heartbeat <= .milliseconds(20) ? 2 : 4 }
+
+  mutating func draw(_ range: ClosedRange<Int64>) -> Int64 {
+    range.lowerBound + Int64(random.below(UInt64(range.upperBound - range.lowerBound) + 1))
+  }
+
   /// As configured. What is in force may be longer, see `longestDetection`.
   var detection: Int64 { configurations[0].detectionTime.nanoseconds }
 
   /// The longest that anybody waits for anybody now.
   mutating func longestDetection() -> Int64 {
     var longest = detection
-    for host in 0..<count {
-      guard let node = hosts[host].node else { continue }
-      node.snapshot(into: &watch.status, now: hosts[host].clock(now))
+    for host in 0..<count where hosts[host].isRunning {
+      nodes[host].snapshot(into: &watch.status, now: clocks[host].local(now))
       longest = max(longest, watch.status.detectionTime.nanoseconds)
       for member in watch.status.members { longest = max(longest, member.patience?.nanoseconds ?? 0) }
     }
@@ -114,118 +151,51 @@ package struct Simulation {
 
   mutating func run() {
     totals.seeds = 1
-    while violation == nil, let (time, event) = queue.pop(), time <= endAt {
+    while violation == nil, !hasEnded, let (time, event) = queue.pop() {
       now = time
       handle(event)
       if violation == nil { checkAfterStep() }
     }
     totals.simulatedNanoseconds = now
-    if violation == nil { checkAtEnd() }
   }
 
   private mutating func handle(_ event: SimulatedEvent) {
     switch event {
-    case .arrive(let host, let bytes, let isMulticast):
-      guard hosts[host].node != nil else { return }
-      if hosts[host].isPaused {
-        if hosts[host].inbox.count < 512 { hosts[host].inbox.append((bytes, isMulticast, now)) }
-      } else {
-        receive(host, bytes, isMulticast: isMulticast, at: now)
-        // As the shell: what a wake-up found is followed by what is due, by the same reading of the clock.
-        advance(host)
-      }
-    case .wake(let host, let generation):
-      guard hosts[host].wakeGeneration == generation, hosts[host].node != nil, !hosts[host].isPaused else { return }
-      advance(host)
+    case .arrive(let host, let datagram, let isMulticast): arrive(Int(host), datagram, isMulticast: isMulticast)
+    case .wake(let host, let generation): wake(Int(host), generation: generation)
     case .handsDone(let host, let epoch):
-      guard hosts[host].epoch == epoch else { return }
-      handsDone(host)
+      guard hosts[Int(host)].epoch == epoch else { return }
+      handsDone(Int(host))
     case .quietened(let host, let epoch, let vip):
-      guard hosts[host].epoch == epoch else { return }
-      command(host, .handoverReady(vip))
-    case .guardian(let host, let epoch): guardian(host, epoch: epoch)
+      guard hosts[Int(host)].epoch == epoch else { return }
+      command(Int(host), .handoverReady(VIPIndex(Int(vip))))
+    case .guardian(let host, let epoch): guardian(Int(host), epoch: epoch)
     case .buried(let host, let epoch):
-      if hosts[host].epoch == epoch, hosts[host].node == nil { buryAddresses(host) }
+      if hosts[Int(host)].epoch == epoch, !hosts[Int(host)].isRunning { buryAddresses(Int(host)) }
     case .restart(let host, let epoch):
-      guard hosts[host].epoch == epoch, hosts[host].node == nil else { return }
-      start(host)
+      guard hosts[Int(host)].epoch == epoch, !hosts[Int(host)].isRunning else { return }
+      start(Int(host))
     case .resume(let host, let epoch):
-      guard hosts[host].epoch == epoch, hosts[host].isPaused else { return }
-      resume(host)
-    case .fault:
-      guard !isHealed else { return }
+      guard hosts[Int(host)].epoch == epoch, hosts[Int(host)].isPaused else { return }
+      resume(Int(host))
+    case .fault(let number):
+      guard !isHealed, number == round else { return }
+      totals.faults += 1
       injectFault()
-      queue.push(at: now + 1_000_000 + Int64(random.next() % 120_000_000), .fault)
+      queue.push(at: now + draw(pace), .fault(round: round))
     case .replay:
       replay()
-      queue.push(at: now + 500_000 + Int64(random.next() % 20_000_000), .replay)
+      queue.push(at: now + draw(500_000...40_000_000), .replay)
     case .heal: heal()
+    case .rested:
+      checkAtRest()
+      let isLong = now >= setup.length.nanoseconds && totals.faults >= setup.faults
+      if isLong { hasEnded = true } else { beginRound() }
     }
   }
 
-  // MARK: Electors
-
-  mutating func start(_ host: Int) {
-    hosts[host].epoch += 1
-    hosts[host].startedAt = now
-    hosts[host].runningSince = now
-    hosts[host].hands = []
-    hosts[host].inbox = []
-    hosts[host].isPaused = false
-    // A shell that starts removes what an earlier one left.
-    hosts[host].addresses = 0
-    hosts[host].shutGates()
-    var node = ClusterNode(
-      configuration: configurations[host], authenticator: SimulatedAuthenticator(key: key),
-      bootID: BootID(high: random.next(), low: random.next() | 1), randomSeed: random.next(),
-      now: hosts[host].clock(now),
-      plantedFaults: setup.plantedFaults)
-    var none = EffectBuffer()
-    for vip in 0..<vipCount {
-      node.handle(requirements(of: vip, at: host), now: hosts[host].clock(now), effects: &none)
-    }
-    if !hosts[host].hasCarrier { node.handle(.carrier(up: false), now: hosts[host].clock(now), effects: &none) }
-    if hosts[host].draining { node.handle(.draining(true), now: hosts[host].clock(now), effects: &none) }
-    hosts[host].node = node
-    note("start n\(host + 1)")
-    advance(host)
-  }
-
-  mutating func receive(_ host: Int, _ bytes: [UInt8], isMulticast: Bool, at time: Int64) {
-    let stamp = hosts[host].clock(time)
-    let local = hosts[host].clock(now)
-    bytes.withUnsafeBytes {
-      hosts[host].node!.receive(
-        $0, over: Arrival(isMulticast: isMulticast), receivedAt: stamp, now: local, effects: &effects)
-    }
-    carryOut(host)
-  }
-
-  mutating func advance(_ host: Int) {
-    guard hosts[host].node != nil else { return }
-    hosts[host].node!.advance(now: hosts[host].clock(now), effects: &effects)
-    carryOut(host)
-    scheduleWake(host)
-  }
-
-  mutating func command(_ host: Int, _ command: Command) {
-    guard hosts[host].node != nil, !hosts[host].isPaused else { return }
-    hosts[host].node!.handle(command, now: hosts[host].clock(now), effects: &effects)
-    carryOut(host)
-    scheduleWake(host)
-  }
-
-  private mutating func scheduleWake(_ host: Int) {
-    guard let node = hosts[host].node else { return }
-    hosts[host].wakeGeneration += 1
-    let due = hosts[host].trueTime(node.nextDeadline)
-    guard due != .max else { return }
-    let jitter = Int64(random.next() % 100_000)
-    queue.push(at: max(due, now) + jitter, .wake(host: host, generation: hosts[host].wakeGeneration))
-  }
-
-  mutating func note(_ text: String) {
+  mutating func note(_ text: @autoclosure () -> String) {
     guard setup.keepsLog else { return }
-    log.append("\(now / 1_000) us  \(text)")
+    log.append("\(now / 1_000) us  \(text())")
   }
 }

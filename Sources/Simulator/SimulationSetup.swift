@@ -2,19 +2,28 @@
 
 package import ClusterNode
 import Election
-import Primitives
+package import Primitives
 
 package struct SimulationSetup: Sendable {
   package var seed: UInt64
   /// 2 to 7; nil: drawn from the seed.
   package var nodeCount: Int?
+  /// Nil: drawn from the seed, 2 ms to 100 ms.
+  package var heartbeat: TimeSpan?
+  /// A history ends with the round in which it has lasted that long, and has had that many faults.
+  package var length: TimeSpan
+  package var faults = 20
   package var plantedFaults: PlantedFaults
   /// Keep a log of what happened; slower.
   package var keepsLog: Bool
 
-  package init(seed: UInt64, nodeCount: Int? = nil, plantedFaults: PlantedFaults = [], keepsLog: Bool = false) {
+  package init(
+    seed: UInt64, nodeCount: Int? = nil, length: TimeSpan = .seconds(60), plantedFaults: PlantedFaults = [],
+    keepsLog: Bool = false
+  ) {
     self.seed = seed
     self.nodeCount = nodeCount
+    self.length = length
     self.plantedFaults = plantedFaults
     self.keepsLog = keepsLog
   }
@@ -23,6 +32,9 @@ package struct SimulationSetup: Sendable {
 /// Counts over runs: what was actually exercised.
 package struct SimulationTotals: Hashable, Sendable {
   package var seeds = 0
+  /// Of chaos and rest.
+  package var rounds = 0
+  package var faults = 0
   package var datagrams = 0
   /// Datagrams addressed to single members, besides.
   package var unicasts = 0
@@ -50,6 +62,8 @@ package struct SimulationTotals: Hashable, Sendable {
 
   package mutating func add(_ other: SimulationTotals) {
     seeds += other.seeds
+    rounds += other.rounds
+    faults += other.faults
     datagrams += other.datagrams
     unicasts += other.unicasts
     lost += other.lost
@@ -74,7 +88,7 @@ package struct SimulationTotals: Hashable, Sendable {
 
   package var lines: [String] {
     [
-      "seeds            \(seeds), \(simulatedNanoseconds / 1_000_000_000) s of cluster time",
+      "seeds            \(seeds), \(simulatedNanoseconds / 1_000_000_000) s of cluster time in \(rounds) rounds with \(faults) faults",
       "datagrams        \(datagrams) sent, \(unicasts) to single members, \(lost) lost, \(duplicated) duplicated, \(replayed) replayed by an attacker",
       "takeovers        \(takeovers), of them after a resign \(resigns); planned handovers \(plannedHandovers); yields \(yields)",
       "faults           \(electorCrashes) elector crashes, \(hostCrashes) host crashes, \(pauses) pauses, \(cuts) one-way cuts, "

@@ -105,16 +105,16 @@ package protocol WireEntry {
 
 /// The entries of one part, read in place.
 package struct Entries<Entry: WireEntry> {
-  let bytes: UnsafeRawBufferPointer
-  package var count: Int { bytes.count / Entry.byteCount }
-  package subscript(position: Int) -> Entry {
+  @usableFromInline let bytes: UnsafeRawBufferPointer
+  @inlinable package var count: Int { bytes.count / Entry.byteCount }
+  @inlinable package subscript(position: Int) -> Entry {
     precondition(position >= 0 && position < count, "no such entry")
     return Entry(bytes, at: position * Entry.byteCount)
   }
 }
 
 extension PeerReport: WireEntry {
-  package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
+  @inlinable package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
     self.init(
       peer: bytes.u64(offset), bootFold: bytes.u64(offset + 8), lastSequence: bytes.u64(offset + 16),
       ageMicroseconds: bytes.u32(offset + 24), loss: bytes.u8(offset + 28), multicastPaths: bytes.u8(offset + 29),
@@ -124,7 +124,7 @@ extension PeerReport: WireEntry {
 
 extension VIPReport: WireEntry {
   /// A role that this version does not know reads as idle.
-  package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
+  @inlinable package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
     self.init(
       vip: bytes.u64(offset), priority: bytes.u16(offset + 8), role: Role(rawValue: bytes.u8(offset + 10)) ?? .idle,
       eligible: bytes.u8(offset + 11) & 1 == 1, passesUnknown: bytes.u8(offset + 11) & 2 == 2,
@@ -133,7 +133,7 @@ extension VIPReport: WireEntry {
 }
 
 extension ReleaseNotice: WireEntry {
-  package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
+  @inlinable package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
     self.init(
       vip: bytes.u64(offset), successor: bytes.u64(offset + 8), serial: bytes.u32(offset + 16),
       cause: Cause(rawValue: bytes.u8(offset + 20)) ?? .unsaid, keepsConnections: bytes.u8(offset + 21) & 1 == 1)

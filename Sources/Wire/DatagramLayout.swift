@@ -136,7 +136,7 @@ package struct PeerReport: Equatable, Sendable {
   /// measured it or do not tell.
   package var roundTrip: UInt16
 
-  package init(
+  @inlinable package init(
     peer: UInt64, bootFold: UInt64, lastSequence: UInt64, ageMicroseconds: UInt32, loss: UInt8,
     multicastPaths: UInt8 = 0, roundTrip: UInt16 = 0
   ) {
@@ -163,7 +163,7 @@ package struct VIPReport: Equatable, Sendable {
   package var passesUnknown: Bool
   package var term: UInt32
 
-  package init(
+  @inlinable package init(
     vip: UInt64, priority: UInt16, role: Role, eligible: Bool, passesUnknown: Bool = false, term: UInt32 = 0
   ) {
     self.vip = vip
@@ -191,7 +191,8 @@ package struct ReleaseNotice: Equatable, Sendable {
   package var cause: Cause
   package var keepsConnections: Bool
 
-  package init(vip: UInt64, successor: UInt64, serial: UInt32, cause: Cause, keepsConnections: Bool = false) {
+  @inlinable package init(vip: UInt64, successor: UInt64, serial: UInt32, cause: Cause, keepsConnections: Bool = false)
+  {
     self.vip = vip
     self.successor = successor
     self.serial = serial

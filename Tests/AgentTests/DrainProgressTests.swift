@@ -3,6 +3,7 @@
 import Agent
 import Control
 import Intents
+import Kernel
 import Primitives
 import Testing
 
@@ -184,5 +185,26 @@ private func progress(_ change: (inout DrainProgress) -> Void = { _ in }) -> Dra
       #expect(DrainOrders.orders(intents, pools: pools, unixNow: 9).map(\.administration) == [.drain])
       #expect(DrainOrders.orders(intents, pools: pools, unixNow: 10).map(\.administration) == [expected])
     }
+  }
+}
+
+@Suite struct `A drain until reboot` {
+  private func drain(since: Int64, untilReboot: Bool = true) -> DrainIntent {
+    DrainIntent(reason: "", sinceUnixNanoseconds: since, by: "root@n1", untilReboot: untilReboot)
+  }
+
+  @Test func `ends with another start of the machine, whatever the clock says`() throws {
+    let directory = "/tmp/afloat-drain-boot-\(UInt64.random(in: 0...UInt64.max))"
+    try Files.makeDirectories(directory, mode: 0o700)
+    let (first, second) = (DrainBoot(directory: directory, boot: "a"), DrainBoot(directory: directory, boot: "b"))
+    let drain = drain(since: 1_000)
+    // Not heard of before: by the clock.
+    #expect(!first.isOver(drain, bootedUnixNanoseconds: 999) && first.isOver(drain, bootedUnixNanoseconds: 1_001))
+    try first.note(drain)
+    #expect(!first.isOver(drain, bootedUnixNanoseconds: 5_000), "the clock was set forward, an agent restarted")
+    #expect(second.isOver(drain, bootedUnixNanoseconds: 1), "the clock was set back before the restart")
+    #expect(!second.isOver(self.drain(since: 1_000, untilReboot: false), bootedUnixNanoseconds: 5_000))
+    // Another drain.
+    #expect(!second.isOver(self.drain(since: 2_000), bootedUnixNanoseconds: 1))
   }
 }

@@ -37,6 +37,18 @@ import Testing
     #expect(third.failure == nil)
   }
 
+  @Test func `of two full files the newest are read`() throws {
+    let directory = try directory("full")
+    for (name, first) in [("/events.jsonl.1", 0), ("/events.jsonl", 5_000)] {
+      let lines = (first..<first + (first == 0 ? 5_000 : 1_500)).map {
+        "{\"time\":\"2026-11-21T01:02:03.004Z\",\"node\":\"n1\",\"kind\":\"old\",\"subject\":\"s\($0)\",\"cause\":\"\",\"steps_ms\":{}}\n"
+      }
+      try Files.replace(directory + name, with: Array(lines.joined().utf8))
+    }
+    let log = EventLog(directory: directory, node: "n1", logger: quiet)
+    #expect(log.newest(5_000).map(\.subject) == (4_500..<6_500).map { "s\($0)" })
+  }
+
   @Test func `a log that cannot be written is said, and events are still shown`() throws {
     let log = EventLog(directory: "/proc/nowhere", node: "n1", logger: quiet)
     log.record("vip_gained", subject: "web", cause: "")

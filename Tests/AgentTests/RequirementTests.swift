@@ -61,6 +61,33 @@ private func result(_ tally: inout RiseAndFall, _ good: Bool) -> String { tally.
     #expect(!noted(&book) { $0.note(file, RequirementAnswer(met: false, cause: "gone")) }, "nobody asks any more")
   }
 
+  @Test("what the balancer said is kept for VIPs that require it later")
+  func balancerBefore() {
+    var book = RequirementBook()
+    book.configure([vip("web", [])])
+    #expect(!noted(&book) { $0.note(.balancer, RequirementAnswer(met: true, cause: "it serves")) }, "nobody asks")
+    book.configure([vip("web", [Requirement(.balancer)]), vip("more", [Requirement(.balancer)])])
+    #expect(changes(&book).map(\.eligible) == [true, true])
+  }
+
+  @Test("a new requirement counts against an eligible node from its first answer on, against another at once")
+  func newRequirements() {
+    var book = RequirementBook()
+    let (old, new) = (Requirement.Kind.file("/run/ok"), Requirement.Kind.file("/run/other"))
+    book.configure([vip("free", []), vip("fit", [Requirement(old)]), vip("unfit", [Requirement(.process("p"))])])
+    _ = noted(&book) { $0.note(old, RequirementAnswer(met: true, cause: "it is there")) }
+    _ = changes(&book)
+    book.configure(["free", "fit", "unfit", "added"].map { vip($0, [Requirement(new, strict: true)]) })
+    #expect(
+      Dictionary(uniqueKeysWithValues: changes(&book).map { ($0.vip, $0.eligible) })
+        == ["free": true, "unfit": false, "added": false], "fit stays what it was")
+    // Another reload before the answer changes nothing about that.
+    book.configure(["free", "fit", "unfit", "added"].map { vip($0, [Requirement(new)]) })
+    #expect(changes(&book).allSatisfy { !$0.eligible })
+    #expect(noted(&book) { $0.note(new, RequirementAnswer(met: false, cause: "it is not there")) })
+    #expect(Set(changes(&book).filter { !$0.eligible }.map(\.vip)).isSuperset(of: ["free", "fit"]))
+  }
+
   @Test("pools are counted by the servers that take clients")
   func pools() {
     var book = RequirementBook()

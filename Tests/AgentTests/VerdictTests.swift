@@ -129,7 +129,9 @@ import Testing
     #expect(sources.members.map(\.name) == ["n1", "n2", "n3"])
     #expect(sources.vips[0].holder == nil)
     #expect(sources.vips[0].cause == "the elector is down: exit status 1")
-    #expect(sources.status.verdict == .degraded)
+    #expect(sources.status.verdict == .degraded, "another node's elector runs")
+    sources.electorsRunElsewhere = false
+    #expect(sources.status.verdict == .critical)
   }
 
   @Test func `a draining member is shown as draining, then as drained`() throws {

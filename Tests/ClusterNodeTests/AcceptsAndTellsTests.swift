@@ -98,4 +98,36 @@ struct WireStories {
     #expect(bench.nodes[0]!.vipIndex("new") == VIPIndex(3), "not the slot that was freed just now")
     #expect(bench.nodes[0]!.isHolder(VIPIndex(0)) && bench.nodes[0]!.isHolder(VIPIndex(2)))
   }
+
+  @Test("what a reload makes of VIPs comes when the shell knows their slots, not in the middle of it")
+  func order() {
+    var bench = Bench(count: 1)
+    bench.run(.milliseconds(10))
+    var changed = bench.configurations[0]
+    changed.vips.append(.init(name: "new"))
+    var effects = EffectBuffer()
+    bench.nodes[0]!.reconfigure(changed, authenticator: PlainAuthenticator(), now: bench.now, effects: &effects)
+    #expect(effects.isEmpty, "nothing is acquired yet")
+    bench.nodes[0]!.advance(now: bench.now, effects: &effects)
+    let new = bench.nodes[0]!.vipIndex("new")!
+    #expect(effects.effects.contains { if case .acquire(new, _) = $0 { true } else { false } }, "and now at once")
+  }
+
+  @Test("whoever gets a new VIP later asks first who has it", arguments: [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+  func newcomers(order: [Int]) {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    bench.clear()
+    for index in order {
+      var changed = bench.configurations[index]
+      changed.vips.append(.init(name: "new", prefer: bench.configurations.map(\.node)))
+      changed.digest = 7
+      bench.reload(index, changed)
+      // Long enough for the first to take it, too short for every VIP's turn to be told.
+      bench.run(.milliseconds(50))
+    }
+    bench.run(.milliseconds(300))
+    #expect(bench.made.count { if case .acquire = $0.effect { true } else { false } } == 1)
+    #expect(bench.holders(1) == [order[0]] && bench.holders() == [0])
+  }
 }

@@ -184,6 +184,12 @@ struct Bench {
     carryOut(index)
   }
 
+  mutating func reload(_ index: Int, _ changed: ClusterConfiguration) {
+    nodes[index]!.reconfigure(changed, authenticator: PlainAuthenticator(), now: now, effects: &effects)
+    nodes[index]!.advance(now: now, effects: &effects)
+    carryOut(index)
+  }
+
   var deaths: Int {
     made.count { if case .event(let event) = $0.effect, case .memberDead = event.kind { true } else { false } }
   }

@@ -108,6 +108,28 @@ struct ClusterStories {
     #expect(bench.acquisitions().isEmpty, "nothing flaps")
   }
 
+  @Test("announces again where a rival has given way whose claim it never heard")
+  func unheardRival() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    bench.cut = [[0, 2], [2, 0], [1, 2], [2, 1]]
+    bench.run(.milliseconds(100))
+    // The two holders hear of each other by the second node only.
+    bench.cut = [[0, 2], [2, 0]]
+    bench.run(.milliseconds(2000))
+    #expect(bench.holders() == [0, 2])
+    bench.clear()
+    // The third hears the first and yields before it is heard itself.
+    bench.cut = [[2, 0]]
+    bench.run(.milliseconds(11))
+    #expect(bench.holders() == [0])
+    bench.cut = []
+    bench.run(.milliseconds(30))
+    let announcers = bench.made.compactMap { if case .announce = $0.effect { $0.node } else { nil } }
+    #expect(announcers == [0, 0], "a burst")
+    #expect(bench.acquisitions().isEmpty)
+  }
+
   @Test("announces in a burst at 0, 10, 50, 200 and 1000 ms")
   func burst() {
     var bench = Bench(count: 1)

@@ -41,6 +41,14 @@ struct ReachTests {
       healthy { $0.agentIsHeard = false }, beside, .failure,
       "n2: heard here, and does not hear this node: a one-way link"
     ),
+    (
+      healthy { $0.multicastsByInterface = ["eth0": 300, "eth1": 0] }, beside, .warning,
+      "n2: its multicasts to 239.255.70.76:7076 do not arrive on eth1, only on others"
+    ),
+    (
+      healthy { ($0.multicastsByInterface, $0.hearsMulticastsOn) = (["eth0": 300, "eth1": 299], ["eth1"]) }, beside,
+      .warning, "n2: does not get this node's multicasts to 239.255.70.76:7076 by eth0, only by others"
+    ),
     (healthy { $0.lossIn = 0.3 }, beside, .warning, "n2: 30 % of its heartbeats are lost on the way here"),
     (
       healthy { $0.lossOut = 0.05 }, beside, .warning,

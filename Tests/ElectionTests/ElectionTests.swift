@@ -267,3 +267,30 @@ struct PreferenceTests {
     #expect(best.count == 5, "64 VIPs spread over all five nodes")
   }
 }
+
+@Suite("What members announced")
+struct CandidacyTableTests {
+  @Test("is kept when the table gets room for more, in the place of the same slots")
+  func room() {
+    var table = CandidacyTable(vips: 2, members: 3)
+    for vip in 0..<2 {
+      for member in 0..<3 {
+        _ = table.announce(
+          VIPIndex(vip), by: MemberIndex(member), priority: UInt16(10 * vip + member), position: .candidate,
+          eligible: true, now: start)
+      }
+    }
+    let before = table
+    table.makeRoom(vips: 1, members: 2)
+    table.makeRoom(vips: 5, members: 4)
+    table.makeRoom(vips: 5, members: 9)
+    for vip in 0..<2 {
+      for member in 0..<3 {
+        #expect(table[VIPIndex(vip), MemberIndex(member)] == before[VIPIndex(vip), MemberIndex(member)])
+      }
+    }
+    #expect(!table[VIPIndex(4), MemberIndex(8)].isKnown && !table[VIPIndex(0), MemberIndex(3)].isKnown)
+    table.forget(member: first)
+    #expect(!table[VIPIndex(1), first].isKnown && table[VIPIndex(1), me].isKnown)
+  }
+}

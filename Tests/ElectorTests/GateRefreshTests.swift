@@ -84,6 +84,30 @@ private func makePlan(_ vips: [String], slots: [String: Int]?, interface: String
     #expect(deadlines.deadline(of: 6) == Instant(nanoseconds: 0))
   }
 
+  @Test("a VIP that is held when it gets a slot is opened by the next heartbeat, and left alone when it loses it")
+  func lateSlots() throws {
+    let deadlines = try GateDeadlines(
+      mapping: try SharedMemory(name: "gate", byteCount: GateDeadlines.wordCount * 8).descriptor.duplicate())
+    var node = makeNode(["web"], now: start)
+    let plain = try makePlan(["web"], slots: [:])
+    var gate = GateRefresh(deadlines: deadlines, node: node, plan: plain)
+    var effects = EffectBuffer()
+    node.advance(now: start, effects: &effects)
+    gate.refresh(node, sentAt: start)
+    #expect(plain.gated(by: [:]) == nil && plain.gated(by: ["other": 3]) == nil, "nothing changes")
+    let gated = try #require(plain.gated(by: ["web": 9]))
+    #expect(gated.cluster.vips[0].isGated && !plain.cluster.vips[0].isGated)
+    gate.assign(node, gated)
+    gate.refresh(node, sentAt: start)
+    #expect(deadlines.deadline(of: 9) == start + detection)
+    gate.assign(node, try #require(gated.gated(by: [:])))
+    #expect(deadlines.deadline(of: 9) == Instant(nanoseconds: 0))
+    gate.refresh(node, sentAt: start + .milliseconds(10))
+    #expect(deadlines.deadline(of: 9) == Instant(nanoseconds: 0))
+    #expect(!gate.hasLapsed(at: start + .seconds(60)))
+    #expect(try makePlan(["web"], slots: nil).gated(by: ["web": 9]) == nil, "without deadlines there is no gate")
+  }
+
   @Test("connections are kept only where members reach each other beside the VIP")
   func pathsOfConnections() throws {
     #expect(try makePlan(["web"], slots: ["web": 0]).pathOfConnections(ofVIP: "web") == 0)

@@ -312,4 +312,33 @@ struct StallTests {
         live: detection)
         == .lost(.milliseconds(50)))
   }
+
+  @Test("that never ends puts judgement off for a detection time, and no longer")
+  func endless() {
+    var guardian = StallGuard(now: start)
+    var now = start
+    func wakeLate() {
+      let due = now + interval
+      now = now + .milliseconds(25)
+      let verdict = guardian.wake(now: now, due: due, interval: interval, detection: detection, live: detection)
+      #expect(verdict == .late(.milliseconds(15)))
+    }
+    wakeLate()
+    let first = now
+    for _ in 0..<20 { wakeLate() }
+    #expect(guardian.judgeNotBefore == first + detection && guardian.takeNotBefore == first + detection + interval)
+    // A wake-up in the middle of it proves nothing; one on time after an interval does.
+    for pause in [TimeSpan.milliseconds(1), interval] {
+      now = now + pause
+      #expect(
+        guardian.wake(now: now, due: now + interval, interval: interval, detection: detection, live: detection)
+          == .punctual)
+      if pause < interval {
+        wakeLate()
+        #expect(guardian.judgeNotBefore == first + detection)
+      }
+    }
+    wakeLate()
+    #expect(guardian.judgeNotBefore == now + interval)
+  }
 }

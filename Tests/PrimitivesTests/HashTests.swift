@@ -33,6 +33,15 @@ struct HashTests {
     #expect(run == (0..<100).map { _ in second.next() })
     #expect(run != (0..<100).map { _ in third.next() })
   }
+
+  @Test("numbers below a bound: each of them, about as often as the others")
+  func below() {
+    var random = SeededRandom(seed: 5)
+    var counts = [Int](repeating: 0, count: 7)
+    for _ in 0..<7_000 { counts[Int(random.below(7))] += 1 }
+    #expect(counts.allSatisfy { (850...1150).contains($0) }, "\(counts)")
+    #expect(random.below(1) == 0)
+  }
 }
 
 @Suite("Names and time")

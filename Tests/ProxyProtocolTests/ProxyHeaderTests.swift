@@ -113,4 +113,33 @@ private let signature: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51
       Array("123456789".utf8).withUnsafeBufferPointer { ProxyHeader.checksum($0.baseAddress!, 9, zeroes: 99) }
         == 0xe306_9283)
   }
+
+  @Test(
+    "what is written is read back as it was meant",
+    arguments: [ProxyHeaderVersion.v1, .v2],
+    [
+      ("192.0.2.7:51234", "198.51.100.1:80"), ("[2001:db8::7]:1", "[2001:db8::1]:65535"),
+      ("192.0.2.7:51234", "[2001:db8::1]:80"),
+    ])
+  func written(_ version: ProxyHeaderVersion, _ ends: (String, String)) throws {
+    let source = try #require(Endpoint(ends.0))
+    let destination = try #require(Endpoint(ends.1))
+    let bytes = ProxyHeader.bytes(version, source: source, destination: destination)
+    #expect(verdict(bytes) == header(ends.0, ends.1, bytes.count))
+    #expect(bytes.count <= 107)
+  }
+
+  @Test("golden bytes of what is written") func golden() throws {
+    let source = try #require(Endpoint("192.0.2.7:258"))
+    let destination = try #require(Endpoint("198.51.100.1:80"))
+    #expect(
+      ProxyHeader.bytes(.v1, source: source, destination: destination)
+        == Array("PROXY TCP4 192.0.2.7 198.51.100.1 258 80\r\n".utf8))
+    #expect(
+      ProxyHeader.bytes(.v2, source: source, destination: destination)
+        == signature + [0x21, 0x11, 0, 12, 192, 0, 2, 7, 198, 51, 100, 1, 1, 2, 0, 80])
+    #expect(ProxyHeader.bytesOfOwn(.v1) == Array("PROXY UNKNOWN\r\n".utf8))
+    #expect(ProxyHeader.bytesOfOwn(.v2) == signature + [0x20, 0, 0, 0])
+    #expect(verdict(ProxyHeader.bytesOfOwn(.v2)) == header(nil, nil, 16))
+  }
 }

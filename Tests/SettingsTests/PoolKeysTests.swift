@@ -48,6 +48,13 @@ import Testing
     #expect(servers.pools[0].servers[0].isBackup && servers.pools[0].servers[0].host == "b.example")
   }
 
+  @Test(
+    "PROXY headers to servers", arguments: [("no", nil), ("v1", .v1), ("v2", .v2)] as [(String, ProxyHeaderVersion?)])
+  func proxyHeaders(_ text: String, _ version: ProxyHeaderVersion?) throws {
+    let keys = "{address: \"192.0.2.21:8080\", proxy_protocol: \(text)}"
+    #expect(try parse(web.replacing("\"192.0.2.21:8080\"", with: keys)).pools[0].servers[0].proxyHeader == version)
+  }
+
   @Test("a pool that stands in for another counts as used") func standIn() throws {
     let text = web + "  sorry: {servers: {s1: \"192.0.2.22:8080\"}}\n"
     let configuration = try parse(

@@ -111,7 +111,11 @@ struct ProbeDatagramTests {
     #expect(Self.open(good, key: 9) == .failure(.unknownKey))
     #expect(Self.open(sampleDatagram()) == .failure(.wrongMagic))
     #expect(Self.open([UInt8](repeating: 0x41, count: 1201)) == .failure(.tooLong))
-    #expect(reason(WireTests.open(good)) == .wrongMagic, "an elector drops it as no heartbeat")
+    // Two entries do not make it as long as the shortest heartbeat; more would.
+    #expect(reason(WireTests.open(good)) == .tooShort, "an elector drops it as no heartbeat")
+    var long = Self.probe
+    long.entries = (0..<8).map { ProbeEntry(peer: $0, run: 1, multicasts: 2, unicasts: 3) }
+    #expect(reason(WireTests.open(Self.bytes(long))) == .wrongMagic, "an elector drops it as no heartbeat")
     // The four bytes behind the key are zero by convention only, yet signed as well.
     for index in good.indices {
       var altered = good

@@ -197,11 +197,11 @@ def test_retries_go_by_the_pools_causes_and_budget():
         with Balancer(fronts, [pool("app", servers, **options)]) as balancer:
             found = 0
             for _ in range(count):
-                with Client(balancer.port) as client:
-                    try:
+                try:
+                    with Client(balancer.port) as client:
                         found += client.socket.recv(2) == b"hi"
-                    except ConnectionResetError:
-                        pass
+                except ConnectionResetError:
+                    pass
             return found
 
     assert served(20) == 20

@@ -117,6 +117,9 @@ def http_client_responses(data, methods, _ended):
             try:
                 response.begin()
                 status, body = response.status, response.read()
+            except (MemoryError, OverflowError):  # it makes room for all that is announced
+                reading.fault = "not whole"
+                return reading
             except (http.client.HTTPException, ValueError) as error:
                 reading.fault = "not whole" if isinstance(error, http.client.IncompleteRead) else repr(error)
                 return reading

@@ -107,7 +107,8 @@ def http_parser_requests(data):
         except httptools.HttpParserUpgrade as upgrade:
             # A server that does not switch goes on reading requests.
             data = data[upgrade.args[0]:]
-            continue
+            if upgrade.args[0] > 0:
+                continue
         except httptools.HttpParserError as error:
             calls.reading.fault = repr(error)
         if calls.within and not calls.reading.fault:
@@ -156,6 +157,25 @@ def aiohttp_requests(data):
     return _aiohttp(http_parser.HttpRequestParserPy, data, lambda head, body: (head.method, head.path, body))
 
 
+class _Whole:
+    """A file for a body that must be there: werkzeug goes on for ever at an early end."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def readline(self, *_):
+        return self._some(self.file.readline())
+
+    def read(self, count):
+        return self._some(self.file.read(count), count)
+
+    @staticmethod
+    def _some(data, count=1):
+        if len(data) < count:
+            raise ValueError("not whole")
+        return data
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     """http.server's reading of heads, werkzeug's of chunks."""
 
@@ -192,7 +212,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _body(self):
         if self.headers.get("Transfer-Encoding", "").strip().lower() == "chunked":
-            with io.BufferedReader(DechunkedInput(self.rfile)) as body:
+            with io.BufferedReader(DechunkedInput(_Whole(self.rfile))) as body:
                 return body.read()
         length = int(self.headers.get("Content-Length", "0"))
         body = self.rfile.read(length)
@@ -246,6 +266,9 @@ def waitress_requests(data):
         while data and not parser.completed:
             taken = parser.received(data)
             data = data[taken:]
+            if taken <= 0:
+                reading.fault = "it takes no more"
+                return reading
         if parser.error:
             reading.fault = parser.error.body
             return reading

@@ -13,7 +13,7 @@ ATTACKERS = 200
 # What slow clients may add to the balancer's memory: 16 KiB for a head each, and as much again.
 MEMORY_LIMIT = ATTACKERS * 32 * 1024
 # Longest that a polite client may wait on a busy machine; it takes a millisecond on a quiet one.
-PATIENCE = 2.0
+PATIENCE = 3.0
 CONTENT = b"c" * (1 << 20)
 # They come within a second or two, have 2 s, and as much for a last answer: so they are gone after 6 s, on a busy machine later.
 CUT_OFF = 25.0

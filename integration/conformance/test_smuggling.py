@@ -1,8 +1,11 @@
 """Servers that can be desynchronised, behind Afloat: an attacker's content must not become anybody's request or answer."""
 
 import http.server
+import pathlib
+import signal
 import socket
 import threading
+import time
 
 import pytest
 from balancer_backends import Client
@@ -98,3 +101,51 @@ def test_an_upgrade_that_the_server_does_not_make_opens_no_tunnel():
                 assert client.reader.response()[0] == 400
                 assert client.ended()
         assert b"/internal" not in b"".join(received)
+
+
+def stop(process):
+    """Stops every thread, and waits until none is on its way out of a system call."""
+    process.send_signal(signal.SIGSTOP)
+    end = time.monotonic() + 5
+    for path in pathlib.Path(f"/proc/{process.pid}/task").glob("*/stat"):
+        while path.read_text().rsplit(")", 1)[1].split()[0] != "T":
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
+
+def test_what_comes_unasked_while_the_balancer_is_busy_is_nobodys_answer():
+    """The request and what the server sent before it come to light at once, the request first."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connections = []
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                connections.append(connection)
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+        def answer(connection):
+            try:
+                while connection.recv(65536):
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
+            except OSError:
+                pass  # reset, for what it sent unasked
+
+        threading.Thread(target=serve, daemon=True).start()
+        at = f"127.0.0.1:{listening.getsockname()[1]}"
+        with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s", at)])]) as balancer:
+            with Client(balancer.port) as client:
+                for _ in range(10):
+                    assert client.get("/first")[2] == b"good"
+                    time.sleep(0.02)
+                    stop(balancer.process)
+                    client.send("GET /second HTTP/1.1\r\nHost: a\r\n\r\n")
+                    time.sleep(0.02)
+                    connections[-1].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+                    time.sleep(0.02)
+                    balancer.process.send_signal(signal.SIGCONT)
+                    assert client.reader.response()[2] == b"good"
+                    time.sleep(0.05)

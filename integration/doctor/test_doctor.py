@@ -364,6 +364,38 @@ def test_multicasts_that_only_go_one_way_are_told_from_both_sides(pair):
     wait_until(told, 30, "both to tell of it")
 
 
+def test_one_of_two_interfaces_that_carries_nothing_is_named(stage):
+    """Heartbeats go by the other one, so that nothing else shows it."""
+    cluster = stage.cluster(
+        nodes=2, heartbeat="50ms", second=True, interface="[eth0, eth1]",
+        member=lambda node: f"[{node.address}, {node.second_address}]")
+    one = cluster.agents[0]
+    wait_until(lambda: all(member["links"] for member in one.query("members")), 20, "the members to hear each other")
+    report = examine(one, seconds=2)
+    assert only(report.about("members", "n2")).startswith("ok: n2: heard, and hears this node")
+    assert set(report.member("n2")["hears_multicasts_on"]) == {"eth0", "eth1"}
+    cluster.lan.silence(cluster.lan.nodes[1], second=True)
+
+    def told():
+        return "".join(examine(one).about("members", "n2"))
+
+    wait_until(lambda: "do not arrive on eth1, only on others" in told(), 20, "the interface that is deaf")
+    wait_until(lambda: "does not get this node's multicasts to 239.255.70.76:7076 by eth1" in told(), 20, "the other way")
+
+
+def test_members_that_speak_over_ipv6(stage):
+    lan = stage.lan(nodes=2, ipv6=True)
+    from lab import Cluster
+    cluster = Cluster(lan, heartbeat="50ms", member=lambda node: f'"{node.address6}"')
+    stage.item.clusters.append(cluster)
+    cluster.start()
+    cluster.wait_for_holder()
+    report = examine(cluster.agents[0], seconds=2)
+    assert only(report.about("members", "n2")).startswith("ok: n2: heard, and hears this node, by multicast"), report.of("members")
+    nft(cluster.agents[0].host, ["ip6 daddr ff02::7076 drop"])
+    assert "drops heartbeats of n2 to [ff02::7076]:7076" in "".join(examine(cluster.agents[0]).of("firewall", "failure"))
+
+
 def test_a_peer_that_hears_nothing_of_this_node(pair):
     """A one-way cut, below what a firewall could show."""
     pair.start()

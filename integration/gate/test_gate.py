@@ -180,3 +180,54 @@ def test_without_the_power_the_reason_is_said_and_addresses_expire(stage):
     strike(holder, signal.SIGKILL)
     successor_of(cluster, holder)
     wait_until(lambda: cluster.vip not in holder.host.addresses(), LIFETIME, "the address that was left behind to expire")
+
+
+def test_a_gate_that_comes_and_goes_while_the_vip_is_held_shuts_nobody_out(stage):
+    cluster = stage.cluster(start=False, nodes=2)
+    for host in cluster.lan.nodes:
+        # In the place where the gate would be.
+        host.run("tc", "qdisc", "add", "dev", "eth0", "ingress")
+    cluster.start()
+    holder = cluster.wait_for_holder()
+    assert set(fences(holder).values()) == {"address-lifetime"} and reaches(cluster.lan.client, cluster.vip)
+    with Probe(cluster.lan.client, cluster.vip) as probe:
+        for host in cluster.lan.nodes:
+            host.run("tc", "qdisc", "del", "dev", "eth0", "ingress")
+        for agent in cluster.agents:
+            wait_until(lambda agent=agent: fences(agent) == {"web": "kernel-gate"}, 10, "a fence on a running node")
+        time.sleep(0.5)
+        assert Gate(holder.pid).is_open(), "the elector opens what it has been told of"
+        assert not Gate(others(cluster, holder)[0].pid).is_open()
+        # Taken away, and not to be had again.
+        holder.host.run("tc", "qdisc", "del", "dev", "eth0", "clsact")
+        holder.host.run("tc", "qdisc", "add", "dev", "eth0", "ingress")
+        wait_until(lambda: fences(holder) == {"web": "address-lifetime"}, 10, "the loss of the fence to be seen")
+        time.sleep(0.5)
+        assert not Gate(holder.pid).is_open(), "nor does it open what is not guarded"
+        assert probe.outage_after(time.time() - 4) < 500
+    # Without the fence the address goes before the successor is told.
+    with AnswerWatch(cluster.lan.client, cluster.vip, cluster.lan.nodes) as watch:
+        time.sleep(0.3)
+        struck = time.time()
+        other = others(cluster, holder)[0]
+        assert holder.afloat("move", "web", other.name).returncode == 0
+        wait_until(lambda: cluster.holder() is other, 10, "the move")
+        time.sleep(0.3)
+        assert_never_two(watch, holder.host.mac(), other.host.mac(), struck - 0.2)
+    holder.host.run("tc", "qdisc", "del", "dev", "eth0", "ingress")
+    wait_until(lambda: fences(holder) == {"web": "kernel-gate"}, 10, "the fence again")
+    assert reaches(cluster.lan.client, cluster.vip)
+
+
+def test_more_new_names_than_slots_are_free_are_all_behind_the_gate_in_the_end(stage):
+    def names(prefix):
+        return [f"  {prefix}{number}: {{addresses: [198.51.100.{number}/24]}}" for number in range(1, 141)]
+
+    cluster = stage.cluster(nodes=1, vips=names("old"))
+    agent = cluster.agents[0]
+    agent.write(cluster.configuration(vips=names("new")))
+    assert agent.afloat("reload").returncode == 0
+    wait_until(lambda: len(fences(agent)) == 141 and set(fences(agent).values()) == {"kernel-gate"}, 15, "a fence for each")
+    wait_until(lambda: all(vip["holder"] for vip in agent.query("vips")), 10, "a holder of each")
+    for number in (1, 70, 140):
+        wait_until(lambda number=number: reaches(cluster.lan.nodes[0], f"198.51.100.{number}"), 5, "an answer")

@@ -168,3 +168,19 @@ def test_a_previous_holder_lets_the_addresses_go_when_no_connection_is_left(stag
     move(cluster, first.name)
     again = Line(cluster.lan.client, cluster.vip)
     assert again.asks("again")
+
+
+def test_a_node_whose_clients_go_on_behind_its_gate_is_not_drained_before_they_have_ended(stage):
+    cluster = echo_cluster(stage)
+    first = cluster.holder()
+    line = Line(cluster.lan.client, cluster.vip)
+    assert line.asks("before")
+    assert first.afloat("drain", "--detach").returncode == 0
+    wait_until(lambda: any(cluster.vip in agent.host.addresses() for agent in cluster.agents if agent is not first), 10, "the successor")
+    time.sleep(2.5)
+    assert line.asks("after"), "the connection goes on"
+    drain = first.query("status")["drains"][0]
+    assert drain["phase"] == "draining" and [one["detail"] for one in drain["blocking"]] == ["1 client connection"], drain
+    line.close()
+    wait_until(lambda: first.query("status")["drains"][0]["phase"] == "drained", 20, "the node to be drained")
+    assert cluster.vip not in first.host.addresses()

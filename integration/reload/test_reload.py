@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lab import ArpWatch, Backend, Traffic, wait_until
+from lab import ArpWatch, Backend, Probe, Traffic, wait_until
 from lab.agent import Agent
 
 
@@ -277,3 +277,106 @@ def test_weights_and_switches_are_on_every_node_and_kept_over_a_restart(stage):
     assert first.afloat("switch", "web/default", "app").returncode == 0
     wait_until(lambda: all(agent.query("listeners")[0]["switched"] == {} for agent in cluster.agents), 10, "back")
     wait_until(lambda: f"X-Backend: {name}" in lan.client.run(*command).stdout, 5, "the first pool again")
+
+
+def test_a_new_vip_is_there_at_once_and_has_one_holder_all_along(stage):
+    cluster = stage.cluster(nodes=3)
+    second = "192.0.2.101"
+    for agent in cluster.agents:
+        agent.write(cluster.configuration(vips=[f"  second: {{addresses: [{second}/24]}}"]))
+        assert agent.afloat("reload").returncode == 0
+        # Half a second is for a busy machine: an address that is refused is tried again after five.
+        wait_until(lambda: any(second in node.addresses() for node in cluster.lan.nodes), 2, "the new VIP")
+    wait_until(lambda: all(agent.holder("second") for agent in cluster.agents), 5, "a holder that all know")
+    for agent in cluster.agents:
+        changes = [event["kind"] for event in agent.query("events") if event["subject"] == "second"]
+        assert changes == (["vip_gained"] if agent.holder("second") == agent.name else []), changes
+
+
+def test_requirements_that_a_reload_brings_count_from_their_first_answer_on(stage):
+    cluster = stage.cluster(nodes=2, backends=1, vip_options={"requires": "[]"})
+    holder = cluster.wait_for_holder()
+    others = [agent for agent in cluster.agents if agent is not holder]
+    script = "{script: /bin/true, every: %s, strict: yes}"
+    # Without requirements so far; then the balancer, a pool and a script; then the script under other terms.
+    for requires in ("[balancer, {pool: app}, %s]" % script % "2s", "[balancer, %s]" % script % "3s"):
+        for agent in [holder] + others:
+            agent.write(cluster.configuration(vip_options={"requires": requires}))
+            done = agent.afloat("reload")
+            assert done.returncode == 0, done.stderr
+            time.sleep(0.5)
+        for agent in cluster.agents:
+            wait_until(lambda agent=agent: agent.query("vips")[0]["eligible"] == sorted(one.name for one in cluster.agents), 5,
+                       "both nodes to be eligible")
+            assert all(one["met"] for one in agent.query("vips")[0]["requires"])
+    assert cluster.holder() is holder and not [event for event in events(holder, "vip_lost") if event["subject"] == "web"]
+    # And they do count.
+    os.kill(holder.balancer, signal.SIGKILL)
+    wait_until(lambda: cluster.holder() in others, 10, "the node whose balancer serves")
+
+
+def test_a_vip_on_an_interface_that_is_missing_is_refused_or_waits(stage):
+    cluster = stage.cluster(nodes=2, start=False)
+    text = cluster.configuration(vips=["  db: {addresses: [198.51.100.9/24], interface: eth9}"])
+    agent, other = cluster.agents
+    agent.write(text)
+    cluster.start()
+    # At the start it may still come, and takes no other VIP down.
+    wait_until(lambda: agent.running() and (agent.query("vips") or []), 10, "an agent")
+    wait_until(lambda: {vip["name"]: vip["ineligible"] for vip in agent.query("vips")}.get("db") == "there is no interface eth9", 10,
+               "the reason")
+    cluster.wait_for_holder()
+    # Where a reload names it for the first time it is refused, and nothing has changed.
+    other.write(text)
+    for command in (["reload", "--check"], ["reload"]):
+        done = other.afloat(*command)
+        assert done.returncode == 2 and "interface eth9 of VIP db does not exist; this machine has lo, eth0" in done.stderr
+    assert [vip["name"] for vip in other.query("vips")] == ["web"]
+    assert agent.afloat("reload").returncode == 0, "it was missing before"
+    agent.host.run("ip", "link", "add", "eth9", "type", "dummy")
+    agent.host.run("ip", "link", "set", "eth9", "up")
+    wait_until(lambda: "198.51.100.9" in agent.host.run("ip", "addr", "show", "dev", "eth9").stdout, 15, "the VIP")
+
+
+def test_a_removed_vip_is_told_to_its_hook(stage):
+    cluster = stage.cluster(nodes=1)
+    agent = cluster.agents[0]
+    seen = os.path.join(agent.directory, "seen")
+    hook = os.path.join(agent.directory, "hook")
+    with open(hook, "w", encoding="utf-8") as file:
+        file.write(f'#!/bin/sh\necho "$AFLOAT_VIP $AFLOAT_EVENT $AFLOAT_ADDRESSES" >> {seen}\n')
+    os.chmod(hook, 0o755)
+
+    def lines():
+        with open(seen, encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    agent.write(cluster.configuration(vips=[f"  second: {{addresses: [192.0.2.101/24], on_change: {hook}}}"]))
+    assert agent.afloat("reload").returncode == 0
+    wait_until(lambda: os.path.exists(seen) and lines() == ["second gained 192.0.2.101/24"], 10, "the gain")
+    agent.write(cluster.configuration())
+    assert agent.afloat("reload").returncode == 0
+    wait_until(lambda: lines()[1:] == ["second lost 192.0.2.101/24"], 10, "the loss")
+
+
+@pytest.mark.parametrize("before, after", [("1s", "10ms"), ("10ms", "1s")])
+def test_another_heartbeat_interrupts_nothing(stage, before, after):
+    cluster = stage.cluster(nodes=3, heartbeat=before, start=False)
+    cluster.start()
+    holder = cluster.wait_for_holder(60)
+    wait_until(lambda: all([one["state"] for one in agent.query("members")] == ["alive"] * 3 for agent in cluster.agents), 60, "all")
+    time.sleep(4)
+    others = [agent for agent in cluster.agents if agent is not holder]
+    with Probe(cluster.lan.client, cluster.vip) as probe:
+        time.sleep(0.3)
+        began = time.time()
+        for agent in [others[0], holder, others[1]]:
+            agent.write(cluster.configuration(heartbeat=after))
+            assert agent.afloat("reload").returncode == 0
+            time.sleep(1.2)
+        time.sleep(2)
+        # A gate that had shut would stay so for most of a second.
+        assert probe.outage_after(began) < 500
+    assert cluster.holder() is holder
+    for agent in cluster.agents:
+        assert not events(agent, "vip_lost") and not events(agent, "member_dead"), agent.query("events")

@@ -1,0 +1,46 @@
+// Another heartbeat by a rolling reload: nobody is taken for dead, and what the holder holds answers all the time.
+
+import ClusterNode
+import Election
+import Primitives
+import Testing
+
+@Suite("Another heartbeat while nodes run")
+struct HeartbeatReloadStories {
+  static let spans = [TimeSpan.milliseconds(10), .milliseconds(100), .seconds(1)]
+  static let changes = spans.flatMap { old in spans.filter { $0 != old }.map { (old, $0) } }
+
+  @Test("moves nothing and shuts nothing, whoever is first", arguments: changes, [[0, 1, 2], [2, 1, 0]])
+  func rolling(change: (TimeSpan, TimeSpan), order: [Int]) {
+    var bench = Bench(count: 3, heartbeat: change.0, gated: true)
+    bench.run(.seconds(30))
+    #expect(bench.holders() == [0])
+    bench.clear()
+    for index in order {
+      var changed = bench.configurations[index]
+      changed.heartbeat = change.1
+      bench.reload(index, changed)
+      watch(&bench, .milliseconds(700))
+    }
+    watch(&bench, change.1 * 8)
+    #expect(bench.deaths == 0 && bench.holders() == [0])
+    #expect(bench.nodes[0]!.answeringTime == bench.nodes[0]!.detectionTime)
+    #expect(bench.nodes[0]!.detectionTime == change.1 * 3 + change.1 / 2)
+    // And the pace is the new one.
+    bench.clear()
+    bench.run(change.1 * 4)
+    let sent = bench.made.count { $0.node == 0 && $0.effect == .send }
+    #expect((3...5).contains(sent), "\(sent) heartbeats in four intervals")
+  }
+
+  /// Step by step: what the holder answers for is live at every moment.
+  private func watch(_ bench: inout Bench, _ span: TimeSpan) {
+    let end = bench.now + span
+    var dark = 0
+    while bench.now < end {
+      bench.run(.milliseconds(5))
+      if bench.nodes[0]!.liveUntil(VIPIndex(0)).map({ $0 < bench.now }) ?? true { dark += 1 }
+    }
+    #expect(dark == 0, "moments at which the gate was shut")
+  }
+}
