@@ -82,8 +82,10 @@ package final class AccessLogKeeper: Service {
     } catch {
       let words = "there is no access log: \(error)"
       let isNew = state.withLock { state in
-        defer { state.failure = words }
-        return state.failure != words
+        // A reload may have had another idea meanwhile.
+        guard state.target == target, state.failure != words else { return false }
+        state.failure = words
+        return true
       }
       if isNew { logger.error("\(words)") }
     }
