@@ -396,8 +396,9 @@ def test_a_vip_whose_interface_is_missing_takes_no_other_down(stage, electors):
     elector = electors["n1"]
     elector.wait_for(lambda elector: elector.holds("web"), what="the VIP whose interface is there")
     assert elector.vip("db")["ineligible"] == "there is no interface eth7" and not elector.holds("db")
-    lan["n1"].run("ip", "link", "add", "eth7", "type", "dummy")
-    lan["n1"].run("ip", "link", "set", "eth7", "up")
+    lan["n1"].run("ip", "link", "add", "eth7", "type", "veth", "peer", "name", "peer7")
+    for name in ("eth7", "peer7"):
+        lan["n1"].run("ip", "link", "set", name, "up")
     elector.wait_for(lambda elector: elector.holds("db"), what="the VIP whose interface has come")
     wait_until(lambda: "198.51.100.9" in lan["n1"].run("ip", "addr", "show", "dev", "eth7").stdout, 3, "its address")
 

@@ -333,8 +333,9 @@ def test_a_vip_on_an_interface_that_is_missing_is_refused_or_waits(stage):
         assert done.returncode == 2 and "interface eth9 of VIP db does not exist; this machine has lo, eth0" in done.stderr
     assert [vip["name"] for vip in other.query("vips")] == ["web"]
     assert agent.afloat("reload").returncode == 0, "it was missing before"
-    agent.host.run("ip", "link", "add", "eth9", "type", "dummy")
-    agent.host.run("ip", "link", "set", "eth9", "up")
+    agent.host.run("ip", "link", "add", "eth9", "type", "veth", "peer", "name", "peer9")
+    for name in ("eth9", "peer9"):
+        agent.host.run("ip", "link", "set", name, "up")
     wait_until(lambda: "198.51.100.9" in agent.host.run("ip", "addr", "show", "dev", "eth9").stdout, 15, "the VIP")
 
 
