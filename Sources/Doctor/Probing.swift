@@ -100,7 +100,7 @@ struct Probing {
     for (path, interface) in cluster.interfaces.enumerated() where path < own.addresses.count {
       guard let link = network[interface]?.link else { continue }
       do throws(SystemError) {
-        let socket = try HeartbeatSocket(group: cluster.group(ofPath: path), groupOnly: agentRuns)
+        let socket = try HeartbeatSocket(group: cluster.group(ofPath: path), groupOnlyOn: agentRuns ? link.index : nil)
         try socket.join(interface: link.index, source: own.addresses[path])
         ears.append(Ear(socket: socket, path: path, source: own.addresses[path]))
       } catch { faults.append("\(error) (\(interface))") }

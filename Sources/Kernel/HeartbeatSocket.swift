@@ -14,18 +14,21 @@ package struct HeartbeatSocket: ~Copyable, Sendable {
   /// - Parameters:
   ///   - group: a multicast address of either family, and the port of all heartbeats.
   ///   - receives: false for who only speaks: nothing piles up in such a socket.
-  ///   - groupOnly: receive what is sent to the group and nothing else: such a socket may stand beside the one of a
-  ///     running elector, to which everything else goes on to arrive.
+  ///   - groupOnlyOn: receive what is sent to the group through the interface of this index and nothing else: such a socket
+  ///     may stand beside the one of a running elector, to which everything else goes on to arrive.
   ///   - loopback: hear other sockets of this host too (for tests on one host).
   package init(
-    group: Endpoint, receives: Bool = true, groupOnly: Bool = false, receiveBufferByteCount: Int32 = 1 << 20,
+    group: Endpoint, receives: Bool = true, groupOnlyOn interface: UInt32? = nil,
+    receiveBufferByteCount: Int32 = 1 << 20,
     loopback: Bool = false
   ) throws(SystemError) {
     guard group.address.isMulticast else { throw SystemError("listen to the group \(group)", code: EINVAL) }
     var address = SocketAddress(group)
+    // A group of the link alone means nothing without the link.
+    if let interface, !address.isV4 { address.storage.sin6_scope_id = interface }
     var step: UnsafePointer<CChar>?
     let kind =
-      !receives ? AFLOAT_RECEIVES_NOTHING : groupOnly ? AFLOAT_RECEIVES_GROUP_ONLY : AFLOAT_RECEIVES_ALL
+      !receives ? AFLOAT_RECEIVES_NOTHING : interface != nil ? AFLOAT_RECEIVES_GROUP_ONLY : AFLOAT_RECEIVES_ALL
     let raw = afloat_heartbeat_open(
       &address.storage, receiveBufferByteCount, Int32(kind.rawValue), loopback ? 1 : 0, &step)
     guard raw >= 0 else { throw .last("\(step.map { String(cString: $0) } ?? "listen") (\(group))") }

@@ -73,7 +73,7 @@ struct GroupOnlyTests {
     // A port of this test's own, so that nobody else's datagrams come.
     let group = Endpoint("239.255.70.77:17977")!
     let elector = try HeartbeatSocket(group: group, loopback: true)
-    let doctor = try HeartbeatSocket(group: group, groupOnly: true, loopback: true)
+    let doctor = try HeartbeatSocket(group: group, groupOnlyOn: 1, loopback: true)
     try elector.join(interface: loopback.index, source: own)
     try doctor.join(interface: loopback.index, source: own)
     let multicast: [UInt8] = [1, 2, 3]

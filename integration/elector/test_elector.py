@@ -345,7 +345,8 @@ def test_an_ipv6_address_is_watched_after_a_reload_and_a_source_of_its_own_is_a_
     electors.start(lan)
     wait_for_holder(electors)
     elector = electors["n1"]
-    elector.tell("configure", _0=configuration(lan, "n1", vips={"web": [f"{VIP}/24", f"{VIP6}/64"]}))
+    settings = configuration(lan, "n1", vips={"web": [f"{VIP}/24", f"{VIP6}/64"]})
+    assert elector.reload(settings) is None
     elector.wait_for(lambda one: VIP6 in lan.nodes[0].addresses6())
     pump_all(electors, 1.5)
     # A solicitation comes from an address that its sender uses.
