@@ -8,6 +8,7 @@
 import argparse
 import html
 import json
+import re
 import statistics
 import sys
 
@@ -19,9 +20,16 @@ def failover_groups(data):
     """(title, [(name, values in ms)]) of each kind of fault."""
     from bench_failover import KINDS
     kinds = [kind for kind in KINDS if any(runs.get(kind) for runs in data.values())]
-    return "client-seen outage in ms, logarithmic", [
-        (KINDS[kind], [(name, [figure[0] for figure in runs[kind]]) for name, runs in data.items() if runs.get(kind)])
-        for kind in kinds]
+    groups = []
+    for kind in kinds:
+        series = []
+        for name, runs in data.items():
+            wrong = sum(figure[1] != 1 for figure in runs.get(kind, []))
+            note = f", then not one holder in {wrong} of {len(runs[kind])}:" if wrong else ""
+            if runs.get(kind):
+                series.append((name + note, [figure[0] for figure in runs[kind]]))
+        groups.append((KINDS[kind], series))
+    return "client-seen outage in ms, logarithmic", groups
 
 
 def http_groups(data):
@@ -56,7 +64,7 @@ def draw(title, groups, logarithmic):
         parts.append(f'<text x="{LABEL - 8}" y="{y + ROW * len(series) / 2 + 4}" text-anchor="end">{html.escape(name)}</text>')
         for label, found in series:
             middle = statistics.median(found)
-            colour = COLOURS.get(label.split("-")[0], "#e8c37b")
+            colour = COLOURS.get(re.split("[-,]", label)[0], "#e8c37b")
             width = max(1, x(middle) - LABEL)
             parts.append(f'<rect x="{LABEL}" y="{y + 2}" width="{width:.1f}" height="{ROW - 4}" fill="{colour}"/>')
             level = f'y1="{y + ROW / 2}" y2="{y + ROW / 2}"'
@@ -65,7 +73,7 @@ def draw(title, groups, logarithmic):
             parts.append(f'<text x="{x(max(found)) + 6:.1f}" y="{y + ROW / 2 + 4}" class="small">{words}</text>')
             y += ROW
         y += GAP
-    width = LABEL + PLOT + 170
+    width = LABEL + PLOT + 240
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 10}" font-family="sans-serif" font-size="13">'
         f'<style>.small{{font-size:11px;fill:#444}}</style><rect width="100%" height="100%" fill="white"/>'
