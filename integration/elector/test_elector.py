@@ -396,7 +396,8 @@ def test_a_vip_whose_interface_is_missing_takes_no_other_down(stage, electors):
     electors.start(lan, vips=vips)
     elector = electors["n1"]
     elector.wait_for(lambda elector: elector.holds("web"), what="the VIP whose interface is there")
-    assert elector.vip("db")["ineligible"] == "there is no interface eth7" and not elector.holds("db")
+    elector.wait_for(lambda one: one.vip("db").get("ineligible") == "there is no interface eth7", what="the reason")
+    assert not elector.holds("db")
     lan["n1"].run("ip", "link", "add", "eth7", "type", "veth", "peer", "name", "peer7")
     for name in ("eth7", "peer7"):
         lan["n1"].run("ip", "link", "set", name, "up")
