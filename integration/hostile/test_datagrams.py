@@ -69,9 +69,10 @@ def test_a_stranger_that_claims_to_be_a_member_is_not_believed(stage, stranger):
 
 def test_garbage_changed_and_replayed_datagrams_change_nothing(stage):
     cluster = stage.cluster(vip_options={"failback": "at_once"})
-    host, holder = cluster.lan.client, cluster.holder()
+    host = cluster.lan.client
     electors = [agent.elector for agent in cluster.agents]
     heard = listen(host, 1.0)
+    holder = cluster.wait_for_holder()
     assert len(heard) > 50
     chance = random.Random(7)
     garbage = [os.urandom(chance.randrange(0, 1400)) for _ in range(1000)]
