@@ -13,7 +13,7 @@ import statistics
 import sys
 
 COLOURS = {"afloat": "#0b6e99", "keepalived": "#b0b7bd", "haproxy": "#b0b7bd", "nginx": "#d8dcdf"}
-LABEL, PLOT, ROW, GAP = 250, 520, 20, 14
+LABEL, PLOT, ROW, GAP = 380, 480, 20, 14
 
 
 def failover_groups(data):
