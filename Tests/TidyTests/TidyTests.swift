@@ -190,6 +190,7 @@ enum Repository {
 
   @Test("the build keeps its checks") func buildKeepsItsChecks() throws {
     let text = try String(contentsOf: Repository.root.appendingPathComponent("Package.swift"), encoding: .utf8)
+    // The ban itself, and the only place that names it: overflow and bounds are checked in release builds too.
     #expect(!text.contains("-Ounchecked"))
     #expect(text.contains(".treatAllWarnings(as: .error)"))
     #expect(text.contains(".swiftLanguageMode(.v6)"))
