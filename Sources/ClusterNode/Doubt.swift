@@ -4,7 +4,8 @@
 //
 // First everything that waits in its socket is read, and nothing is said meanwhile: a peer that took a VIP over says so
 // there, and then the VIP is let go, whatever the ranks. What nobody else claims is claimed on, and is live again as soon as
-// every living peer has echoed a heartbeat that was sent after the sleep: such a peer cannot be about to take over.
+// every living peer has echoed a heartbeat that was sent after the sleep: such a peer cannot be about to take over. A rival
+// that is believed only then (it started during the sleep) has until the end of the doubt to give way.
 
 import Election
 import Membership
@@ -37,14 +38,17 @@ extension NodeCore {
       guard heardAll || now >= current.until else { return }
       current.isReading = false
       doubt = current
-      for slot in 0..<vipCount where vips[slot].isClaimed && isClaimedByAnother(VIPIndex(slot)) {
+      for slot in 0..<vipCount where isContested(VIPIndex(slot)) {
         if case .removing = vips[slot].phase { continue }
         drop(VIPIndex(slot), cause: .stalled, now: now, effects: &effects)
       }
       evaluateAllWanted = true
+      // Whoever gave this node up has forgotten what it claims.
+      tellEverything(now: now)
       sendWanted = true
     }
-    guard now >= current.until || allHaveAnswered(since: current.since) else { return }
+    let isSettled = allHaveAnswered(since: current.since) && !(0..<vipCount).contains { isContested(VIPIndex($0)) }
+    guard now >= current.until || isSettled else { return }
     doubt = nil
     // The gate opens with a heartbeat.
     sendWanted = true
@@ -54,10 +58,12 @@ extension NodeCore {
     }
   }
 
-  private func isClaimedByAnother(_ vip: VIPIndex) -> Bool {
-    (0..<memberCount).contains { slot in
-      MemberIndex(slot) != selfIndex && candidacies[vip, MemberIndex(slot)].position == .holder
-    }
+  /// Claimed here and by another.
+  private func isContested(_ vip: VIPIndex) -> Bool {
+    vips[vip.value].isClaimed
+      && (0..<memberCount).contains { slot in
+        MemberIndex(slot) != selfIndex && candidacies[vip, MemberIndex(slot)].position == .holder
+      }
   }
 
   /// At least one peer lives, each that lives has echoed something newer than the sleep, and no boot waits to be believed:

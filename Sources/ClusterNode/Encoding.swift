@@ -88,7 +88,7 @@ extension NodeCore {
       return
     }
     tellReleases(&writer)
-    tellVIPs(&writer)
+    tellVIPs(&writer, now: now)
     tellPeers(&writer, now: now)
     if versionByteCount > 0 {
       versionBytes.withUnsafeBytes {
@@ -154,18 +154,18 @@ extension NodeCore {
   }
 
   /// News, then a few of the others.
-  private mutating func tellVIPs(_ writer: inout DatagramWriter) {
+  private mutating func tellVIPs(_ writer: inout DatagramWriter, now: Instant) {
     guard vipCount > 0, writer.begin(.vips, roomFor: VIPReport.byteCount) else { return }
-    tellNews(&writer)
-    if telling.newsFrom == vipCount { tellSlice(&writer) }
+    tellNews(&writer, now: now)
+    if telling.newsFrom == vipCount { tellSlice(&writer, now: now) }
     writer.end()
   }
 
-  private mutating func tellNews(_ writer: inout DatagramWriter) {
+  private mutating func tellNews(_ writer: inout DatagramWriter, now: Instant) {
     while telling.newsFrom < vipCount {
       let slot = telling.newsFrom
       if vips[slot].isConfigured, vips[slot].urgentRepeats > 0 {
-        guard writer.append(report(slot)) else { return }
+        guard writer.append(report(slot, now: now)) else { return }
         vips[slot].urgentRepeats -= 1
         vips[slot].toldIn = telling.number
       }
@@ -173,12 +173,12 @@ extension NodeCore {
     }
   }
 
-  private mutating func tellSlice(_ writer: inout DatagramWriter) {
+  private mutating func tellSlice(_ writer: inout DatagramWriter, now: Instant) {
     for _ in 0..<vipCount where telling.vipsLeft > 0 {
       nextVIPToTell %= vipCount
       let slot = nextVIPToTell
       if vips[slot].isConfigured, vips[slot].toldIn != telling.number {
-        guard writer.append(report(slot)) else { return }
+        guard writer.append(report(slot, now: now)) else { return }
         vips[slot].toldIn = telling.number
       }
       telling.vipsLeft -= 1
@@ -186,7 +186,7 @@ extension NodeCore {
     }
   }
 
-  private func report(_ slot: Int) -> VIPReport {
+  private func report(_ slot: Int, now: Instant) -> VIPReport {
     let own = candidacies[VIPIndex(slot), selfIndex]
     let role: VIPReport.Role =
       switch own.position {
@@ -194,8 +194,9 @@ extension NodeCore {
       case .candidate: .candidate
       case .holder: .holder
       }
+    let hearsHolder = vips[slot].holderSeen.map { $0 != selfIndex && members.isHeardDirectly($0, now: now) } ?? false
     return VIPReport(
       vip: vips[slot].nameHash, priority: vips[slot].priority, role: role, eligible: own.eligible,
-      passesUnknown: vips[slot].keepsConnections)
+      passesUnknown: vips[slot].keepsConnections, hearsHolder: hearsHolder)
   }
 }

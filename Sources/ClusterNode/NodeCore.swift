@@ -132,8 +132,12 @@ struct NodeCore {
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening, !record.isClaimed { return .starting }
     if let unheardUntil = record.unheardUntil, now < unheardUntil { return .starting }
-    if record.isConditional, case .unmet(let strict) = record.requirements { return .requirementsUnmet(strict: strict) }
-    return nil
+    guard record.isConditional else { return nil }
+    switch record.requirements {
+    case .met: return nil
+    case .unknown: return .requirementsUnknown
+    case .unmet(let strict): return .requirementsUnmet(strict: strict)
+    }
   }
 
   /// Ends a call: looks at what the call changed, and asks for one datagram if anything must be told now.

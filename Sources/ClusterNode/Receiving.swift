@@ -35,6 +35,8 @@ extension NodeCore {
     }
 
     let digestBefore = members[sender].configurationDigest
+    let wasHeard = members.isHeardDirectly(sender, now: now)
+    let heardUs = members.hearsUs(sender, now: now)
     let hearing = Self.hearing(datagram, own: members[selfIndex].nameHash, bootFold: boot.fold)
     let heard = members.hear(
       hearing, from: sender, over: arrival, receivedAt: receivedAt, now: now,
@@ -48,9 +50,14 @@ extension NodeCore {
       if deafened { speakSoon(now: now) }
       if revived {
         becameAlive(sender, now: now, effects: &effects)
-      } else if newest, members[sender].configurationDigest != digestBefore {
-        // It may have VIPs now of which it did not listen to what was told before.
-        tellEverything(now: now)
+      } else if newest {
+        // Others heard it all the time, not this node: it may have held and announced anything.
+        if !wasHeard { announceAllAgain(now: now) }
+        // It may have VIPs now of which it did not listen to what was told before; or it may have given this node up
+        // meanwhile, and forgotten what it claims.
+        if members[sender].configurationDigest != digestBefore || !heardUs && members.hearsUs(sender, now: now) {
+          tellEverything(now: now)
+        }
       }
       // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time: but to a node that
       // slept it says who took over.
@@ -109,6 +116,7 @@ extension NodeCore {
       if Int32(bitPattern: notice.serial &- newest) > 0 { newest = notice.serial }
       guard let slot = vipSlots.slot(of: notice.vip) else { continue }
       candidacies.clearPosition(VIPIndex(slot), of: sender)
+      candidacies.clearHearing(VIPIndex(slot))
       if vips[slot].isClaimed {
         announceAgain(slot, now: receivedAt)
         continue
@@ -151,10 +159,14 @@ extension NodeCore {
         case .holder: .holder
         }
       let held = candidacies[vip, sender].position == .holder
-      candidacies.note(vip, of: sender, passesUnknown: report.passesUnknown)
+      let silenced = candidacies[vip, sender].hearsHolder && !report.hearsHolder
+      candidacies.note(vip, of: sender, passesUnknown: report.passesUnknown, hearsHolder: report.hearsHolder)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
-      else { continue }
+      else {
+        if silenced { step(vip, now: now, effects: &effects) }
+        continue
+      }
       if place == .holder, !held { supersede(vip, by: sender, now: now) }
       if held, place != .holder, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: .holderReleased(sender), now: now)
@@ -224,7 +236,11 @@ extension NodeCore {
     effects.append(.event(NodeEvent(.memberAlive(member))))
     evaluateAllWanted = true
     tellEverything(now: now)
-    // Whoever comes back may bring neighbours with it whose caches name another holder.
+    announceAllAgain(now: now)
+  }
+
+  /// Whoever comes back may bring neighbours with it whose caches name another holder.
+  private mutating func announceAllAgain(now: Instant) {
     for slot in 0..<vipCount { announceAgain(slot, now: now) }
   }
 
@@ -236,7 +252,7 @@ extension NodeCore {
   }
 
   /// A member knows nothing of what was told before it came: all VIPs are news to it, and it may act soon.
-  private mutating func tellEverything(now: Instant) {
+  mutating func tellEverything(now: Instant) {
     for slot in 0..<vipCount where vips[slot].isConfigured {
       vips[slot].urgentRepeats = max(vips[slot].urgentRepeats, ElectionLimits.newcomerRepeats)
     }
@@ -253,6 +269,7 @@ extension NodeCore {
       let held = candidacies[vip, member].position == .holder
       vips[slot].claim.memberEnded(member, now: now)
       candidacies.clearPosition(vip, of: member)
+      if held { candidacies.clearHearing(vip) }
       if held, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: cause, now: now)
       }

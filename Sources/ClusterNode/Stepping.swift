@@ -137,6 +137,7 @@ extension NodeCore {
     let slot = vip.value
     if case .quietening = vips[slot].phase { effects.append(.handoverCancelled(vip)) }
     vips[slot].phase = .idle
+    candidacies.clearHearing(vip)
     vips[slot].announcements.stop()
     if !faults.contains(.keepsAddress) {
       vips[slot].releasesPending += 1
@@ -210,6 +211,7 @@ extension NodeCore {
       successor = VIPClaim.successor(vip, members, candidacies, now)
     }
     vips[slot].phase = .idle
+    candidacies.clearHearing(vip)
     vips[slot].claim.reserve(
       for: successor, cause: handover.cause, otherwise: .holderReleased(selfIndex), until: now + detectionTime, now: now
     )
@@ -265,6 +267,9 @@ extension NodeCore {
     let previous = vips[slot].holderSeen
     vips[slot].holderSeen = holder
     vips[slot].since = now
+    // A member that does not hear the holder itself is to know.
+    vips[slot].urgentRepeats = max(vips[slot].urgentRepeats, 1)
+    hasNews = true
     guard let holder else {
       vips[slot].cause = vips[slot].claim.vacancyCause
       return

@@ -30,8 +30,7 @@ struct VIPRecord: Sendable {
   var nameHash: UInt64 = 0
   var failback = FailbackRule.never
   var isConditional = false
-  /// Nothing is told yet: unmet.
-  var requirements = RequirementVerdict.unmet(strict: false)
+  var requirements = RequirementVerdict.unknown
   var announce = TimeSpan.seconds(60)
   var isGated = false
   var keepsConnections = false

@@ -13,6 +13,8 @@ package struct Candidacy: Hashable, Sendable {
   package var eligible = false
   /// Its gate could pass on what belongs to connections of a previous holder.
   package var passesUnknown = false
+  /// It hears another member that holds the VIP.
+  package var hearsHolder = false
   /// False until it announced anything.
   package var isKnown = false
 
@@ -82,8 +84,14 @@ package struct CandidacyTable: Sendable {
   }
 
   /// Besides an announcement, and nothing that ranks depend on.
-  package mutating func note(_ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool) {
+  package mutating func note(_ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool, hearsHolder: Bool) {
     rows[place(vip, member)].passesUnknown = passesUnknown
+    rows[place(vip, member)].hearsHolder = hearsHolder
+  }
+
+  /// A holder is gone: whom others heard until now was that one.
+  package mutating func clearHearing(_ vip: VIPIndex) {
+    for member in 0..<memberRoom { rows[place(vip, MemberIndex(member))].hearsHolder = false }
   }
 
   /// The member holds nothing any more, as far as this node knows; its priority stays known.

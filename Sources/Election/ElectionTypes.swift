@@ -26,6 +26,8 @@ package enum FailbackRule: Hashable, Sendable {
 /// Whether this node meets what a VIP requires, as its agent judges. `strict`: give the VIP up otherwise even if nobody else
 /// may hold it.
 package enum RequirementVerdict: Hashable, Sendable {
+  /// The agent has not told yet.
+  case unknown
   case met
   case unmet(strict: Bool)
 }
@@ -40,6 +42,7 @@ package enum Ineligibility: Hashable, Sendable {
   /// Leaves the cluster.
   case leaving
   case noCarrier
+  case requirementsUnknown
   case requirementsUnmet(strict: Bool)
   /// The system refused the address lately; tried again after `ElectionLimits.addressRetry`.
   case addressFailed
@@ -51,6 +54,7 @@ package enum Ineligibility: Hashable, Sendable {
     case .draining: "draining"
     case .leaving: "shutting down"
     case .noCarrier: "no carrier on the interface"
+    case .requirementsUnknown: "what it requires has not been looked at yet"
     case .requirementsUnmet: "something that it requires is missing"
     case .addressFailed: "the address could not be added"
     }
@@ -92,7 +96,15 @@ package enum TransitionCause: Hashable, Sendable {
   /// Seen in another's heartbeat, cause not known here.
   case observed(MemberIndex)
 
-  /// The member let it go by a plan that named this node.
+  /// A holder let it go by a plan, to a member of its choice.
+  var isPlanned: Bool {
+    switch self {
+    case .moved, .drained, .failback, .shutdown, .becameIneligible: true
+    default: false
+    }
+  }
+
+  /// The member let it go by an operator's plan that named this node, and serves on.
   package func isPlanned(by member: MemberIndex) -> Bool {
     switch self {
     case .moved(member), .drained(member), .failback(member): true
@@ -138,6 +150,11 @@ package enum ElectionLimits {
   package static let removalDeadline = TimeSpan.milliseconds(50)
   /// How long a node claims a VIP whose address is not there yet: what never answers counts as a refusal.
   package static let acquireDeadline = TimeSpan.seconds(1)
+  /// How long a VIP stays without a holder before a node takes it that misses something it requires, because nobody alive is
+  /// better; twice the detection time where that is longer. At a start every node's first checks have that long to succeed.
+  package static let lastResort = TimeSpan.seconds(1)
+  /// How much longer each lower rank waits: nodes learn from different heartbeats that nobody is left, and clocks differ.
+  package static let lastResortTurn = TimeSpan.milliseconds(100)
   /// How long a node stays ineligible for a VIP whose address the system refused.
   package static let addressRetry = TimeSpan.seconds(5)
   /// A release is repeated in this many datagrams, so that one lost datagram costs an interval, not a detection time.

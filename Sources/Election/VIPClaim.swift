@@ -49,6 +49,8 @@ package struct VIPClaim: Sendable {
   package private(set) var reservedFor: MemberIndex?
   package private(set) var reservedUntil = Instant(nanoseconds: 0)
   package private(set) var reservationCause = TransitionCause.none
+  /// Since when nobody holds it, nobody alive is eligible, and this node misses no more than what it requires.
+  package private(set) var unservedSince: Instant?
   /// Since when a rival has been heard while this node holds.
   package private(set) var contestedSince: Instant?
   package private(set) var wakeAt = Instant.distantFuture
@@ -99,6 +101,7 @@ package struct VIPClaim: Sendable {
     _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
   ) -> Decision {
     vacantSince = nil
+    unservedSince = nil
     reservedFor = nil
     if let rival = Self.bestRival(vip, members, candidacies, now) {
       let since = contestedSince ?? now
@@ -165,12 +168,28 @@ package struct VIPClaim: Sendable {
     contestedSince = nil
     if Self.holder(vip, members, candidacies) != nil {
       vacantSince = nil
+      unservedSince = nil
       reservedFor = nil
       return .nothing
     }
     vacate(cause: .vacant, now: now)
-    guard own.ineligible == nil, let since = vacantSince else { return .nothing }
-    if reservedFor == members.selfIndex, now < reservedUntil { return .acquire(reservationCause) }
+    let isLastResort = own.ineligible == .requirementsUnmet(strict: false)
+    guard own.ineligible == nil || isLastResort, let since = vacantSince else {
+      unservedSince = nil
+      return .nothing
+    }
+    // By a plan also if it has come to miss something meanwhile: what fails everywhere at once must not leave the VIP to
+    // nobody.
+    if reservedFor == members.selfIndex, now < reservedUntil, !isLastResort || reservationCause.isPlanned {
+      return .acquire(reservationCause)
+    }
+    if Self.isHeldUnheard(vip, members, candidacies, now) {
+      unservedSince = nil
+      wakeAt = now + members.interval * 8
+      return .nothing
+    }
+    if isLastResort { return decideAsLastResort(vip, members, candidacies, now) }
+    unservedSince = nil
     // Counted from when this node could act at all, so that nodes that start together still go in order.
     var base = max(since, candidacies[vip, members.selfIndex].eligibleSince)
     if let other = reservedFor, other != members.selfIndex, members.isAlive(other) {
@@ -181,23 +200,50 @@ package struct VIPClaim: Sendable {
       }
       base = max(base, reservedUntil)
     }
-    let due = base + members.interval * Int64(precedence(vip, members, candidacies))
+    let due = base + members.interval * Int64(precedence(vip, eligible: true, members, candidacies))
+    if now >= due { return .acquire(vacancyCause) }
+    wakeAt = due
+    return .nothing
+  }
+
+  /// This node misses what the VIP requires, and not strictly: it takes the VIP after a while if nobody alive is better.
+  private mutating func decideAsLastResort(
+    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+  ) -> Decision {
+    let isServable = (0..<members.count).contains { slot in
+      let member = MemberIndex(slot)
+      return member != members.selfIndex && members.isAlive(member)
+        && (candidacies[vip, member].eligible || members[member].starting)
+    }
+    guard !isServable else {
+      unservedSince = nil
+      // It may die, or end its start, without saying anything new.
+      wakeAt = now + members.interval * 8
+      return .nothing
+    }
+    let since = unservedSince ?? now
+    unservedSince = since
+    let wait = max(ElectionLimits.lastResort, members.detection * 2)
+    let turn = max(ElectionLimits.lastResortTurn, members.detection * 2)
+    let due = since + wait + turn * Int64(precedence(vip, eligible: false, members, candidacies))
     if now >= due { return .acquire(vacancyCause) }
     wakeAt = due
     return .nothing
   }
 
   /// How many members act before this node. At the very start of a cluster those that still listen count as well.
-  private func precedence(_ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable) -> Int {
+  private func precedence(
+    _ vip: VIPIndex, eligible: Bool, _ members: MemberTable, _ candidacies: CandidacyTable
+  ) -> Int {
     var own = candidacies.rank(vip, members.selfIndex, in: members)
-    own.eligible = true
+    own.eligible = eligible
     var count = 0
     for slot in 0..<members.count {
       let member = MemberIndex(slot)
       guard member != members.selfIndex, members.isAlive(member) else { continue }
       var rank = candidacies.rank(vip, member, in: members)
       if vacancyCause == .vacant, members[member].starting { rank.eligible = true }
-      if rank.eligible, rank > own { count += 1 }
+      if rank.eligible || !eligible, rank > own { count += 1 }
     }
     return count
   }
@@ -207,6 +253,17 @@ package struct VIPClaim: Sendable {
   /// The best of the members that are alive and said that they hold it.
   package static func holder(_ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable) -> MemberIndex? {
     best(vip, members, candidacies) { member in candidacies[vip, member].position == .holder }
+  }
+
+  /// Some member that is heard here hears a holder that is not.
+  package static func isHeldUnheard(
+    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+  ) -> Bool {
+    (0..<members.count).contains { slot in
+      let member = MemberIndex(slot)
+      return candidacies[vip, member].hearsHolder && member != members.selfIndex && members.isAlive(member)
+        && members.isHeardDirectly(member, now: now)
+    }
   }
 
   /// As `holder`, among those whom this node hears itself: what a third party's old word says is no reason to yield.

@@ -123,7 +123,8 @@ extension Simulation {
     .requirements(VIPIndex(vip), hosts[host].balancerReady ? .met : .unmet(strict: false))
   }
 
-  /// Everything is well from now on; drains and balancers stay as they are for some, but never for all.
+  /// Everything is well from now on. Drains stay as they are for some, but never for all; balancers too, and in some
+  /// rounds nobody's is ready: then one that does not drain holds all the same.
   mutating func heal() {
     note("heal")
     isHealed = true
@@ -133,6 +134,7 @@ extension Simulation {
     network.duplication = 0
     network.delay = 50_000...300_000
     let well = pick()
+    let nobodyReady = random.chance(1, in: 4)
     for host in 0..<count {
       if hosts[host].isPaused { resume(host) }
       setCarrier(host, up: true)
@@ -140,8 +142,9 @@ extension Simulation {
         setDraining(host, false)
         hosts[host].draining = false
         hosts[host].balancerReady = true
-        for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
       }
+      if nobodyReady { hosts[host].balancerReady = false }
+      for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
       if !hosts[host].isRunning { start(host) }
     }
     // A failed address is tried again after its time; the rest settles in detection times.
@@ -153,10 +156,16 @@ extension Simulation {
     }
     // An answer that was lost becomes a failure after its deadline.
     let unanswered = watch.answersLost ? ElectionLimits.acquireDeadline.nanoseconds : 0
-    let calm = now + (isFailing || unanswered > 0 ? (retry + unanswered) * 103 / 100 : 0)
     watch.vacancyLimit = longestDetection()
+    let lastResort =
+      nobodyReady
+      ? max(ElectionLimits.lastResort.nanoseconds, 2 * watch.vacancyLimit)
+        + Int64(count) * max(ElectionLimits.lastResortTurn.nanoseconds, 2 * watch.vacancyLimit) : 0
+    let calm = now + ((isFailing || unanswered > 0 ? retry + unanswered : 0) + lastResort) * 103 / 100
     watch.singleFrom = calm + 4 * watch.vacancyLimit + 30_000_000
-    watch.stillFrom = watch.singleFrom + 700_000_000 + 20 * heartbeat.nanoseconds
+    // Two planned handovers one after another: to the best that has started, and to one that starts later.
+    let handovers = 2 * ElectionLimits.quietenDeadline.nanoseconds + 200_000_000
+    watch.stillFrom = watch.singleFrom + handovers + 20 * heartbeat.nanoseconds
     watch.nextLookAt = watch.singleFrom
     queue.push(at: watch.stillFrom + 1_400_000_000, .rested)
   }

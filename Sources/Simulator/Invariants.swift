@@ -28,8 +28,8 @@ struct InvariantWatch {
   var vacancyLimit = Int64.max
   var lastAnnouncer: [Int?]
   var vacantSince: [Int64?]
-  /// When it was last taken because nobody had held it.
-  var takenVacantAt: [Int64?]
+  /// When each host took each VIP last, and nobody gave it.
+  var takenAt: [[Int64]]
   var stillHolder: [Int?]
   /// Boot and next sequence of electors that crashed, as the guardian reads them from the shared page.
   var deadBoot: [(BootID, UInt64)?]
@@ -39,7 +39,7 @@ struct InvariantWatch {
   init(vipCount: Int, count: Int) {
     lastAnnouncer = Array(repeating: nil, count: vipCount)
     vacantSince = Array(repeating: nil, count: vipCount)
-    takenVacantAt = Array(repeating: nil, count: vipCount)
+    takenAt = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
     stillHolder = Array(repeating: nil, count: vipCount)
     deadBoot = Array(repeating: nil, count: count)
   }
@@ -75,6 +75,7 @@ extension Simulation {
   mutating func checkAcquire(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
     // Commands reach a node at once, so what was set before this event binds it.
     if hosts[host].draining { violate("DRAIN", "n\(host + 1) takes vip\(vip.value) while it is draining") }
+    watch.takenAt[vip.value][host] = now
     let age = clocks[host].local(now) - clocks[host].local(hosts[host].startedAt)
     if age.nanoseconds < detection {
       violate("LISTEN", "n\(host + 1) takes vip\(vip.value) \(age.nanoseconds) ns after its start")
@@ -83,6 +84,7 @@ extension Simulation {
     case .moved(let giver), .drained(let giver), .failback(let giver), .shutdown(let giver),
       .becameIneligible(let giver):
       totals.plannedHandovers += 1
+      watch.takenAt[vip.value][host] = .min / 2
       let from = hostIndex(giver, at: host)
       if from != host, isAlive(from),
         isGated ? hosts[from].answers(vip, at: now) : hosts[from].has(vip)
@@ -95,9 +97,6 @@ extension Simulation {
     case .holderResigned:
       totals.takeovers += 1
       totals.resigns += 1
-    case .vacant:
-      totals.takeovers += 1
-      watch.takenVacantAt[vip.value] = now
     default: totals.takeovers += 1
     }
   }
@@ -129,18 +128,20 @@ extension Simulation {
     }
   }
 
-  /// Clocks that differ by what the simulation lets them differ may overlap by that much of a detection time. At a cold
-  /// start two may take what nobody held at the same moment, until one hears the other.
+  /// Clocks that differ by what the simulation lets them differ may overlap by that much of a detection time. Two may take
+  /// what nobody holds any more at the same moment, until one hears the other: they learned of it from different datagrams,
+  /// or may act at all since then.
   private mutating func checkGates() {
     guard network.isWell(since: now - 8 * detection, delayBelow: heartbeat.nanoseconds / 2),
       hosts.indices.allSatisfy({ hosts[$0].hasCarrier })
     else { return }
     let tolerance = detection * DetectionTime.growthLimit / 24
     for vip in 0..<vipCount where watch.addressedTwice >> UInt64(vip) & 1 == 1 {
-      if let at = watch.takenVacantAt[vip], now - at < heartbeat.nanoseconds { continue }
       var first: Int?
       for host in 0..<count where hosts[host].answers(VIPIndex(vip), at: now + tolerance) {
         if let first {
+          let times = watch.takenAt[vip]
+          if now - min(times[first], times[host]) < heartbeat.nanoseconds { continue }
           violate("GATE", "n\(first + 1) and n\(host + 1) both answer for vip\(vip)")
           return
         }

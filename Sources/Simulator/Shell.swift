@@ -116,7 +116,9 @@ extension Simulation {
   }
 
   private mutating func scheduleHands(_ host: Int) {
-    let time = draw(random.chance(1, in: 30) ? 0...30_000_000 : 30_000...330_000)
+    // Slow now and then, and never as long as a planned handover waits for an address to go.
+    let isSlow = hosts[host].hands.count == 1 && random.chance(1, in: 30)
+    let time = draw(isSlow ? 0...30_000_000 : 30_000...330_000)
     queue.push(at: now + time, .handsDone(host: UInt8(host), epoch: hosts[host].epoch))
   }
 

@@ -150,7 +150,8 @@ package struct PeerReport: Equatable, Sendable {
   }
 }
 
-/// What the sender is to a VIP. Flag 1: eligible; flag 2: it could pass on what belongs to a previous holder's connections.
+/// What the sender is to a VIP. Flag 1: eligible; flag 2: it could pass on what belongs to a previous holder's connections;
+/// flag 4: it hears another member that holds the VIP.
 ///
 ///     0 VIP (64) | 8 priority (16) | 10 role (8) | 11 flags (8) | 12 term (32), 0 without quorum
 package struct VIPReport: Equatable, Sendable {
@@ -161,16 +162,19 @@ package struct VIPReport: Equatable, Sendable {
   package var role: Role
   package var eligible: Bool
   package var passesUnknown: Bool
+  package var hearsHolder: Bool
   package var term: UInt32
 
   @inlinable package init(
-    vip: UInt64, priority: UInt16, role: Role, eligible: Bool, passesUnknown: Bool = false, term: UInt32 = 0
+    vip: UInt64, priority: UInt16, role: Role, eligible: Bool, passesUnknown: Bool = false, hearsHolder: Bool = false,
+    term: UInt32 = 0
   ) {
     self.vip = vip
     self.priority = priority
     self.role = role
     self.eligible = eligible
     self.passesUnknown = passesUnknown
+    self.hearsHolder = hearsHolder
     self.term = term
   }
 }

@@ -78,7 +78,8 @@ package struct DatagramWriter {
     buffer.set(report.vip, at: at)
     buffer.set(report.priority, at: at + 8)
     buffer.set(report.role.rawValue, at: at + 10)
-    buffer.set(UInt8(report.eligible ? 1 : 0) | UInt8(report.passesUnknown ? 2 : 0), at: at + 11)
+    let flags: UInt8 = (report.eligible ? 1 : 0) | (report.passesUnknown ? 2 : 0) | (report.hearsHolder ? 4 : 0)
+    buffer.set(flags, at: at + 11)
     buffer.set(report.term, at: at + 12)
     return true
   }

@@ -123,6 +123,59 @@ struct TakingTests {
   }
 }
 
+@Suite("The last resort")
+struct LastResortTests {
+  private func scene(_ ineligible: Ineligibility) -> Scene {
+    var scene = Scene()
+    scene.own.ineligible = ineligible
+    for member in [first, me, third] { scene.say(member, .idle, eligible: false) }
+    return scene
+  }
+
+  private let due = start + ElectionLimits.lastResort + ElectionLimits.lastResortTurn
+
+  @Test("where nobody is eligible, one that misses what is required takes it after a while, in the order of ranks")
+  func takes() {
+    var scene = scene(.requirementsUnmet(strict: false))
+    #expect(scene.decide() == .nothing)
+    #expect(scene.claim.wakeAt == due, "one outranks it")
+    #expect(scene.decide(at: scene.claim.wakeAt) == .acquire(.vacant))
+  }
+
+  @Test(
+    "never without what is strict, a carrier, or against an operator",
+    arguments: [
+      Ineligibility.requirementsUnmet(strict: true), .requirementsUnknown, .noCarrier, .draining, .leaving, .notVoter,
+      .starting, .addressFailed,
+    ])
+  func refuses(_ reason: Ineligibility) {
+    var scene = scene(reason)
+    #expect(scene.decide() == .nothing)
+    #expect(scene.decide(at: due + .seconds(60)) == .nothing)
+  }
+
+  @Test("not while somebody alive is eligible, and the wait begins anew afterwards")
+  func better() {
+    var scene = scene(.requirementsUnmet(strict: false))
+    #expect(scene.decide() == .nothing)
+    scene.say(third, .candidate)
+    #expect(scene.decide(at: due) == .nothing)
+    #expect(scene.claim.wakeAt != .distantFuture, "it may die without a word")
+    scene.say(third, .idle, eligible: false)
+    #expect(scene.decide(at: due + interval) == .nothing)
+    #expect(scene.decide(at: due + ElectionLimits.lastResort) == .nothing)
+    #expect(scene.decide(at: due + interval + ElectionLimits.lastResort + ElectionLimits.lastResortTurn) == .acquire(.vacant))
+  }
+
+  @Test("the successor that was named takes it at once, though it misses something meanwhile")
+  func named() {
+    var scene = scene(.requirementsUnmet(strict: false))
+    scene.claim.reserve(
+      for: me, cause: .becameIneligible(first), otherwise: .holderReleased(first), until: start + detection, now: start)
+    #expect(scene.decide() == .acquire(.becameIneligible(first)))
+  }
+}
+
 @Suite("Two holders")
 struct ContestTests {
   @Test("the lower rank yields at once")
