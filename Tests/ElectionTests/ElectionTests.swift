@@ -164,7 +164,8 @@ struct LastResortTests {
     scene.say(third, .idle, eligible: false)
     #expect(scene.decide(at: due + interval) == .nothing)
     #expect(scene.decide(at: due + ElectionLimits.lastResort) == .nothing)
-    #expect(scene.decide(at: due + interval + ElectionLimits.lastResort + ElectionLimits.lastResortTurn) == .acquire(.vacant))
+    #expect(
+      scene.decide(at: due + interval + ElectionLimits.lastResort + ElectionLimits.lastResortTurn) == .acquire(.vacant))
   }
 
   @Test("the successor that was named takes it at once, though it misses something meanwhile")
