@@ -1,7 +1,7 @@
 // What must hold, checked after every event.
 //
 // Always: GATE on a network that is well no two hosts answer for a VIP; V3 no announcement without address and claim;
-// HANDOVER a planned successor starts after the gate has shut, or the address has gone;
+// HANDOVER a planned successor starts after the gate has shut, or the address has gone, or did not go in the time for it;
 // DRAIN a draining node takes nothing; LISTEN nothing is claimed before a detection time has passed; EVIDENCE nobody takes
 // over from a holder that a well-connected third node hears.
 // From four detection times after the heal: V4 one holder, which does not change once planned handovers are done;
@@ -28,6 +28,8 @@ struct InvariantWatch {
   var vacancyLimit = Int64.max
   var lastAnnouncer: [Int?]
   var vacantSince: [Int64?]
+  /// When somebody last began to remove its address.
+  var removalAt: [Int64]
   /// When each host took each VIP last, and nobody gave it.
   var takenAt: [[Int64]]
   var stillHolder: [Int?]
@@ -39,6 +41,7 @@ struct InvariantWatch {
   init(vipCount: Int, count: Int) {
     lastAnnouncer = Array(repeating: nil, count: vipCount)
     vacantSince = Array(repeating: nil, count: vipCount)
+    removalAt = Array(repeating: 0, count: vipCount)
     takenAt = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
     stillHolder = Array(repeating: nil, count: vipCount)
     deadBoot = Array(repeating: nil, count: count)
@@ -86,8 +89,10 @@ extension Simulation {
       totals.plannedHandovers += 1
       watch.takenAt[vip.value][host] = .min / 2
       let from = hostIndex(giver, at: host)
+      let patience = ElectionLimits.removalDeadline.nanoseconds * 97 / 100
       if from != host, isAlive(from),
-        isGated ? hosts[from].answers(vip, at: now) : hosts[from].has(vip)
+        isGated
+          ? hosts[from].answers(vip, at: now) : hosts[from].has(vip) && now - watch.removalAt[vip.value] < patience
       {
         violate("HANDOVER", "n\(host + 1) starts vip\(vip.value) while n\(from + 1) still answers")
       }

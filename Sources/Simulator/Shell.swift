@@ -23,6 +23,7 @@ extension Simulation {
       case .release(let vip, let cause):
         note("n\(host + 1) releases vip\(vip.value): \(cause)")
         if case .yielded = cause { totals.yields += 1 }
+        watch.removalAt[vip.value] = now
         work(host, .remove(vip))
       case .announce(let vip):
         totals.announcements += 1
@@ -116,9 +117,7 @@ extension Simulation {
   }
 
   private mutating func scheduleHands(_ host: Int) {
-    // Slow now and then, and never as long as a planned handover waits for an address to go.
-    let isSlow = hosts[host].hands.count == 1 && random.chance(1, in: 30)
-    let time = draw(isSlow ? 0...30_000_000 : 30_000...330_000)
+    let time = draw(random.chance(1, in: 30) ? 0...30_000_000 : 30_000...330_000)
     queue.push(at: now + time, .handsDone(host: UInt8(host), epoch: hosts[host].epoch))
   }
 
