@@ -194,9 +194,12 @@ extension NodeCore {
       case .candidate: .candidate
       case .holder: .holder
       }
-    let hearsHolder = vips[slot].holderSeen.map { $0 != selfIndex && members.isHeardDirectly($0, now: now) } ?? false
+    var holder: UInt32 = 0
+    if let seen = vips[slot].holderSeen, seen != selfIndex, members.isHeardDirectly(seen, now: now) {
+      holder = StableHash.fold(members[seen].nameHash)
+    }
     return VIPReport(
       vip: vips[slot].nameHash, priority: vips[slot].priority, role: role, eligible: own.eligible,
-      passesUnknown: vips[slot].keepsConnections, hearsHolder: hearsHolder)
+      passesUnknown: vips[slot].keepsConnections, holder: holder)
   }
 }

@@ -35,8 +35,8 @@ extension NodeCore {
     }
 
     let digestBefore = members[sender].configurationDigest
-    let wasHeard = members.isHeardDirectly(sender, now: now)
-    let heardUs = members.hearsUs(sender, now: now)
+    let wasHeard = members.isHeardDirectly(sender, now: receivedAt)
+    let acknowledged = members[sender].acknowledgedAt
     let hearing = Self.hearing(datagram, own: members[selfIndex].nameHash, bootFold: boot.fold)
     let heard = members.hear(
       hearing, from: sender, over: arrival, receivedAt: receivedAt, now: now,
@@ -52,16 +52,18 @@ extension NodeCore {
         becameAlive(sender, now: now, effects: &effects)
       } else if newest {
         // Others heard it all the time, not this node: it may have held and announced anything.
-        if !wasHeard { announceAllAgain(now: now) }
-        // It may have VIPs now of which it did not listen to what was told before; or it may have given this node up
-        // meanwhile, and forgotten what it claims.
-        if members[sender].configurationDigest != digestBefore || !heardUs && members.hearsUs(sender, now: now) {
-          tellEverything(now: now)
-        }
+        if !wasHeard { announceAllAgain(now: now, unlessUnderWay: true) }
+        // It may have VIPs now of which it did not listen to what was told before.
+        if members[sender].configurationDigest != digestBefore { tellEverything(now: now) }
       }
-      // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time: but to a node that
-      // slept it says who took over.
-      if newest, now - receivedAt <= members[sender].patience || doubt?.isReading == true {
+      // It may have given this node up for a moment, and forgotten what it claims.
+      if let sentAt = members[sender].acknowledgedAt, sentAt - (acknowledged ?? sentAt) >= detectionTime {
+        tellEverything(now: now)
+      }
+      // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time, or is older than
+      // what others heard of a boot that has ended since: but to a node that slept it says who took over.
+      let isFresh = members.isAlive(sender) && now - receivedAt <= members[sender].patience
+      if newest, isFresh || doubt?.isReading == true {
         take(datagram, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
       }
     }
@@ -115,8 +117,7 @@ extension NodeCore {
       guard Int32(bitPattern: notice.serial &- last) > 0 else { continue }
       if Int32(bitPattern: notice.serial &- newest) > 0 { newest = notice.serial }
       guard let slot = vipSlots.slot(of: notice.vip) else { continue }
-      candidacies.clearPosition(VIPIndex(slot), of: sender)
-      candidacies.clearHearing(VIPIndex(slot))
+      candidacies.release(VIPIndex(slot), by: sender, at: receivedAt)
       if vips[slot].isClaimed {
         announceAgain(slot, now: receivedAt)
         continue
@@ -159,12 +160,13 @@ extension NodeCore {
         case .holder: .holder
         }
       let held = candidacies[vip, sender].position == .holder
-      let silenced = candidacies[vip, sender].hearsHolder && !report.hearsHolder
-      candidacies.note(vip, of: sender, passesUnknown: report.passesUnknown, hearsHolder: report.hearsHolder)
+      let before = candidacies[vip, sender].holderHeard
+      candidacies.note(
+        vip, of: sender, passesUnknown: report.passesUnknown, holderHeard: report.holder, now: now)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
       else {
-        if silenced { step(vip, now: now, effects: &effects) }
+        if before != 0, report.holder != before { step(vip, now: now, effects: &effects) }
         continue
       }
       if place == .holder, !held { supersede(vip, by: sender, now: now) }
@@ -182,7 +184,7 @@ extension NodeCore {
       guard other != sender, other != selfIndex, candidacies[vip, other].position == .holder,
         !members.isHeardDirectly(other, now: now)
       else { continue }
-      candidacies.clearPosition(vip, of: other)
+      candidacies.clearPosition(vip, of: other, now: now)
     }
   }
 
@@ -221,7 +223,7 @@ extension NodeCore {
   private mutating func rebooted(_ member: MemberIndex, now: Instant) {
     for slot in 0..<vipCount where vips[slot].isConfigured && !vips[slot].isClaimed {
       if candidacies[VIPIndex(slot), member].position == .holder {
-        candidacies.clearPosition(VIPIndex(slot), of: member)
+        candidacies.clearPosition(VIPIndex(slot), of: member, now: now)
         if VIPClaim.holder(VIPIndex(slot), members, candidacies) == nil {
           vips[slot].claim.vacate(cause: .holderDead(member), now: now)
         }
@@ -240,8 +242,10 @@ extension NodeCore {
   }
 
   /// Whoever comes back may bring neighbours with it whose caches name another holder.
-  private mutating func announceAllAgain(now: Instant) {
-    for slot in 0..<vipCount { announceAgain(slot, now: now) }
+  private mutating func announceAllAgain(now: Instant, unlessUnderWay: Bool = false) {
+    for slot in 0..<vipCount where !(unlessUnderWay && vips[slot].announcements.isBursting) {
+      announceAgain(slot, now: now)
+    }
   }
 
   /// Somebody else may have announced it since this node did.
@@ -268,8 +272,7 @@ extension NodeCore {
       let vip = VIPIndex(slot)
       let held = candidacies[vip, member].position == .holder
       vips[slot].claim.memberEnded(member, now: now)
-      candidacies.clearPosition(vip, of: member)
-      if held { candidacies.clearHearing(vip) }
+      candidacies.clearPosition(vip, of: member, now: now)
       if held, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: cause, now: now)
       }

@@ -137,7 +137,6 @@ extension NodeCore {
     let slot = vip.value
     if case .quietening = vips[slot].phase { effects.append(.handoverCancelled(vip)) }
     vips[slot].phase = .idle
-    candidacies.clearHearing(vip)
     vips[slot].announcements.stop()
     if !faults.contains(.keepsAddress) {
       vips[slot].releasesPending += 1
@@ -207,11 +206,13 @@ extension NodeCore {
   mutating func finishRelease(_ vip: VIPIndex, _ handover: Handover, now: Instant, effects: inout EffectBuffer) {
     let slot = vip.value
     var successor = handover.to
-    if let to = successor, !members.isAlive(to) || !candidacies[vip, to].eligible {
-      successor = VIPClaim.successor(vip, members, candidacies, now)
+    if successor.map({ !members.isAlive($0) || !candidacies[vip, $0].eligible }) ?? true {
+      // Where nobody is eligible one that misses only what is required takes it.
+      successor =
+        VIPClaim.successor(vip, members, candidacies, now) ?? successor.flatMap { members.isAlive($0) ? $0 : nil }
+        ?? VIPClaim.bestHeard(vip, members, candidacies, now)
     }
     vips[slot].phase = .idle
-    candidacies.clearHearing(vip)
     vips[slot].claim.reserve(
       for: successor, cause: handover.cause, otherwise: .holderReleased(selfIndex), until: now + detectionTime, now: now
     )

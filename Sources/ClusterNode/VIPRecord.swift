@@ -113,6 +113,9 @@ struct AnnouncementSchedule: Sendable {
     }
   }
 
+  /// More than the refresh is still to come.
+  var isBursting: Bool { next != .distantFuture && Self.offset(step) != nil }
+
   mutating func startBurst(now: Instant) {
     burstStart = now
     step = 0

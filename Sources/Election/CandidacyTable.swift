@@ -13,8 +13,12 @@ package struct Candidacy: Hashable, Sendable {
   package var eligible = false
   /// Its gate could pass on what belongs to connections of a previous holder.
   package var passesUnknown = false
-  /// It hears another member that holds the VIP.
-  package var hearsHolder = false
+  /// The holder that it hears, by a fold of the name; 0 for none.
+  package var holderHeard: UInt32 = 0
+  /// When it last told anything of the VIP.
+  package var toldAt = Instant(nanoseconds: 0)
+  /// When a claim of it ended, by its word or without one, as this node saw it.
+  package var claimEndedAt = Instant(nanoseconds: 0)
   /// False until it announced anything.
   package var isKnown = false
 
@@ -76,6 +80,7 @@ package struct CandidacyTable: Sendable {
       return false
     }
     if eligible, !before.eligible { rows[index].eligibleSince = now }
+    if before.position == .holder, position != .holder { rows[index].claimEndedAt = now }
     rows[index].priority = priority
     rows[index].position = position
     rows[index].eligible = eligible
@@ -84,24 +89,35 @@ package struct CandidacyTable: Sendable {
   }
 
   /// Besides an announcement, and nothing that ranks depend on.
-  package mutating func note(_ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool, hearsHolder: Bool) {
-    rows[place(vip, member)].passesUnknown = passesUnknown
-    rows[place(vip, member)].hearsHolder = hearsHolder
-  }
-
-  /// A holder is gone: whom others heard until now was that one.
-  package mutating func clearHearing(_ vip: VIPIndex) {
-    for member in 0..<memberRoom { rows[place(vip, MemberIndex(member))].hearsHolder = false }
+  package mutating func note(
+    _ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool, holderHeard: UInt32, now: Instant
+  ) {
+    let index = place(vip, member)
+    rows[index].passesUnknown = passesUnknown
+    rows[index].holderHeard = holderHeard
+    rows[index].toldAt = now
   }
 
   /// The member holds nothing any more, as far as this node knows; its priority stays known.
-  package mutating func clearPosition(_ vip: VIPIndex, of member: MemberIndex) {
+  package mutating func clearPosition(_ vip: VIPIndex, of member: MemberIndex, now: Instant) {
+    if rows[place(vip, member)].position == .holder { rows[place(vip, member)].claimEndedAt = now }
     rows[place(vip, member)].position = .idle
   }
 
-  /// The member died or restarted: nothing that it said counts.
+  /// The member let it go, whether its claim was known here or not.
+  package mutating func release(_ vip: VIPIndex, by member: MemberIndex, at now: Instant) {
+    rows[place(vip, member)].position = .idle
+    rows[place(vip, member)].claimEndedAt = now
+  }
+
+  /// The member restarted, or is none any more: nothing that it said counts.
   package mutating func forget(member: MemberIndex) {
-    for vip in 0..<vipRoom { rows[place(VIPIndex(vip), member)] = Candidacy() }
+    for vip in 0..<vipRoom {
+      let index = place(VIPIndex(vip), member)
+      let ended = rows[index].claimEndedAt
+      rows[index] = Candidacy()
+      rows[index].claimEndedAt = ended
+    }
   }
 
   package mutating func forget(vip: VIPIndex) {

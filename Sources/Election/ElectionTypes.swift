@@ -97,7 +97,7 @@ package enum TransitionCause: Hashable, Sendable {
   case observed(MemberIndex)
 
   /// A holder let it go by a plan, to a member of its choice.
-  var isPlanned: Bool {
+  package var isPlanned: Bool {
     switch self {
     case .moved, .drained, .failback, .shutdown, .becameIneligible: true
     default: false
@@ -153,8 +153,11 @@ package enum ElectionLimits {
   /// How long a VIP stays without a holder before a node takes it that misses something it requires, because nobody alive is
   /// better; twice the detection time where that is longer. At a start every node's first checks have that long to succeed.
   package static let lastResort = TimeSpan.seconds(1)
-  /// How much longer each lower rank waits: nodes learn from different heartbeats that nobody is left, and clocks differ.
+  /// How much longer each lower rank waits, or two detection times: nodes learn from different heartbeats that nobody is left,
+  /// and clocks differ.
   package static let lastResortTurn = TimeSpan.milliseconds(100)
+  /// In how many of its intervals a member's word of a holder that it hears grows old: twice as many as it needs to tell all.
+  package static let hearsayIntervals: Int64 = 32
   /// How long a node stays ineligible for a VIP whose address the system refused.
   package static let addressRetry = TimeSpan.seconds(5)
   /// A release is repeated in this many datagrams, so that one lost datagram costs an interval, not a detection time.

@@ -49,8 +49,10 @@ package struct VIPClaim: Sendable {
   package private(set) var reservedFor: MemberIndex?
   package private(set) var reservedUntil = Instant(nanoseconds: 0)
   package private(set) var reservationCause = TransitionCause.none
-  /// Since when nobody holds it, nobody alive is eligible, and this node misses no more than what it requires.
+  /// Since when nobody holds it and this node misses no more than what it requires.
   package private(set) var unservedSince: Instant?
+  /// When this node last saw a reason not to take it all the same.
+  private var deferredAt = Instant(nanoseconds: 0)
   /// Since when a rival has been heard while this node holds.
   package private(set) var contestedSince: Instant?
   package private(set) var wakeAt = Instant.distantFuture
@@ -179,22 +181,24 @@ package struct VIPClaim: Sendable {
       return .nothing
     }
     // By a plan also if it has come to miss something meanwhile: what fails everywhere at once must not leave the VIP to
-    // nobody.
-    if reservedFor == members.selfIndex, now < reservedUntil, !isLastResort || reservationCause.isPlanned {
+    // nobody. Not so late that its claim and the others' could cross.
+    if reservedFor == members.selfIndex, now < reservedUntil - members.interval,
+      !isLastResort || reservationCause.isPlanned
+    {
       return .acquire(reservationCause)
     }
     if Self.isHeldUnheard(vip, members, candidacies, now) {
-      unservedSince = nil
-      wakeAt = now + members.interval * 8
+      deferredAt = now
+      wakeAt = now + members.interval * 2
       return .nothing
     }
     if isLastResort { return decideAsLastResort(vip, members, candidacies, now) }
     unservedSince = nil
     // Counted from when this node could act at all, so that nodes that start together still go in order.
     var base = max(since, candidacies[vip, members.selfIndex].eligibleSince)
-    if let other = reservedFor, other != members.selfIndex, members.isAlive(other) {
+    if let other = reservedFor {
       // Alive by others' evidence only: its claim cannot be heard here, and it was told to take it.
-      guard members.isHeardDirectly(other, now: now) else {
+      guard other == members.selfIndex || !members.isAlive(other) || members.isHeardDirectly(other, now: now) else {
         wakeAt = now + members.detection
         return .nothing
       }
@@ -210,25 +214,48 @@ package struct VIPClaim: Sendable {
   private mutating func decideAsLastResort(
     _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
   ) -> Decision {
-    let isServable = (0..<members.count).contains { slot in
-      let member = MemberIndex(slot)
-      return member != members.selfIndex && members.isAlive(member)
-        && (candidacies[vip, member].eligible || members[member].starting)
-    }
-    guard !isServable else {
-      unservedSince = nil
-      // It may die, or end its start, without saying anything new.
-      wakeAt = now + members.interval * 8
-      return .nothing
-    }
     let since = unservedSince ?? now
     unservedSince = since
-    let wait = max(ElectionLimits.lastResort, members.detection * 2)
+    if Self.isSomebodyBetter(vip, members, candidacies, now) || !Self.knowsTheOthers(members, now) {
+      deferredAt = now
+      // Somebody may die, end its start or be heard without saying anything new.
+      wakeAt = now + members.interval * 2
+      return .nothing
+    }
     let turn = max(ElectionLimits.lastResortTurn, members.detection * 2)
-    let due = since + wait + turn * Int64(precedence(vip, eligible: false, members, candidacies))
+    let due =
+      max(since + max(ElectionLimits.lastResort, members.detection * 2), deferredAt + turn)
+      + turn * Int64(precedence(vip, eligible: false, members, candidacies))
     if now >= due { return .acquire(vacancyCause) }
     wakeAt = due
     return .nothing
+  }
+
+  /// Somebody who is heard may take it, or may soon know.
+  private static func isSomebodyBetter(
+    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+  ) -> Bool {
+    for slot in 0..<members.count {
+      let member = MemberIndex(slot)
+      guard member != members.selfIndex, members.isAlive(member) else { continue }
+      if candidacies[vip, member].eligible || members[member].starting, members.isHeardDirectly(member, now: now) {
+        return true
+      }
+    }
+    return false
+  }
+
+  /// Somebody is heard both ways, or everybody else said that it ends. A node that hears nobody may be the one that is cut
+  /// off, and what it misses may be a sign of it.
+  private static func knowsTheOthers(_ members: MemberTable, _ now: Instant) -> Bool {
+    var allEnded = true
+    for slot in 0..<members.count {
+      let member = MemberIndex(slot)
+      guard member != members.selfIndex, members[member].isConfigured else { continue }
+      if members.isHeardBothWays(member, now: now) { return true }
+      if members[member].life != .dead || members[member].boot != .none { allEnded = false }
+    }
+    return allEnded
   }
 
   /// How many members act before this node. At the very start of a cluster those that still listen count as well.
@@ -255,15 +282,37 @@ package struct VIPClaim: Sendable {
     best(vip, members, candidacies) { member in candidacies[vip, member].position == .holder }
   }
 
-  /// Some member that is heard here hears a holder that is not.
-  package static func isHeldUnheard(
+  /// Some member that is heard here lately said that it hears a holder of whom this node knows nothing newer.
+  private static func isHeldUnheard(
     _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
   ) -> Bool {
-    (0..<members.count).contains { slot in
-      let member = MemberIndex(slot)
-      return candidacies[vip, member].hearsHolder && member != members.selfIndex && members.isAlive(member)
-        && members.isHeardDirectly(member, now: now)
+    for slot in 0..<members.count {
+      let witness = MemberIndex(slot)
+      let said = candidacies[vip, witness]
+      guard said.holderHeard != 0, witness != members.selfIndex, members.isAlive(witness),
+        members.isHeardDirectly(witness, now: now),
+        now - said.toldAt <= members[witness].interval * ElectionLimits.hearsayIntervals
+      else { continue }
+      for other in 0..<members.count {
+        let holder = MemberIndex(other)
+        guard holder != members.selfIndex, holder != witness, members[holder].isConfigured,
+          StableHash.fold(members[holder].nameHash) == said.holderHeard
+        else { continue }
+        let own = candidacies[vip, holder]
+        // Its own word since then is better, and who has just missed its end still says so for a detection time.
+        let isHeard = members.isAlive(holder) && members.isHeardDirectly(holder, now: now)
+        if isHeard, own.toldAt > own.claimEndedAt { continue }
+        if said.toldAt > own.claimEndedAt + members.detection { return true }
+      }
     }
+    return false
+  }
+
+  /// The best that is heard both ways, eligible or not.
+  package static func bestHeard(
+    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+  ) -> MemberIndex? {
+    best(vip, members, candidacies) { members.isHeardBothWays($0, now: now) }
   }
 
   /// As `holder`, among those whom this node hears itself: what a third party's old word says is no reason to yield.

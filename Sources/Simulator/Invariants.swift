@@ -1,6 +1,7 @@
 // What must hold, checked after every event.
 //
 // Always: GATE on a network that is well no two hosts answer for a VIP; V3 no announcement without address and claim;
+// TURNS ranks act one after another;
 // HANDOVER a planned successor starts after the gate has shut, or the address has gone, or did not go in the time for it;
 // DRAIN a draining node takes nothing; LISTEN nothing is claimed before a detection time has passed; EVIDENCE nobody takes
 // over from a holder that a well-connected third node hears.
@@ -28,8 +29,13 @@ struct InvariantWatch {
   var vacancyLimit = Int64.max
   var lastAnnouncer: [Int?]
   var vacantSince: [Int64?]
-  /// When somebody last began to remove its address.
-  var removalAt: [Int64]
+  /// When each host took each VIP last.
+  var heldSince: [[Int64]]
+  /// When each host last began to remove each address.
+  var removalAt: [[Int64]]
+  /// Unplanned takings, and those of them where another acted within the same interval.
+  var takings = 0
+  var coincidences = 0
   /// When each host took each VIP last, and nobody gave it.
   var takenAt: [[Int64]]
   var stillHolder: [Int?]
@@ -41,7 +47,8 @@ struct InvariantWatch {
   init(vipCount: Int, count: Int) {
     lastAnnouncer = Array(repeating: nil, count: vipCount)
     vacantSince = Array(repeating: nil, count: vipCount)
-    removalAt = Array(repeating: 0, count: vipCount)
+    heldSince = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
+    removalAt = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
     takenAt = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
     stillHolder = Array(repeating: nil, count: vipCount)
     deadBoot = Array(repeating: nil, count: count)
@@ -78,7 +85,8 @@ extension Simulation {
   mutating func checkAcquire(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
     // Commands reach a node at once, so what was set before this event binds it.
     if hosts[host].draining { violate("DRAIN", "n\(host + 1) takes vip\(vip.value) while it is draining") }
-    watch.takenAt[vip.value][host] = now
+    checkTurn(host, vip, cause)
+    watch.heldSince[vip.value][host] = now
     let age = clocks[host].local(now) - clocks[host].local(hosts[host].startedAt)
     if age.nanoseconds < detection {
       violate("LISTEN", "n\(host + 1) takes vip\(vip.value) \(age.nanoseconds) ns after its start")
@@ -87,12 +95,11 @@ extension Simulation {
     case .moved(let giver), .drained(let giver), .failback(let giver), .shutdown(let giver),
       .becameIneligible(let giver):
       totals.plannedHandovers += 1
-      watch.takenAt[vip.value][host] = .min / 2
       let from = hostIndex(giver, at: host)
       let patience = ElectionLimits.removalDeadline.nanoseconds * 97 / 100
       if from != host, isAlive(from),
         isGated
-          ? hosts[from].answers(vip, at: now) : hosts[from].has(vip) && now - watch.removalAt[vip.value] < patience
+          ? hosts[from].answers(vip, at: now) : hosts[from].has(vip) && now - watch.removalAt[vip.value][from] < patience
       {
         violate("HANDOVER", "n\(host + 1) starts vip\(vip.value) while n\(from + 1) still answers")
       }
@@ -102,8 +109,33 @@ extension Simulation {
     case .holderResigned:
       totals.takeovers += 1
       totals.resigns += 1
-    default: totals.takeovers += 1
+    default:
+      totals.takeovers += 1
+      for holder in 0..<count
+      where holder != host && isHolder(holder, vip) && now - watch.heldSince[vip.value][holder] > 4 * detection {
+        checkEvidence(host, vip, holder: holder)
+      }
     }
+  }
+
+  /// Where all hear all, the ranks act one after another, but for a few that learn of the end of a holder at different
+  /// times.
+  private mutating func checkTurn(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
+    guard !cause.isPlanned else {
+      watch.takenAt[vip.value][host] = .min / 2
+      return
+    }
+    if network.isWell(since: now - 8 * detection, delayBelow: heartbeat.nanoseconds / 2) {
+      watch.takings += 1
+      let isDouble = watch.takenAt[vip.value].indices.contains {
+        $0 != host && isHolder($0, vip) && now - watch.takenAt[vip.value][$0] < heartbeat.nanoseconds
+      }
+      if isDouble { watch.coincidences += 1 }
+      if watch.coincidences > 4 + watch.takings / 4 {
+        violate("TURNS", "of \(watch.takings) takings \(watch.coincidences) were at the same moment as another's")
+      }
+    }
+    watch.takenAt[vip.value][host] = now
   }
 
   private var isGated: Bool { configurations[0].vips[0].isGated }
@@ -123,7 +155,8 @@ extension Simulation {
     func linked(_ a: Int, _ b: Int) -> Bool {
       network.isUp(a, b, since: since) && network.isUp(b, a, since: since)
     }
-    guard network.loss == 0, network.lossChangedAt <= since, network.delay.upperBound < heartbeat.nanoseconds / 2,
+    guard now - watch.heldSince[vip.value][holder] > 2 * heartbeat.nanoseconds, network.loss == 0,
+      network.lossChangedAt <= since, network.delay.upperBound < heartbeat.nanoseconds / 2,
       isHolder(holder, vip), well(holder), well(host)
     else { return }
     for witness in 0..<count where witness != host && witness != holder {

@@ -23,7 +23,7 @@ extension Simulation {
       case .release(let vip, let cause):
         note("n\(host + 1) releases vip\(vip.value): \(cause)")
         if case .yielded = cause { totals.yields += 1 }
-        watch.removalAt[vip.value] = now
+        watch.removalAt[vip.value][host] = now
         work(host, .remove(vip))
       case .announce(let vip):
         totals.announcements += 1

@@ -151,9 +151,9 @@ package struct PeerReport: Equatable, Sendable {
 }
 
 /// What the sender is to a VIP. Flag 1: eligible; flag 2: it could pass on what belongs to a previous holder's connections;
-/// flag 4: it hears another member that holds the VIP.
+/// flag 4: it hears another member that holds the VIP, and names it.
 ///
-///     0 VIP (64) | 8 priority (16) | 10 role (8) | 11 flags (8) | 12 term (32), 0 without quorum
+///     0 VIP (64) | 8 priority (16) | 10 role (8) | 11 flags (8) | 12 term, or with flag 4 fold of the holder's name (32)
 package struct VIPReport: Equatable, Sendable {
   package enum Role: UInt8, Sendable { case idle = 0, candidate = 1, holder = 2 }
   package static let byteCount = 16
@@ -162,11 +162,12 @@ package struct VIPReport: Equatable, Sendable {
   package var role: Role
   package var eligible: Bool
   package var passesUnknown: Bool
-  package var hearsHolder: Bool
+  /// `StableHash.fold` of the name of the holder that the sender hears; 0 for none.
+  package var holder: UInt32
   package var term: UInt32
 
   @inlinable package init(
-    vip: UInt64, priority: UInt16, role: Role, eligible: Bool, passesUnknown: Bool = false, hearsHolder: Bool = false,
+    vip: UInt64, priority: UInt16, role: Role, eligible: Bool, passesUnknown: Bool = false, holder: UInt32 = 0,
     term: UInt32 = 0
   ) {
     self.vip = vip
@@ -174,7 +175,7 @@ package struct VIPReport: Equatable, Sendable {
     self.role = role
     self.eligible = eligible
     self.passesUnknown = passesUnknown
-    self.hearsHolder = hearsHolder
+    self.holder = holder
     self.term = term
   }
 }

@@ -296,6 +296,11 @@ struct OwnTroubleStories {
       // A requirement that turns strict while the last holder keeps the VIP.
       bench.requirements(1, .unmet(strict: true))
       bench.run(.milliseconds(100))
+      #expect(bench.holders() == (strict ? [] : [0]), "named, and not strict")
+      bench.requirements(1, .met)
+      bench.requirements(0, .unmet(strict: true))
+      bench.requirements(1, .unmet(strict: true))
+      bench.run(.milliseconds(100))
       #expect(bench.holders().isEmpty)
       bench.requirements(0, .met)
       bench.run(.milliseconds(100))

@@ -123,6 +123,52 @@ struct TakingTests {
   }
 }
 
+@Suite("What another member hears")
+struct HearsayTests {
+  /// `first` is gone from here; `third` says that it hears it hold the VIP.
+  private func scene(toldAt: Instant) -> Scene {
+    var scene = Scene()
+    scene.say(first, .holder)
+    while scene.members.nextDead(now: start + detection) != nil {}
+    scene.candidacies.clearPosition(vip, of: first, now: start)
+    scene.hear(third, at: toldAt)
+    scene.candidacies.note(vip, of: third, passesUnknown: false, holderHeard: StableHash.fold(100), now: toldAt)
+    return scene
+  }
+
+  @Test("is believed of a holder that this node does not hear, as long as it is fresh")
+  func believed() {
+    let told = start + detection + .milliseconds(1)
+    var scene = scene(toldAt: told)
+    #expect(scene.decide(at: told) == .nothing)
+    #expect(scene.claim.wakeAt != .distantFuture)
+    let old = told + interval * (ElectionLimits.hearsayIntervals + 1)
+    scene.hear(third, at: old)
+    #expect(scene.decide(at: old) == .acquire(.vacant))
+  }
+
+  @Test("is not believed where it may be of before the holder's end")
+  func stale() {
+    var scene = scene(toldAt: start + detection)
+    #expect(scene.decide(at: start + detection) == .acquire(.vacant))
+  }
+
+  @Test("is not believed against the member's own word, of this node itself, or of a stranger")
+  func own() {
+    let told = start + detection + .milliseconds(1)
+    var scene = scene(toldAt: told)
+    scene.hear(first, at: told)
+    scene.say(first, .idle, eligible: false)
+    scene.candidacies.note(vip, of: first, passesUnknown: false, holderHeard: 0, now: told)
+    #expect(scene.decide(at: told) == .acquire(.vacant))
+    for name: UInt64 in [101, 999] {
+      var other = self.scene(toldAt: told)
+      other.candidacies.note(vip, of: third, passesUnknown: false, holderHeard: StableHash.fold(name), now: told)
+      #expect(other.decide(at: told) == .acquire(.vacant))
+    }
+  }
+}
+
 @Suite("The last resort")
 struct LastResortTests {
   private func scene(_ ineligible: Ineligibility) -> Scene {
@@ -132,6 +178,14 @@ struct LastResortTests {
     return scene
   }
 
+  /// Everybody is heard.
+  private func decide(_ scene: inout Scene, at now: Instant) -> Decision {
+    scene.hear(first, at: now)
+    scene.hear(third, at: now)
+    return scene.decide(at: now)
+  }
+
+  private let turn = ElectionLimits.lastResortTurn
   private let due = start + ElectionLimits.lastResort + ElectionLimits.lastResortTurn
 
   @Test("where nobody is eligible, one that misses what is required takes it after a while, in the order of ranks")
@@ -139,7 +193,8 @@ struct LastResortTests {
     var scene = scene(.requirementsUnmet(strict: false))
     #expect(scene.decide() == .nothing)
     #expect(scene.claim.wakeAt == due, "one outranks it")
-    #expect(scene.decide(at: scene.claim.wakeAt) == .acquire(.vacant))
+    #expect(decide(&scene, at: due - .milliseconds(1)) == .nothing)
+    #expect(decide(&scene, at: due) == .acquire(.vacant))
   }
 
   @Test(
@@ -151,21 +206,35 @@ struct LastResortTests {
   func refuses(_ reason: Ineligibility) {
     var scene = scene(reason)
     #expect(scene.decide() == .nothing)
-    #expect(scene.decide(at: due + .seconds(60)) == .nothing)
+    #expect(decide(&scene, at: due + .seconds(60)) == .nothing)
   }
 
-  @Test("not while somebody alive is eligible, and the wait begins anew afterwards")
+  @Test("not while somebody alive is eligible, nor at the moment when that ends")
   func better() {
     var scene = scene(.requirementsUnmet(strict: false))
     #expect(scene.decide() == .nothing)
     scene.say(third, .candidate)
-    #expect(scene.decide(at: due) == .nothing)
+    #expect(decide(&scene, at: due) == .nothing)
     #expect(scene.claim.wakeAt != .distantFuture, "it may die without a word")
     scene.say(third, .idle, eligible: false)
-    #expect(scene.decide(at: due + interval) == .nothing)
-    #expect(scene.decide(at: due + ElectionLimits.lastResort) == .nothing)
-    #expect(
-      scene.decide(at: due + interval + ElectionLimits.lastResort + ElectionLimits.lastResortTurn) == .acquire(.vacant))
+    #expect(decide(&scene, at: due + interval) == .nothing)
+    #expect(decide(&scene, at: due + turn) == .nothing)
+    #expect(decide(&scene, at: due + turn * 2) == .acquire(.vacant))
+  }
+
+  @Test("not by a node that hears nobody: it may be the one that is cut off, unless all have said that they end")
+  func isolated() {
+    var scene = scene(.requirementsUnmet(strict: false))
+    #expect(scene.decide() == .nothing)
+    for _ in 0..<2 { _ = scene.members.nextDead(now: due) }
+    #expect(scene.decide(at: due) == .nothing)
+    #expect(scene.decide(at: due + .seconds(60)) == .nothing)
+    for member in [first, third] {
+      let boot = scene.members[member].boot
+      let isResigned = scene.members.resign(boot, sequence: 1_000, from: member)
+      #expect(isResigned)
+    }
+    #expect(scene.decide(at: due + .seconds(61)) == .acquire(.vacant))
   }
 
   @Test("the successor that was named takes it at once, though it misses something meanwhile")

@@ -49,7 +49,7 @@ func sampleDatagram() -> [UInt8] {
     expectTrue(
       writer.append(VIPReport(vip: 0xa1, priority: 0xfffe, role: .holder, eligible: true, passesUnknown: true, term: 9))
     )
-    expectTrue(writer.append(VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false, hearsHolder: true)))
+    expectTrue(writer.append(VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false, holder: 0xb1b2_b3b4)))
     writer.end()
     let version = Array("1.2".utf8).withUnsafeBytes { writer.part(.softwareVersion, $0) }
     #expect(version)
@@ -112,7 +112,7 @@ struct DatagramTests {
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa1,  // VIP
       0xff, 0xfe, 0x02, 0x03, 0x00, 0x00, 0x00, 0x09,  // priority 65,534, holder, eligible, passes unknown, term 9
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa2,  // VIP
-      0x00, 0x05, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00,  // priority 5, idle, not eligible, hears a holder
+      0x00, 0x05, 0x00, 0x04, 0xb1, 0xb2, 0xb3, 0xb4,  // priority 5, idle, not eligible, hears a holder, its name
       0x00, 0x05, 0x00, 0x03, 0x31, 0x2e, 0x32,  // 188 part: software version "1.2"
     ]
     let bytes = sampleDatagram()
@@ -137,7 +137,7 @@ struct DatagramTests {
         datagram.peers[0]
           == PeerReport(peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7, roundTrip: 8))
       #expect(datagram.vips.count == 2)
-      #expect(datagram.vips[1] == VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false, hearsHolder: true))
+      #expect(datagram.vips[1] == VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false, holder: 0xb1b2_b3b4))
       #expect(datagram.resign == nil)
       #expect(String(decoding: datagram.softwareVersion, as: UTF8.self) == "1.2")
     }
