@@ -25,7 +25,9 @@ package enum StableHash {
   package static func hash(_ text: String) -> UInt64 { hash(text.utf8) }
 
   /// A hash in 32 bits, never 0.
-  @inlinable package static func fold(_ hash: UInt64) -> UInt32 { max(1, UInt32(truncatingIfNeeded: hash ^ hash >> 32)) }
+  @inlinable package static func fold(_ hash: UInt64) -> UInt32 {
+    max(1, UInt32(truncatingIfNeeded: hash ^ hash >> 32))
+  }
 
   /// One hash of two, order matters: the rank of (VIP, node) or (client, server) in rendezvous hashing.
   @inlinable package static func combine(_ left: UInt64, _ right: UInt64) -> UInt64 {

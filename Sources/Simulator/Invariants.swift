@@ -99,7 +99,8 @@ extension Simulation {
       let patience = ElectionLimits.removalDeadline.nanoseconds * 97 / 100
       if from != host, isAlive(from),
         isGated
-          ? hosts[from].answers(vip, at: now) : hosts[from].has(vip) && now - watch.removalAt[vip.value][from] < patience
+          ? hosts[from].answers(vip, at: now)
+          : hosts[from].has(vip) && now - watch.removalAt[vip.value][from] < patience
       {
         violate("HANDOVER", "n\(host + 1) starts vip\(vip.value) while n\(from + 1) still answers")
       }
