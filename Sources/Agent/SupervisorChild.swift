@@ -6,7 +6,7 @@ internal import Primitives
 
 /// A child that is running, waiting to be started again, or stopped for good. Used on the supervisor's thread only.
 struct Child: ~Copyable {
-  /// Both children speak every 250 ms; one that has been silent this long is of no use to anybody.
+  /// Both children speak every second at least; one that has been silent this long is of no use to anybody.
   static let patience = TimeSpan.seconds(10)
   /// Messages that may wait for a child that does not read; at the limit it counts as hung.
   static let maximumWaiting = 1_000

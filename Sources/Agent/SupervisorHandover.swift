@@ -11,6 +11,8 @@ package import Primitives
 package struct Handovers {
   private struct Handover {
     var vip: String
+    /// As they were then: the VIP may have others after a reload, or be none any more.
+    var addresses: [IPAddress]
     /// Still to be answered by the balancer.
     var awaited: Bool
     var expires: Instant
@@ -26,9 +28,12 @@ package struct Handovers {
   package var nextExpiry: Instant { byToken.values.map(\.expires).min() ?? .distantFuture }
 
   /// A token for the balancer. `expires`: when the VIP is served again if nothing is heard of it by then.
-  package mutating func begin(_ vip: String, expires: Instant, isParting: Bool = false) -> UInt64 {
+  package mutating func begin(
+    _ vip: String, addresses: [IPAddress], expires: Instant, isParting: Bool = false
+  ) -> UInt64 {
     defer { nextToken += 1 }
-    byToken[nextToken] = Handover(vip: vip, awaited: !isParting, expires: expires, isParting: isParting)
+    byToken[nextToken] = Handover(
+      vip: vip, addresses: addresses, awaited: !isParting, expires: expires, isParting: isParting)
     return nextToken
   }
 
@@ -42,11 +47,11 @@ package struct Handovers {
     return handover.vip
   }
 
-  /// The VIP was lost, or stays: true if the balancer had been told to quieten it.
-  package mutating func finish(_ vip: String) -> Bool {
-    let tokens = byToken.filter { $0.value.vip == vip }.keys
-    for token in tokens { byToken[token] = nil }
-    return !tokens.isEmpty
+  /// The VIP was lost, or stays: the addresses that the balancer had been told to quieten.
+  package mutating func finish(_ vip: String) -> [IPAddress] {
+    let ended = byToken.filter { $0.value.vip == vip }
+    for token in ended.keys { byToken[token] = nil }
+    return Set(ended.values.flatMap(\.addresses)).sorted()
   }
 
   /// VIPs of which nothing was heard in time.
@@ -90,7 +95,7 @@ extension SupervisorLoop {
   func startHandover(vip: String, to: NodeName, deadline: TimeSpan) {
     let addresses = plan.addresses(of: vip)
     guard balancer.isReady, !addresses.isEmpty else { return tellElector(.handoverReady(vip: vip)) }
-    let token = handovers.begin(vip, expires: Clock.monotonic + deadline + .seconds(1))
+    let token = handovers.begin(vip, addresses: addresses, expires: Clock.monotonic + deadline + .seconds(1))
     tellBalancer(.quieten(token: token, addresses: addresses, deadline: deadline))
     logger.debug("handing \(vip) over to \(to)")
   }
@@ -99,14 +104,15 @@ extension SupervisorLoop {
   func partWithConnections(vip: String, deadline: TimeSpan) {
     let addresses = plan.addresses(of: vip)
     guard balancer.isReady, !addresses.isEmpty else { return }
-    let token = handovers.begin(vip, expires: Clock.monotonic + deadline + .seconds(1), isParting: true)
+    let token = handovers.begin(
+      vip, addresses: addresses, expires: Clock.monotonic + deadline + .seconds(1), isParting: true)
     tellBalancer(.quieten(token: token, addresses: addresses, deadline: deadline))
   }
 
   /// Serves a VIP's addresses again, if they had been quietened.
   func resume(_ vip: String) {
-    guard handovers.finish(vip) else { return }
-    tellBalancer(.resume(addresses: plan.addresses(of: vip)))
+    let addresses = handovers.finish(vip)
+    if !addresses.isEmpty { tellBalancer(.resume(addresses: addresses)) }
   }
 
   func startMove(_ move: PendingMove) {

@@ -283,7 +283,7 @@ package struct ElectorEvent: Codable, Equatable, Sendable {
 package enum ElectorReport: Codable, Sendable {
   /// Configured and listening; `privileges` in words for `status`.
   case ready(bootHigh: UInt64, bootLow: UInt64)
-  /// On every change, and at least every 250 ms.
+  /// On every change, and at least every 250 ms, with 200 VIPs every second.
   case status(ElectorStatus)
   case event(ElectorEvent)
   /// Of every two members that are alive, what one hears of the other; now and then.

@@ -38,6 +38,7 @@ extension Hands {
       }
       // Known as held before the kernel tells of them, so that a removal by another is never missed.
       held[vip.value] = wanted
+      prolongedAt[vip.value] = Clock.monotonic
       for address in wanted {
         owed.forgive(address)
         try netlink.add(address, lifetime: Self.addressLifetime)
@@ -63,6 +64,7 @@ extension Hands {
     readNetwork()
     prolongTurn = (prolongTurn + 1) % Self.prolongTurns
     for slot in stride(from: prolongTurn, to: VIPIndex.limit, by: Self.prolongTurns) {
+      prolongedAt[slot] = now
       for address in held[slot] ?? [] where !putBacks.isPausing(address) {
         do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
           reporter.warn("\(error)")
@@ -188,8 +190,14 @@ extension Hands {
     else { return }
     // News may be old: the address may have been removed and added again by ourselves since.
     if let present = try? netlink.addresses(), present.contains(where: { Self.same($0, address) }) { return }
-    let (count, putsBack) = putBacks.removed(ours, now: Clock.monotonic)
-    let cause = "\(address.prefix) was removed by another program"
+    let now = Clock.monotonic
+    let (count, putsBack) = putBacks.removed(ours, now: now)
+    // The kernel counts in whole seconds, and rounds down.
+    let unattended = now - prolongedAt[slot]
+    let cause =
+      unattended >= Self.addressLifetime - .seconds(1)
+      ? "\(address.prefix) expired: this host kept Afloat from running for \(unattended.milliseconds / 1_000) s"
+      : "\(address.prefix) was removed by another program"
     if putsBack {
       restore(ours, of: VIPIndex(slot), cause: "\(cause): added again")
     } else if count == PutBacks.atOnce + 1 {

@@ -13,7 +13,8 @@ import Wire
 struct HeartbeatLoop: ~Copyable {
   /// The page's beat moves at least this often, whatever the heartbeat interval: the guardian judges after 50 ms.
   static let beatInterval = TimeSpan.milliseconds(15)
-  static let statusInterval = TimeSpan.milliseconds(250)
+  /// How often the agent is told while nothing changes: a picture of many VIPs costs more, and seldomer.
+  static func statusInterval(vips: Int) -> TimeSpan { .milliseconds(250) * Int64(min(max(1, vips / 50), 4)) }
   /// The timer never fires sooner than this after it was armed, so that no mistake can spin a real-time thread.
   static let shortestWait = TimeSpan.microseconds(20)
   /// Batches taken at one wake-up; a flood beyond it waits for the next, so that heartbeats go out meanwhile.
@@ -38,6 +39,7 @@ struct HeartbeatLoop: ~Copyable {
   private var wokeAt = Instant(nanoseconds: 0)
   private var armedAt = Instant.distantFuture
   private var statusDueAt: Instant
+  private var statusInterval: TimeSpan
   private var beat: UInt64 = 0
   private var counters = ShellCounters()
   /// Members whose software version the hands know.
@@ -72,6 +74,7 @@ struct HeartbeatLoop: ~Copyable {
     buffer.initializeMemory(as: UInt8.self, repeating: 0)
     times = ReceiveTimes(now: Clock.monotonic)
     statusDueAt = Instant(nanoseconds: 0)
+    statusInterval = Self.statusInterval(vips: plan.cluster.vips.count)
     store(self.node.bootID.high, .bootHigh)
     store(self.node.bootID.low, .bootLow)
     store(self.node.nextSequence, .nextSequence)
@@ -160,6 +163,7 @@ struct HeartbeatLoop: ~Copyable {
     case .reconfigure(let plan, let revision):
       node.reconfigure(plan.cluster, authenticator: plan.authenticator, now: now, effects: &effects)
       addresses = PeerAddresses(of: node, plan: plan)
+      statusInterval = Self.statusInterval(vips: plan.cluster.vips.count)
       // Slots that fall away are released under their old names first; what new ones stand for is known before anything
       // is acquired.
       carryOut(now: now)
@@ -320,7 +324,7 @@ struct HeartbeatLoop: ~Copyable {
       tellHands(.softwareVersion(MemberIndex(slot), text))
     }
     status.offer()
-    statusDueAt = now + Self.statusInterval
+    statusDueAt = now + statusInterval
     shared.handsWakeUp.signal()
   }
 }

@@ -54,21 +54,22 @@ import Testing
 
   @Test func `a handover waits for its own token and is resumed once`() {
     var handovers = Handovers()
-    let token = handovers.begin("web", expires: Instant(nanoseconds: 100))
+    let addresses = [IPAddress("192.0.2.100")!, IPAddress("2001:db8::100")!]
+    let token = handovers.begin("web", addresses: addresses, expires: Instant(nanoseconds: 100))
     let answers = [handovers.quietened(token + 1), handovers.quietened(token), handovers.quietened(token)]
     #expect(answers == [nil, "web", nil])
     #expect(handovers.nextExpiry == Instant(nanoseconds: 100))
     #expect(handovers.expire(Instant(nanoseconds: 99)).isEmpty)
     #expect(handovers.expire(Instant(nanoseconds: 100)) == ["web"])
     let (first, second) = (handovers.finish("web"), handovers.finish("web"))
-    #expect(first && !second)
+    #expect(first == addresses && second.isEmpty, "as they were when it began")
     #expect(handovers.nextExpiry == .distantFuture)
   }
 
   @Test func `a balancer that dies lets every handover go on`() {
     var handovers = Handovers()
-    let web = handovers.begin("web", expires: .distantFuture)
-    _ = handovers.begin("db", expires: .distantFuture)
+    let web = handovers.begin("web", addresses: [], expires: .distantFuture)
+    _ = handovers.begin("db", addresses: [], expires: .distantFuture)
     _ = handovers.quietened(web)
     let (first, second) = (handovers.abandonQuietening(), handovers.abandonQuietening())
     #expect(first == ["db"] && second.isEmpty)

@@ -1,6 +1,8 @@
 """The elector by itself, on real packets: this test plays the agent. Elections, addresses, announcements, start and end."""
 
 import os
+import re
+import signal
 import struct
 import subprocess
 
@@ -214,6 +216,22 @@ def test_an_address_that_another_program_removes_is_put_back(stage, electors):
     wait_until(lambda: VIP in lan["n1"].addresses(), timeout=3, what="the address")
     said = electors["n1"].wait_for(lambda elector: elector.events("warning"))
     assert said[-1]["cause"] == f"{VIP}/24 was removed by another program: added again"
+
+
+def test_an_address_that_expired_while_the_elector_could_not_run_is_put_back_and_told_as_that(stage, electors):
+    lan = stage.lan(nodes=1)
+    electors.start(lan)
+    wait_for_holder(electors)
+    elector = electors["n1"]
+    os.kill(elector.process.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: VIP not in lan["n1"].addresses(), timeout=20, what="its end")
+    finally:
+        os.kill(elector.process.pid, signal.SIGCONT)
+    wait_until(lambda: VIP in lan["n1"].addresses(), timeout=5, what="the address")
+    said = elector.wait_for(lambda elector: elector.events("warning"))
+    assert re.fullmatch(
+        f"{VIP}/24 expired: this host kept Afloat from running for [0-9]+ s: added again", said[-1]["cause"])
 
 
 def test_a_fight_over_an_address_is_damped_and_told_in_few_words(stage, electors):
