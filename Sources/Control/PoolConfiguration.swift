@@ -138,6 +138,10 @@ package struct PoolConfiguration: Codable, Equatable, Sendable {
     case error
     /// The servers of another pool.
     case pool(String)
+    /// An answer of the balancer's own.
+    case respond(status: Int, body: String, fields: [FieldText])
+    /// Files below the folder `root`, an absolute path, and its `index` with 503 for every path that is none of them.
+    case files(root: String, index: String)
   }
   package var name: String
   package var balance: BalanceAlgorithm

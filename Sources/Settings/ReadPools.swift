@@ -116,24 +116,41 @@ extension Reader {
   private func whenAllDown(
     _ field: Field, of owner: String, _ references: inout References
   ) -> PoolConfiguration.WhenAllDown {
-    let shape = "error 503, or {pool: NAME}"
-    if case .mapping = field.value.content {
-      guard let fields = self.fields(field, Keys(["pool"], notYet: ["static", "respond"]), shape: shape) else {
+    let shape = "error 503, {pool: NAME}, {static: {root: DIR}} or {respond: {body: TEXT}}"
+    if case .mapping(let pairs) = field.value.content {
+      let keys = ["pool", "static", "respond"]
+      guard let fields = self.fields(field, Keys(keys), shape: shape) else { return .error }
+      let found = keys.filter { fields[$0] != nil }
+      guard found.count == 1 else {
+        if pairs.isEmpty { add(field.position, "\(field.path) is empty", shape) }
+        if found.count > 1 {
+          add(field.position, "\(field.path) says \(found.joined(separator: " and "))", "keep one of them")
+        }
         return .error
       }
-      guard let pool = fields["pool"] else {
-        if hasNoPairs(field) { add(field.position, "\(field.path) is empty", shape) }
-        return .error
-      }
-      guard let name = self.name(pool, "pool") else { return .error }
-      references.fallbacks.append(
-        (owner: owner, References.Mention(name: name, position: pool.position, path: pool.path)))
-      return .pool(name)
+      return fields["pool"].map { fallback($0, of: owner, &references) } ?? sorrySite(fields)
     }
     if field.text != "error 503" && field.text != "error" {
       add(field.position, "\(field.path) cannot be \(field.value.kind)", shape)
     }
     return .error
+  }
+
+  private func fallback(
+    _ field: Field, of owner: String, _ references: inout References
+  ) -> PoolConfiguration.WhenAllDown {
+    guard let name = self.name(field, "pool") else { return .error }
+    references.fallbacks.append(
+      (owner: owner, References.Mention(name: name, position: field.position, path: field.path)))
+    return .pool(name)
+  }
+
+  private func sorrySite(_ fields: Fields) -> PoolConfiguration.WhenAllDown {
+    switch fields["static"].map({ files($0) }) ?? fields["respond"].flatMap({ respond($0, usual: 503) }) {
+    case .files(let root, let index)?: .files(root: root, index: index)
+    case .respond(let status, let body, let lines)?: .respond(status: status, body: body, fields: lines)
+    case .pool?, .redirect?, nil: .error
+    }
   }
 
   /// Every pool that stands in for another exists, and no chain of them comes back to its start.
@@ -306,4 +323,12 @@ extension Reader {
 extension PoolConfiguration {
   /// The pool that stands in when all servers of this one are down.
   fileprivate var standIn: String? { if case .pool(let name) = whenAllDown { name } else { nil } }
+
+  /// While no server is up its clients get an answer that only HTTP has.
+  var hasSorrySite: Bool {
+    switch whenAllDown {
+    case .respond, .files: true
+    case .error, .pool: false
+    }
+  }
 }

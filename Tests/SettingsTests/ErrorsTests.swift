@@ -353,9 +353,6 @@ import Testing
         "pools.app.retry.budget must be a share, not \"20\" (from 0% to 100%, for instance 20%)"
       ),
       (
-        "servers: {a: 192.0.2.1:80}, when_all_down: {static: {root: /x}}", "\"static\" is not supported yet (remove it)"
-      ),
-      (
         "servers: {a: 0.0.0.0:80}",
         "pools.app.servers.a: 0.0.0.0 is not the address of a host (for instance 192.0.2.21:8080)"
       ),

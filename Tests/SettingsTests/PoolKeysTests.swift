@@ -62,6 +62,24 @@ import Testing
     #expect(configuration.pools[0].whenAllDown == .pool("sorry") && configuration.warnings.isEmpty)
   }
 
+  @Test("the sorry site is an answer or a folder; its status is 503 unless another is given") func sorrySite() throws {
+    #expect(
+      try pool("when_all_down: {respond: {body: later, headers: {Retry-After: \"60\"}}}").whenAllDown
+        == .respond(status: 503, body: "later", fields: [FieldText(name: "Retry-After", value: "60")]))
+    #expect(
+      try pool("when_all_down: {respond: {status: 200}}").whenAllDown == .respond(status: 200, body: "", fields: []))
+    #expect(
+      try pool("when_all_down: {static: {root: /srv/sorry}}").whenAllDown
+        == .files(root: "/srv/sorry", index: "index.html"))
+  }
+
+  @Test("a tcp listener has no page to show") func sorrySiteOfTCP() {
+    let text = web.replacing("{servers:", with: "{when_all_down: {respond: {}}, servers:")
+    let lines = errors(text.replacing("pool: app}", with: "pool: app, mode: tcp}"))
+    let words = "pool \"app\" has a page for when all its servers are down, which is HTTP"
+    #expect(lines.count == 1 && lines[0].hasSuffix(words + " (use when_all_down: {pool: NAME}, or mode: http)"))
+  }
+
   @Test(
     "mistakes are told with what would be right",
     arguments: [
@@ -83,7 +101,26 @@ import Testing
         "when_all_down: {pool: app}",
         "4:31: pools.app.when_all_down.pool: the pools stand in for each other in a ring (let one answer error 503)"
       ),
-      ("when_all_down: 503", "4:24: pools.app.when_all_down cannot be \"503\" (error 503, or {pool: NAME})"),
+      (
+        "when_all_down: 503",
+        "4:24: pools.app.when_all_down cannot be \"503\" (error 503, {pool: NAME}, {static: {root: DIR}} or {respond: {body: TEXT}})"
+      ),
+      (
+        "when_all_down: {pool: app, respond: {}}",
+        "4:24: pools.app.when_all_down says pool and respond (keep one of them)"
+      ),
+      (
+        "when_all_down: {}",
+        "4:24: pools.app.when_all_down is empty (error 503, {pool: NAME}, {static: {root: DIR}} or {respond: {body: TEXT}})"
+      ),
+      (
+        "when_all_down: {static: {root: sorry}}",
+        "4:40: pools.app.when_all_down.static.root: \"sorry\" is not an absolute path (for instance /srv/www)"
+      ),
+      (
+        "when_all_down: {respond: {status: 99}}",
+        "4:43: pools.app.when_all_down.respond.status is 99 (it must be from 200 to 599)"
+      ),
       (
         "retry: {methods: [POST]}",
         "4:27: pools.app.retry.methods[0]: \"POST\" may not be sent twice (idempotent, safe, none, or a list of GET, HEAD, OPTIONS, TRACE, PUT, DELETE)"
