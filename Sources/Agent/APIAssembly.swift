@@ -98,12 +98,15 @@ package struct APISources: Sendable {
         servers: pool.servers.map { server in
           guard let seen = status?.servers.first(where: { $0.name == server.name }) else {
             return APIServer(
-              name: server.name, address: server.endpoint.description, state: balancerDown == nil ? .starting : .down,
+              name: server.name, address: server.authority, hostName: server.hostName,
+              state: balancerDown == nil ? .starting : .down,
               weight: server.weight, connections: 0, requests: 0, failures: 0, lastCheck: balancerDown ?? "",
               member: server.member?.text)
           }
           return APIServer(
-            name: server.name, address: seen.endpoint.description,
+            name: server.name,
+            address: seen.endpoint.address.isUnspecified ? server.authority : seen.endpoint.description,
+            hostName: server.hostName,
             state: APIServer.State(rawValue: seen.state.rawValue) ?? .down, weight: seen.weight,
             connections: seen.connections, requests: seen.requests, failures: seen.failures, lastCheck: seen.lastCheck,
             member: server.member?.text, requestsPerSecond: (seen.requestsPerSecond * 100).rounded() / 100)

@@ -28,6 +28,9 @@ package enum Affinity: Codable, Equatable, Sendable {
 package struct ServerConfiguration: Codable, Equatable, Sendable {
   package var name: String
   package var endpoint: Endpoint
+  /// The host whose address the balancer looks up: `endpoint` has it, or 0.0.0.0 while there is none. Nil: `endpoint` is
+  /// what the file says.
+  package var hostName: String?
   /// 0 to 1,000; 0 takes no new clients.
   package var weight: Int
   package var maximumConnections: Int?
@@ -41,11 +44,12 @@ package struct ServerConfiguration: Codable, Equatable, Sendable {
   package var member: NodeName?
 
   package init(
-    name: String, endpoint: Endpoint, weight: Int = 100, maximumConnections: Int? = nil, isBackup: Bool = false,
-    host: String? = nil, proxyHeader: ProxyHeaderVersion? = nil, member: NodeName? = nil
+    name: String, endpoint: Endpoint, hostName: String? = nil, weight: Int = 100, maximumConnections: Int? = nil,
+    isBackup: Bool = false, host: String? = nil, proxyHeader: ProxyHeaderVersion? = nil, member: NodeName? = nil
   ) {
     self.name = name
     self.endpoint = endpoint
+    self.hostName = hostName
     self.weight = weight
     self.maximumConnections = maximumConnections
     self.isBackup = isBackup
@@ -53,6 +57,16 @@ package struct ServerConfiguration: Codable, Equatable, Sendable {
     self.proxyHeader = proxyHeader
     self.member = member
   }
+
+  /// As the file says it: `app.example:8080`, `192.0.2.21:8080`.
+  package var authority: String { authority(port: endpoint.port) }
+
+  package func authority(port: UInt16) -> String {
+    hostName.map { "\($0):\(port)" } ?? Endpoint(address: endpoint.address, port: port).description
+  }
+
+  /// False while its name is not known to have one.
+  package var hasAddress: Bool { !endpoint.address.isUnspecified }
 }
 
 package struct HealthCheckConfiguration: Codable, Equatable, Sendable {

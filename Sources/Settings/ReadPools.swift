@@ -255,13 +255,13 @@ extension Reader {
       if pairs.isEmpty { add(field.position, "\(field.path) is empty", shape) }
       return nil
     }
-    var owners: [Endpoint: String] = [:]
+    var owners: [String: String] = [:]
     return entries.compactMap { (name, entry) -> ServerConfiguration? in
       guard var server = self.server(name, entry) else { return nil }
-      if let owner = owners[server.endpoint] {
-        add(entry.position, "\(entry.path): \(server.endpoint) is the address of server \"\(owner)\" too", "keep one")
+      if let owner = owners[server.authority] {
+        add(entry.position, "\(entry.path): \(server.authority) is the address of server \"\(owner)\" too", "keep one")
       }
-      owners[server.endpoint] = name
+      owners[server.authority] = name
       // A server on a member's address leaves every pool when that member is drained.
       server.member = references.members.first { $0.value == server.endpoint.address }.flatMap { NodeName($0.key) }
       return server
@@ -295,17 +295,25 @@ extension Reader {
     }
   }
 
+  /// ADDRESS:PORT, or NAME:PORT: then the name is told, and the balancer looks its address up.
+  private func serverAddress(_ field: Field, _ example: String) -> (Endpoint, String?)? {
+    if let text = field.text, let colon = text.lastIndex(of: ":"), HostName.isValid(text[..<colon]),
+      let port = Endpoint.parsePort(text[text.index(after: colon)...])
+    {
+      return (Endpoint(address: .anyV4, port: port), text[..<colon].lowercased())
+    }
+    return endpoint(field, wildcard: false, example: example).map { ($0, nil) }
+  }
+
   private func server(_ name: String, _ field: Field) -> ServerConfiguration? {
     let example = "192.0.2.21:8080"
     guard case .mapping = field.value.content else {
-      return endpoint(field, wildcard: false, example: example).map { ServerConfiguration(name: name, endpoint: $0) }
+      return serverAddress(field, example).map { ServerConfiguration(name: name, endpoint: $0, hostName: $1) }
     }
     let keys = Keys(
       ["address", "weight", "max_connections", "backup", "host", "proxy_protocol"], notYet: ["tls"])
     guard let fields = self.fields(field, keys, shape: "{address: 192.0.2.21:8080, weight: 100}") else { return nil }
-    let address = required(fields, "address", "for instance \(example)") {
-      endpoint($0, wildcard: false, example: example)
-    }
+    let address = required(fields, "address", "for instance \(example)") { serverAddress($0, example) }
     let weight = integer(fields["weight"], 0...1000) ?? 100
     let maximum = integer(fields["max_connections"], 1...1_000_000)
     let isBackup = flag(fields["backup"]) ?? false
@@ -314,8 +322,8 @@ extension Reader {
     let proxyHeader = choice(fields["proxy_protocol"], versions) ?? nil
     return address.map {
       ServerConfiguration(
-        name: name, endpoint: $0, weight: weight, maximumConnections: maximum, isBackup: isBackup, host: host,
-        proxyHeader: proxyHeader)
+        name: name, endpoint: $0, hostName: $1, weight: weight, maximumConnections: maximum, isBackup: isBackup,
+        host: host, proxyHeader: proxyHeader)
     }
   }
 }

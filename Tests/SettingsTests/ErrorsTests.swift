@@ -30,7 +30,7 @@ import Testing
         app:
           balance: roundrobin
           affinity: cookie
-          servers: {s1: 192.0.2.21, s2: "app.example.org:80", s3: 192.0.2.22:99999}
+          servers: {s1: 192.0.2.21, s2: "-pp.example.org:80", s3: 192.0.2.22:99999}
           check: {http: healthz, evry: 1s, expect: {status: 2xx}}
       services: {}
       """
@@ -66,7 +66,7 @@ import Testing
       20:93: listeners.tcp.timeouts.idle must be a duration, not "5" (write a whole number with its unit: 60s; units are ms, s, m, h)
       23:14: pools.app.balance cannot be "roundrobin" (did you mean "round_robin"?)
       25:19: pools.app.servers.s1: "192.0.2.21" has no port (for instance 192.0.2.21:80)
-      25:35: pools.app.servers.s2: the host name "app.example.org" is not supported yet (write its IP address)
+      25:35: pools.app.servers.s2: "-pp.example.org" is not an address or the name of a host (for instance 192.0.2.21:8080)
       25:61: pools.app.servers.s3: "99999" is not a port (a port is a number from 1 to 65535)
       26:19: pools.app.check.http: "healthz" is not a path (it starts with / and has no spaces, for instance /healthz)
       26:28: unknown key "evry" in pools.app.check (did you mean "every"?)

@@ -62,6 +62,36 @@ import Testing
     #expect(configuration.pools[0].whenAllDown == .pool("sorry") && configuration.warnings.isEmpty)
   }
 
+  @Test(
+    "a server may be a name that is looked up",
+    arguments: [
+      "\"App.Example:8080\"", "{address: \"App.Example:8080\", weight: 100}", "{address: app.example:8080}",
+    ]) func hostNames(_ text: String) throws
+  {
+    let server = try parse(web.replacing("\"192.0.2.21:8080\"", with: text)).pools[0].servers[0]
+    #expect(server.hostName == "app.example" && server.endpoint == Endpoint(address: .anyV4, port: 8080))
+    #expect(!server.hasAddress && server.authority == "app.example:8080" && server.weight == 100)
+  }
+
+  @Test(
+    "what is no name and no address",
+    arguments: [
+      ("app.example", "\"app.example\" has no port (for instance app.example:80)"),
+      ("300.1.1.1:80", "\"300.1.1.1\" is not an address or the name of a host (for instance 192.0.2.21:8080)"),
+      ("a..b:80", "\"a..b\" is not an address or the name of a host (for instance 192.0.2.21:8080)"),
+      ("app.example:0", "\"0\" is not a port (a port is a number from 1 to 65535)"),
+    ]) func noHostNames(_ text: String, _ expected: String)
+  {
+    let lines = errors(web.replacing("192.0.2.21:8080", with: text))
+    #expect(lines.count == 1 && lines[0].hasSuffix("pools.app.servers.s1: " + expected), "\(lines)")
+  }
+
+  @Test("two servers of one name are told like two of one address") func sameHostNames() {
+    let servers = "{s1: \"a.example:80\", s2: \"A.example:80\", s3: \"a.example:81\"}"
+    let lines = errors(web.replacing("{s1: \"192.0.2.21:8080\"}", with: servers))
+    #expect(lines.count == 1 && lines[0].hasSuffix("s2: a.example:80 is the address of server \"s1\" too (keep one)"))
+  }
+
   @Test("the sorry site is an answer or a folder; its status is 503 unless another is given") func sorrySite() throws {
     #expect(
       try pool("when_all_down: {respond: {body: later, headers: {Retry-After: \"60\"}}}").whenAllDown

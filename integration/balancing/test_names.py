@@ -1,0 +1,158 @@
+"""Servers by the names of their hosts: looked up by the balancer, with a name server that answers, lies or is silent."""
+
+import re
+import time
+
+import pytest
+from lab import Lan, wait_until
+from lone_balancer import start_with
+from name_server import Names, Resolver
+from peers import Server, Wire, plain
+
+CHECK = "{http: /, every: 200ms, fast: 50ms, timeout: 500ms, rise: 1, fall: 2}"
+CONFIGURATION = f"""listeners:
+  web: {{bind: ["*:80"], pool: app}}
+  raw: {{bind: ["*:81"], mode: tcp, pool: raw}}
+  other: {{bind: ["*:82"], pool: other}}
+pools:
+  app: {{servers: {{s: "App.Example:8080"}}, affinity: cookie, check: {CHECK}}}
+  raw: {{servers: {{s: {{address: "app.example:8080", weight: 7}}}}, check: none}}
+  other: {{servers: {{s: "b1:8080"}}, check: none}}
+"""
+SECONDS = 10  # between two look-ups
+UNKNOWN = "app.example: no address: Name or service not known"
+
+
+@pytest.fixture
+def stage():
+    """Two servers that say who they are, a name server on a third host, and how to start a balancer."""
+    with Lan(nodes=1, backends=3) as lan:
+        servers = [Server(host, plain(host.name.encode())) for host in lan.backends[:2]]
+        resolver = Resolver(lan.backends[2])
+        names = Names(lan.nodes[0], resolver)
+        names.write("hosts", f"{lan.backends[0].address} b1\n")
+        started = []
+
+        def start():
+            started.append(start_with(lan, servers, CONFIGURATION))
+            return started[0]
+
+        start.lan, start.resolver, start.names, start.servers = lan, resolver, names, servers
+        start.one, start.two = (host.address for host in lan.backends[:2])
+        try:
+            yield start
+        finally:
+            for lone in started:
+                lone.stop()
+            for server in servers:
+                server.close()
+            resolver.close()
+            names.close()
+
+
+def ask(lone, port=80, cookie=None, wire=None):
+    own = wire or Wire(lone.lan.client.connect(lone.lan.nodes[0].address, port, timeout=15))
+    field = f"Cookie: {cookie}\r\n" if cookie else ""
+    own.send(f"GET / HTTP/1.1\r\nHost: h\r\n{field}\r\n")
+    head, body = own.response("GET")
+    if not wire:
+        own.close()
+    return head, body
+
+
+def seen(lone, pool="app"):
+    (server,) = next(one for one in lone.agent.query("pools") if one["name"] == pool)["servers"]
+    return server
+
+
+def test_a_name_without_an_address_keeps_nobody_from_starting(stage):
+    lone = stage()
+    assert ask(lone, 82)[1] == b"b1"  # by the hosts file
+    wait_until(lambda: seen(lone)["last_check"] == UNKNOWN, 10, "the cause in words")
+    server = seen(lone)
+    assert (server["state"], server["address"], server["host_name"]) == ("down", "app.example:8080", "app.example")
+    assert seen(lone, "raw")["state"] == "down", "not checked, and still without an address"
+    head, body = ask(lone)
+    assert head.status == 503 and b"no server of pool app is up" in body
+    assert Wire(lone.lan.client.connect(lone.lan.nodes[0].address, 81)).rest() == b""
+    # It is asked for again by itself …
+    begun = time.monotonic()
+    stage.resolver.names["app.example"] = [stage.one]
+    wait_until(lambda: ask(lone)[1] == b"b1", 2 * SECONDS, "an answer")
+    assert time.monotonic() - begun < SECONDS + 3
+    server = seen(lone)
+    assert (server["state"], server["address"], server["host_name"]) == ("up", f"{stage.one}:8080", "app.example")
+    assert ask(lone, 81)[1] == b"b1"
+    assert f"{stage.one}:8080 (app.example)" in lone.agent.afloat("pools").stdout
+    checked = [head for head in stage.servers[0].heads if head.get("user-agent") == "afloat-check"]
+    assert checked[0].get("host") == "app.example:8080"
+    events = lone.agent.afloat("events").stdout
+    assert UNKNOWN in events and f"app.example is {stage.one}" in events
+
+
+def test_at_once_on_a_reload(stage):
+    lone = stage()
+    wait_until(lambda: seen(lone)["last_check"] == UNKNOWN, 10, "the cause in words")
+    stage.resolver.names["app.example"] = [stage.one]
+    assert lone.agent.afloat("reload").returncode == 0
+    wait_until(lambda: ask(lone)[1] == b"b1", 3, "an answer, before the next round")
+
+
+def test_another_address(stage):
+    """What is connected stays where it is; new connections go to the new address; cookies name the server."""
+    stage.resolver.names["app.example"] = [stage.one]
+    lone = stage()
+    wait_until(lambda: ask(lone)[1] == b"b1", 10, "the first address")
+    head, _ = ask(lone)
+    cookie = head.get("set-cookie").split(";")[0]
+    tunnel = Wire(lone.lan.client.connect(lone.lan.nodes[0].address, 81, timeout=15))
+    assert ask(lone, wire=tunnel)[1] == b"b1"
+    kept = lone.dial()
+    assert ask(lone, wire=kept)[1] == b"b1"
+    assert lone.agent.afloat("server", "app/s", "weight", "33").returncode == 0
+
+    stage.resolver.names["app.example"] = [stage.two]
+    assert lone.agent.afloat("reload").returncode == 0
+    wait_until(lambda: ask(lone)[1] == b"b2", 3, "the second address")
+    assert ask(lone, wire=tunnel)[1] == b"b1", "a connection stays where it is"
+    assert ask(lone, wire=kept)[1] == b"b2", "a client's kept connection is not broken, and goes to the new address"
+    head, body = ask(lone, cookie=cookie)
+    assert body == b"b2" and not head.get("set-cookie"), "the cookie is still the server's"
+    assert (seen(lone)["address"], seen(lone)["weight"]) == (f"{stage.two}:8080", 33)
+    assert re.search(rf"app\.example is {stage.two} now, it was {stage.one}", lone.agent.afloat("events").stdout)
+    # The old one fails: that is nobody's trouble any more.
+    stage.servers[0].close()
+    time.sleep(1)
+    assert seen(lone)["state"] == "up" and ask(lone)[1] == b"b2"
+
+
+def test_one_of_several_is_kept(stage):
+    stage.resolver.names["app.example"] = [stage.two]
+    lone = stage()
+    wait_until(lambda: ask(lone)[1] == b"b2", 10, "the only address")
+    for addresses in [[stage.one, stage.two], [stage.two, stage.one]]:
+        stage.resolver.names["app.example"] = addresses
+        before = len(stage.resolver.asked)
+        assert lone.agent.afloat("reload").returncode == 0
+        wait_until(lambda: len(stage.resolver.asked) > before + 1, 5, "the look-up")
+        time.sleep(0.5)
+        assert ask(lone)[1] == b"b2"
+    stage.resolver.names["app.example"] = ["0.0.0.0", "192.0.2.251", stage.one]
+    assert lone.agent.afloat("reload").returncode == 0
+    wait_until(lambda: ask(lone)[1] == b"b1", 3, "the first of those that are left, by number")
+
+
+def test_a_silent_name_server_takes_no_server_away_and_holds_up_nothing(stage):
+    stage.resolver.silent = True
+    lone = stage()
+    begun = time.monotonic()
+    assert ask(lone, 82)[1] == b"b1" and time.monotonic() - begun < 2
+    assert seen(lone)["state"] == "starting" and seen(lone)["last_check"] == "app.example is being looked up"
+    wait_until(lambda: "Temporary failure" in seen(lone)["last_check"], 15, "the cause in words")
+    stage.resolver.silent = False
+    stage.resolver.names["app.example"] = [stage.one]
+    wait_until(lambda: ask(lone)[1] == b"b1", 2 * SECONDS, "an answer")
+    stage.resolver.silent = True
+    wait_until(lambda: "Temporary failure" in seen(lone)["last_check"], 3 * SECONDS, "the cause in words")
+    assert seen(lone)["state"] == "up" and "the last one is kept" in seen(lone)["last_check"]
+    assert ask(lone)[1] == b"b1"
