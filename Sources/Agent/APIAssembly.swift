@@ -95,7 +95,8 @@ package struct APISources: Sendable {
       let status = view.balancer?.pools.first { $0.name == pool.name }
       return APIPool(
         name: pool.name,
-        servers: pool.servers.map { server in
+        // Those that the balancer has found, where the file names none.
+        servers: (pool.discovery == nil ? pool.servers : status?.servers.map(\.configuration) ?? []).map { server in
           guard let seen = status?.servers.first(where: { $0.name == server.name }) else {
             return APIServer(
               name: server.name, address: server.authority, hostName: server.hostName,

@@ -8,15 +8,16 @@ struct Adjustments: Equatable {
   /// Orders that carry a weight.
   var weights: [ServerOrder] = []
   var switches: [RouteSwitch] = []
-  /// By the name of the host.
+  /// By the name of the host: the one that stands for a server, and all of them (none until some are known).
   var addresses: [String: IPAddress] = [:]
+  var allAddresses: [String: [IPAddress]] = [:]
 
   func applied(to configuration: BalancerConfiguration) -> BalancerConfiguration {
-    if weights.isEmpty && switches.isEmpty && addresses.isEmpty { return configuration }
+    if weights.isEmpty && switches.isEmpty && allAddresses.isEmpty { return configuration }
     var result = configuration
     let weightsByPool = Dictionary(grouping: weights, by: \.pool)
     for pool in result.pools.indices {
-      if !addresses.isEmpty { fill(&result.pools[pool]) }
+      if !allAddresses.isEmpty { fill(&result.pools[pool]) }
       for order in weightsByPool[result.pools[pool].name] ?? [] {
         guard let weight = order.weight,
           let server = result.pools[pool].servers.firstIndex(where: { $0.name == order.server })
@@ -31,6 +32,7 @@ struct Adjustments: Equatable {
   }
 
   private func fill(_ pool: inout PoolConfiguration) {
+    if let discovery = pool.discovery { pool.servers = discovery.servers(allAddresses[discovery.name] ?? []) }
     for server in pool.servers.indices {
       guard let address = pool.servers[server].hostName.flatMap({ addresses[$0] }) else { continue }
       pool.servers[server].endpoint = Endpoint(address: address, port: pool.servers[server].endpoint.port)

@@ -227,9 +227,29 @@ struct Housekeeper: ~Copyable {
     for (name, result) in resolver.takeAll() {
       if let words = names.take(name, result) { news[name] = words }
     }
-    let addresses = names.addresses
-    adjust(now) { $0.addresses = addresses }
+    let (addresses, allAddresses) = (names.addresses, names.allAddresses)
+    let before = plane.configuration
+    adjust(now) { adjustments in
+      adjustments.addresses = addresses
+      adjustments.allAddresses = allAddresses
+    }
     note(registry.apply(names.entries, news: news), now)
+    tellDiscovered(before, now)
+  }
+
+  /// Servers that have come and gone because their addresses have.
+  private mutating func tellDiscovered(_ before: BalancerConfiguration, _ now: Instant) {
+    for (place, (pool, old)) in zip(plane.configuration.pools, before.pools).enumerated() {
+      guard let name = pool.discovery?.name, pool.servers != old.servers else { continue }
+      let (known, left) = (Set(old.servers.map(\.name)), Set(pool.servers.map(\.name)))
+      let come = zip(pool.servers, plane.layout.servers[place]).filter { !known.contains($0.0.name) }
+      note(come.map { ServerChange(index: $0.1, cause: "it is an address of \(name)") }, now)
+      for server in old.servers where !left.contains(server.name) {
+        report(
+          .serverChanged(
+            pool: pool.name, server: server.name, state: .down, cause: "it is no address of \(name) any more"))
+      }
+    }
   }
 
   private mutating func stop(_ deadline: Instant) {
@@ -323,7 +343,7 @@ struct Housekeeper: ~Copyable {
     // Old figures are worth nothing: none are sent while others wait.
     if backlog.isEmpty {
       let status = StatusAssembly(plane).status(
-        registry, now: now, warnings: warnings + logWarnings, rates: &rates)
+        registry, now: now, warnings: warnings + names.warnings + logWarnings, rates: &rates)
       report(.status(status))
     }
     // Those of thousands of servers take their time.

@@ -157,10 +157,39 @@ package struct PoolConfiguration: Codable, Equatable, Sendable {
     /// Files below the folder `root`, an absolute path, and its `index` with 503 for every path that is none of them.
     case files(root: String, index: String)
   }
+  /// The servers are all addresses of a host name, which the balancer looks up.
+  package struct Discovery: Codable, Equatable, Sendable {
+    package var name: String
+    package var port: UInt16
+    /// Between two look-ups.
+    package var refresh = TimeSpan.seconds(10)
+
+    package init(name: String, port: UInt16) {
+      self.name = name
+      self.port = port
+    }
+
+    package func servers(_ addresses: [IPAddress]) -> [ServerConfiguration] {
+      addresses.map { address in
+        ServerConfiguration(name: Self.serverName(address), endpoint: Endpoint(address: address, port: port))
+      }
+    }
+
+    /// `192.0.2.21`, `2001-db8--21`: names of servers have no colons.
+    package static func serverName(_ address: IPAddress) -> String {
+      address.description.split(separator: ":", omittingEmptySubsequences: false).joined(separator: "-")
+    }
+
+    package static func isServerName(_ text: String) -> Bool {
+      IPAddress(text.split(separator: "-", omittingEmptySubsequences: false).joined(separator: ":")) != nil
+    }
+  }
   package var name: String
   package var balance: BalanceAlgorithm
   package var affinity: Affinity
   package var servers: [ServerConfiguration]
+  /// With it the file names no servers.
+  package var discovery: Discovery?
   package var check: HealthCheckConfiguration
   package var timeouts = Timeouts()
   package var retry = Retry()

@@ -6,7 +6,7 @@ package import Primitives
 
 package enum NameLookup {
   /// Of a name with more, the others are not seen.
-  private static let largestCount = 64
+  private static let largestCount = 256
 
   /// Bounds how long a look-up takes; before any thread is started.
   package static func limitTime() { afloat_limit_look_ups() }

@@ -29,10 +29,12 @@ extension Reader {
     let balance = fields["balance"].flatMap { self.balance($0) } ?? .roundRobin
     let affinity = fields["affinity"].map { self.affinity($0) } ?? Affinity.none
     let remedy = "NAME: ADDRESS:PORT, or {members: yes, port: 8080}"
-    let servers = required(fields, "servers", remedy) { self.servers($0, references) }
+    var discovery: PoolConfiguration.Discovery?
+    let servers = required(fields, "servers", remedy) { self.servers($0, references, &discovery) }
     // Without a word about checks, a server that refuses connections is taken out.
     let check = fields["check"].flatMap { self.check($0) } ?? HealthCheckConfiguration(kind: .tcp(send: [], expect: []))
     var pool = PoolConfiguration(name: name, balance: balance, affinity: affinity, servers: servers ?? [], check: check)
+    pool.discovery = discovery
     if let retry = fields["retry"] { pool.retry = self.retry(retry) }
     if let span = duration(fields["sticky_grace"], .zero ... .seconds(24 * 3600), example: "30s") {
       pool.stickyGrace = span
@@ -232,8 +234,10 @@ extension Reader {
 
   // MARK: Servers
 
-  /// {members: yes, port}, or NAME: ADDRESS:PORT, or NAME: {address, weight, max_connections}.
-  private func servers(_ field: Field, _ references: References) -> [ServerConfiguration]? {
+  /// {members: yes, port}, {dns: NAME, port}, or NAME: ADDRESS:PORT, or NAME: {address, weight, max_connections}.
+  private func servers(
+    _ field: Field, _ references: References, _ discovery: inout PoolConfiguration.Discovery?
+  ) -> [ServerConfiguration]? {
     let shape = "s1: 192.0.2.21:8080, one line for each server, or {members: yes, port: 8080}"
     guard case .mapping(let pairs) = field.value.content else {
       add(field.position, "\(field.path) must be a map of names, not \(field.value.kind)", shape)
@@ -246,9 +250,8 @@ extension Reader {
     }
     if isScalar("members") { return memberServers(field, references) }
     if isScalar("dns") {
-      let pair = pairs.first { $0.key == "dns" }
-      add(pair?.keyPosition ?? field.position, "\"dns\" is not supported yet", "write the servers out")
-      return nil
+      discovery = self.discovery(field)
+      return discovery.map { _ in [] }
     }
     guard let entries = named(field, "server", maximum: Self.maximumServersPerPool, shape: shape) else { return nil }
     guard !entries.isEmpty else {
@@ -266,6 +269,24 @@ extension Reader {
       server.member = references.members.first { $0.value == server.endpoint.address }.flatMap { NodeName($0.key) }
       return server
     }
+  }
+
+  private func discovery(_ field: Field) -> PoolConfiguration.Discovery? {
+    let shape = "{dns: app.example, port: 8080}"
+    guard let fields = self.fields(field, Keys(["dns", "port", "refresh"]), shape: shape) else { return nil }
+    let port = required(fields, "port", "the port of the application at every address") { integer($0, 1...65_535) }
+    let name = required(fields, "dns", "the name whose addresses are the servers") { field -> String? in
+      guard let text = self.text(field, "the name of a host", example: "app.example") else { return nil }
+      if HostName.isValid(text) { return text.lowercased() }
+      let remedy = "for instance app.example"
+      add(field.position, "\(field.path): \"\(text.abbreviated)\" is not the name of a host", remedy)
+      return nil
+    }
+    let refresh = duration(fields["refresh"], .seconds(1) ... .seconds(3600), example: "10s")
+    guard let name, let port else { return nil }
+    var discovery = PoolConfiguration.Discovery(name: name, port: UInt16(port))
+    if let refresh { discovery.refresh = refresh }
+    return discovery
   }
 
   private func memberServers(_ field: Field, _ references: References) -> [ServerConfiguration]? {

@@ -69,12 +69,38 @@ struct NameBookTests {
     _ = try maker.make(file)
     let unknown = maker.layout.servers[0]
     adjustments.addresses = ["a": two, "gone": one]
+    adjustments.allAddresses = ["a": [two], "gone": [one]]
     let filled = adjustments.applied(to: file)
     #expect(filled.pools[0].servers.map(\.endpoint.description) == ["192.0.2.2:80", "192.0.2.1:80", "0.0.0.0:80"])
     let owner = try maker.make(filled)
     let known = maker.layout.servers[0]
     #expect(known[0] != unknown[0] && known[1...] == unknown[1...])
     #expect(owner.snapshot.servers[unknown[0]].isRetired && !owner.snapshot.servers[known[0]].isRetired)
+  }
+
+  @Test func `all addresses of a name are servers of their own`() {
+    var file = configuration(nil, "a")
+    file.pools[0].servers.removeAll()
+    file.pools[0].discovery = PoolConfiguration.Discovery(name: "all", port: 81)
+    file.pools[0].discovery?.refresh = .seconds(2)
+    var book = NameBook()
+    #expect(book.configure(file, now: start) == ["all"] && book.nextRound == start + .seconds(2))
+    #expect(book.beginRound(start + .seconds(1)).isEmpty && book.beginRound(start + .seconds(2)) == ["all"])
+    _ = book.take("all", .failure(NameFault(words: "none")))
+    #expect(book.warnings == ["pool app has no servers: all: no address: none"])
+    let other = IPAddress("2001:db8::2")!
+    _ = book.take("all", .success([one, other]))
+    #expect(book.warnings.isEmpty)
+    var adjustments = Adjustments()
+    adjustments.allAddresses = book.allAddresses
+    adjustments.weights = [ServerOrder(pool: "app", server: "2001-db8--2", administration: .ready, weight: 5)]
+    let servers = adjustments.applied(to: file).pools[0].servers
+    #expect(servers.map(\.name) == ["192.0.2.1", "2001-db8--2"] && servers.map(\.weight) == [100, 5])
+    #expect(servers.map(\.endpoint.description) == ["192.0.2.1:81", "[2001:db8::2]:81"])
+    #expect(servers.allSatisfy { PoolConfiguration.Discovery.isServerName($0.name) })
+    _ = book.take("all", .failure(NameFault(words: "none")))
+    #expect(book.warnings == ["pool app keeps its servers: all: no address: none"])
+    #expect(book.allAddresses == ["all": [one, other]])
   }
 
   @Test func `a server without an address is down, and not checked or not`() {

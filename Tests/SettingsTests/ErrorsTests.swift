@@ -303,7 +303,6 @@ import Testing
         "servers: {members: yes, port: 80}",
         "pools.app.servers: there are no members without a cluster (write NAME: ADDRESS:PORT for each server)"
       ),
-      ("servers: {dns: app.example.org, port: 80}", "\"dns\" is not supported yet (write the servers out)"),
       ("servers: {s: {address: 192.0.2.1:80, tls: {}}}", "\"tls\" is not supported yet (remove it)"),
       ("servers: {s: {weight: 5}}", "pools.app.servers.s needs \"address\" (for instance 192.0.2.21:8080)"),
       (

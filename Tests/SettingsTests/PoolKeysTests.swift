@@ -86,6 +86,31 @@ import Testing
     #expect(lines.count == 1 && lines[0].hasSuffix("pools.app.servers.s1: " + expected), "\(lines)")
   }
 
+  @Test("all addresses of a name") func discovery() throws {
+    func pool(_ servers: String) throws -> PoolConfiguration {
+      try parse(web.replacing("{s1: \"192.0.2.21:8080\"}", with: servers)).pools[0]
+    }
+    var expected = PoolConfiguration.Discovery(name: "app.example", port: 8080)
+    #expect(try pool("{dns: App.Example, port: 8080}").discovery == expected)
+    expected.refresh = .seconds(2)
+    #expect(try pool("{dns: app.example, port: 8080, refresh: 2s}").discovery == expected)
+    #expect(try pool("{dns: app.example, port: 8080}").servers.isEmpty)
+    #expect(try pool("{dns: \"app.example:8080\"}").servers.map(\.name) == ["dns"], "a server that is called so")
+  }
+
+  @Test(
+    "what is wrong with addresses of a name",
+    arguments: [
+      ("{dns: app.example}", "needs \"port\" (the port of the application at every address)"),
+      ("{dns: 192.0.2.1, port: 80}", "dns: \"192.0.2.1\" is not the name of a host (for instance app.example)"),
+      ("{dns: app.example, port: 80, refresh: 1ms}", "refresh is 1ms (it must be from 1s to 1h)"),
+      ("{dns: app.example, port: 80, s1: \"192.0.2.1:80\"}", "(known here: dns, port, refresh)"),
+    ]) func discoveryMistakes(_ servers: String, _ expected: String)
+  {
+    let lines = errors(web.replacing("{s1: \"192.0.2.21:8080\"}", with: servers))
+    #expect(lines.count == 1 && lines[0].hasSuffix(expected), "\(lines)")
+  }
+
   @Test("two servers of one name are told like two of one address") func sameHostNames() {
     let servers = "{s1: \"a.example:80\", s2: \"A.example:80\", s3: \"a.example:81\"}"
     let lines = errors(web.replacing("{s1: \"192.0.2.21:8080\"}", with: servers))

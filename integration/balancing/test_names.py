@@ -14,10 +14,12 @@ CONFIGURATION = f"""listeners:
   web: {{bind: ["*:80"], pool: app}}
   raw: {{bind: ["*:81"], mode: tcp, pool: raw}}
   other: {{bind: ["*:82"], pool: other}}
+  all: {{bind: ["*:83"], pool: all}}
 pools:
   app: {{servers: {{s: "App.Example:8080"}}, affinity: cookie, check: {CHECK}}}
   raw: {{servers: {{s: {{address: "app.example:8080", weight: 7}}}}, check: none}}
   other: {{servers: {{s: "b1:8080"}}, check: none}}
+  all: {{servers: {{dns: all.example, port: 8080, refresh: 1s}}, affinity: cookie, check: {CHECK}}}
 """
 SECONDS = 10  # between two look-ups
 UNKNOWN = "app.example: no address: Name or service not known"
@@ -156,3 +158,48 @@ def test_a_silent_name_server_takes_no_server_away_and_holds_up_nothing(stage):
     wait_until(lambda: "Temporary failure" in seen(lone)["last_check"], 3 * SECONDS, "the cause in words")
     assert seen(lone)["state"] == "up" and "the last one is kept" in seen(lone)["last_check"]
     assert ask(lone)[1] == b"b1"
+
+
+def members(lone):
+    return lone.agent.server_states(pool="all")
+
+
+def test_all_addresses_of_a_name(stage):
+    lone = stage()
+    warning = "pool all has no servers: all.example: no address: Name or service not known"
+    wait_until(lambda: warning in lone.agent.query("status")["warnings"], 5, "the warning")
+    assert ask(lone, 83)[0].status == 503 and not members(lone)
+    stage.resolver.names["all.example"] = [stage.two, stage.one]
+    wait_until(lambda: members(lone) == {stage.one: "up", stage.two: "up"}, 5, "both servers")
+    assert not any("all.example" in one for one in lone.agent.query("status")["warnings"])
+    assert {ask(lone, 83)[1] for _ in range(8)} == {b"b1", b"b2"}
+    cookies = {body: head.get("set-cookie").split(";")[0] for head, body in [ask(lone, 83) for _ in range(8)]}
+
+    # Operators call them by their addresses.
+    assert lone.agent.afloat("server", f"all/{stage.one}", "drain").returncode == 0
+    wait_until(lambda: members(lone)[stage.one] == "drain", 5, "the drain")
+    refused = lone.agent.afloat("server", "all/s1", "drain")
+    assert refused.returncode != 0 and "by the addresses of all.example" in refused.stdout + refused.stderr
+    assert lone.agent.afloat("server", f"all/{stage.one}", "ready").returncode == 0
+    wait_until(lambda: members(lone)[stage.one] == "up", 5, "the server again")
+
+    # One goes: its connections finish, its clients move, the others stay.
+    kept = Wire(lone.lan.client.connect(lone.lan.nodes[0].address, 83, timeout=15))
+    assert ask(lone, cookie=cookies[b"b2"], wire=kept)[1] == b"b2"
+    stage.resolver.names["all.example"] = [stage.one]
+    wait_until(lambda: members(lone) == {stage.one: "up"}, 5, "one server")
+    assert ask(lone, wire=kept)[1] == b"b1"
+    head, body = ask(lone, 83, cookie=cookies[b"b2"])
+    assert body == b"b1" and head.get("set-cookie")
+    assert not ask(lone, 83, cookie=cookies[b"b1"])[0].get("set-cookie")
+    stage.resolver.names["all.example"] = [stage.one, stage.two]
+    wait_until(lambda: members(lone) == {stage.one: "up", stage.two: "up"}, 5, "both servers")
+    head, body = ask(lone, 83, cookie=cookies[b"b2"])
+    assert body == b"b2" and not head.get("set-cookie"), "its cookie is the same again"
+    events = lone.agent.afloat("events").stdout
+    assert f"all/{stage.two}" in events and "it is an address of all.example" in events
+    assert "it is no address of all.example any more" in events
+    # Without answers they stay.
+    del stage.resolver.names["all.example"]
+    wait_until(lambda: any("keeps its servers" in one for one in lone.agent.query("status")["warnings"]), 5, "words")
+    assert members(lone) == {stage.one: "up", stage.two: "up"}
