@@ -18,6 +18,7 @@ CONFIGURATION = """listeners:
       - {match: {host: fine}, pool: fine}
       - {match: {host: chain}, pool: chain}
       - {match: {host: missing}, pool: missing}
+      - {match: {host: ejected}, pool: ejected}
       - {match: {host: slow}, pool: slow, rewrite: {prefix: {from: /app, to: /}}}
       - {match: {path_prefix: /app}, pool: page, rewrite: {prefix: {from: /app, to: /}}}
       - {match: {path_prefix: /}, pool: page, headers: {response: {set: {X-Route: here}}}}
@@ -34,6 +35,11 @@ pools:
     servers: {s: {address: "SERVER", max_connections: 1}}
     check: CHECK
     queue: {size: 1, timeout: 5s}
+    when_all_down: {static: {root: ROOT}}
+  ejected:
+    servers: {s: "SERVER", gone: "GONE"}
+    check: CHECK
+    passive: {failures: 1, within: 10s, eject: 1s, at_most: 100%}
     when_all_down: {static: {root: ROOT}}
   slow:
     servers: {s: "SERVER"}
@@ -217,9 +223,20 @@ def test_a_retry_that_finds_nobody(site):
         wait_until(lambda: site.agent.server_states(pool="slow") == {"s": "up"}, 10, "the server up")
 
 
-def test_servers_that_are_ejected_or_in_maintenance(site):
+def test_a_server_in_maintenance(site):
     assert ask(site, host="fine")[1] == b"app\n"
     assert site.agent.afloat("server", "fine/s", "maint").returncode == 0
     wait_until(lambda: ask(site, host="fine")[1] == PAGE, 5, "the sorry site")
     assert site.agent.afloat("server", "fine/s", "ready").returncode == 0
     wait_until(lambda: ask(site, host="fine")[1] == b"app\n", 10, "the server again")
+
+
+def test_one_is_ejected_and_the_other_down(site):
+    (server,) = site.servers
+    wait_until(lambda: site.agent.server_states(pool="ejected") == {"s": "up", "gone": "down"}, 10, "one server")
+    usual = server.behave
+    server.behave = lambda _server, wire: wire.head()
+    assert ask(site, host="ejected")[0].status == 502, "it has failed this one"
+    wait_until(lambda: ask(site, host="ejected")[1] == PAGE, 2, "the sorry site")
+    server.behave = usual
+    wait_until(lambda: ask(site, host="ejected")[1] == b"app\n", 5, "the server again")
