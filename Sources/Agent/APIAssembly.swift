@@ -95,15 +95,19 @@ package struct APISources: Sendable {
       let status = view.balancer?.pools.first { $0.name == pool.name }
       return APIPool(
         name: pool.name,
-        servers: pool.servers.map { server in
+        // Those that the balancer has found, where the file names none.
+        servers: (pool.discovery == nil ? pool.servers : status?.servers.map(\.configuration) ?? []).map { server in
           guard let seen = status?.servers.first(where: { $0.name == server.name }) else {
             return APIServer(
-              name: server.name, address: server.endpoint.description, state: balancerDown == nil ? .starting : .down,
+              name: server.name, address: server.authority, hostName: server.hostName,
+              state: balancerDown == nil ? .starting : .down,
               weight: server.weight, connections: 0, requests: 0, failures: 0, lastCheck: balancerDown ?? "",
               member: server.member?.text)
           }
           return APIServer(
-            name: server.name, address: seen.endpoint.description,
+            name: server.name,
+            address: seen.endpoint.address.isUnspecified ? server.authority : seen.endpoint.description,
+            hostName: server.hostName,
             state: APIServer.State(rawValue: seen.state.rawValue) ?? .down, weight: seen.weight,
             connections: seen.connections, requests: seen.requests, failures: seen.failures, lastCheck: seen.lastCheck,
             member: server.member?.text, requestsPerSecond: (seen.requestsPerSecond * 100).rounded() / 100)

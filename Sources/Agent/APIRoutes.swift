@@ -221,7 +221,14 @@ struct APIRoutes: HTTPResponder {
       let known = configuration.pools.map(\.name).joined(separator: ", ")
       throw Refusal(404, "there is no pool \(request.pool)\(known.isEmpty ? "" : " (pools are \(known))")")
     }
-    guard pool.servers.contains(where: { $0.name == request.server }) else {
+    let isKnown =
+      pool.discovery == nil
+      ? pool.servers.contains { $0.name == request.server }
+      : PoolConfiguration.Discovery.isServerName(request.server)
+    guard isKnown else {
+      if let name = pool.discovery?.name {
+        throw Refusal(404, "the servers of pool \(request.pool) are called by the addresses of \(name)")
+      }
       let known = pool.servers.map(\.name).joined(separator: ", ")
       throw Refusal(404, "pool \(request.pool) has no server \(request.server) (it has \(known))")
     }

@@ -1,18 +1,23 @@
-// What operators changed of the configuration while it runs: weights of servers and pools of routes. Applied to every
-// configuration of the agent's; what names something that is not there is ignored.
+// What changed of the configuration while it runs: operators' weights of servers and pools of routes, and the addresses that
+// names of servers have. Applied to every configuration of the agent's; what names something that is not there is ignored.
 
 internal import Control
+internal import Primitives
 
 struct Adjustments: Equatable {
   /// Orders that carry a weight.
   var weights: [ServerOrder] = []
   var switches: [RouteSwitch] = []
+  /// By the name of the host: the one that stands for a server, and all of them (none until some are known).
+  var addresses: [String: IPAddress] = [:]
+  var allAddresses: [String: [IPAddress]] = [:]
 
   func applied(to configuration: BalancerConfiguration) -> BalancerConfiguration {
-    if weights.isEmpty && switches.isEmpty { return configuration }
+    if weights.isEmpty && switches.isEmpty && allAddresses.isEmpty { return configuration }
     var result = configuration
     let weightsByPool = Dictionary(grouping: weights, by: \.pool)
     for pool in result.pools.indices {
+      if !allAddresses.isEmpty { fill(&result.pools[pool]) }
       for order in weightsByPool[result.pools[pool].name] ?? [] {
         guard let weight = order.weight,
           let server = result.pools[pool].servers.firstIndex(where: { $0.name == order.server })
@@ -24,6 +29,14 @@ struct Adjustments: Equatable {
       for listener in result.listeners.indices { send(&result.listeners[listener], change) }
     }
     return result
+  }
+
+  private func fill(_ pool: inout PoolConfiguration) {
+    if let discovery = pool.discovery { pool.servers = discovery.servers(allAddresses[discovery.name] ?? []) }
+    for server in pool.servers.indices {
+      guard let address = pool.servers[server].hostName.flatMap({ addresses[$0] }) else { continue }
+      pool.servers[server].endpoint = Endpoint(address: address, port: pool.servers[server].endpoint.port)
+    }
   }
 
   private func send(_ listener: inout ListenerConfiguration, _ change: RouteSwitch) {

@@ -23,6 +23,7 @@ package enum BalancerProgram {
       return 2
     }
     let control = ControlSocket(owning: FileDescriptor(owning: 3))
+    NameLookup.limitTime()
     let descriptors = Privileges.raiseOpenFiles(to: wantedDescriptors)
     do {
       var warnings: [String] = []
@@ -41,7 +42,7 @@ package enum BalancerProgram {
       let poller = try Poller(capacity: 64)
       for seed in seeds { try startWorker(seed) }
       var housekeeper = Housekeeper(
-        plane, registry: registry, warnings: warnings, control: control, poller: poller)
+        plane, registry: registry, warnings: warnings, resolver: try NameResolver(), control: control, poller: poller)
       defer { housekeeper.plane.accessLog.finish(milliseconds: 500) }
       try housekeeper.run()
       return 0

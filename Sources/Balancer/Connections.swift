@@ -80,6 +80,8 @@ struct SentFile {
   var waitsForDisk = false
   var offset: Int64 = 0
   var end: Int64 = 0
+  /// How the exchange ends when all of it has been sent.
+  var ending = Ending.none
 }
 
 struct ClientConnection: SlabItem {

@@ -20,6 +20,7 @@ enum Ending: UInt8, CaseIterable, Sendable {
   case queueLate
   case leftQueue
   case noServer
+  case sorrySite
   case connectFailed
   case connectLate
   case exhausted
@@ -58,6 +59,7 @@ enum Ending: UInt8, CaseIterable, Sendable {
     case .queueLate: "waited too long for a server"
     case .leftQueue: "client closed while it waited for a server"
     case .noServer: "no server is up"
+    case .sorrySite: "no server is up, answered by the sorry site"
     case .connectFailed: "connection to server failed"
     case .connectLate: "connection to server took too long"
     case .exhausted: "this node could open no more connections"
@@ -93,7 +95,7 @@ enum Ending: UInt8, CaseIterable, Sendable {
     case .queueFull: "PQ"
     case .queueLate: "sQ"
     case .leftQueue: "CQ"
-    case .noServer, .connectFailed: "SC"
+    case .noServer, .sorrySite, .connectFailed: "SC"
     case .connectLate: "sC"
     case .exhausted: "RC"
     case .leftConnecting: "CC"

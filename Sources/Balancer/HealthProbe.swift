@@ -68,7 +68,7 @@ struct HealthProbe {
     case .http(let path, let method, let host, _):
       let head = """
         \(method) \(path) HTTP/1.1\r
-        Host: \(host ?? server.host ?? endpoint.description)\r
+        Host: \(host ?? server.host ?? server.authority(port: endpoint.port))\r
         User-Agent: afloat-check\r
         Accept: */*\r
         Connection: close\r

@@ -32,13 +32,15 @@ struct Housekeeper: ~Copyable {
     var waitingFor: Set<Int>
   }
 
-  private enum Source: Int32 { case control, reports }
+  private enum Source: Int32 { case control, reports, names }
 
   let control: ControlSocket
   let poller: Poller
   var plane: DataPlane
   var registry: ServerRegistry
   var warnings: [String]
+  private let resolver: NameResolver
+  private var names = NameBook()
   /// Asked for by the agent, and not taken over by all workers yet: the generation of each revision.
   private var revisions: [(revision: UInt64, generation: UInt64)] = []
 
@@ -59,14 +61,15 @@ struct Housekeeper: ~Copyable {
   private var endedWorkers: Set<Int> = []
 
   init(
-    _ plane: DataPlane, registry: ServerRegistry, warnings: [String], control: consuming ControlSocket,
-    poller: consuming Poller
+    _ plane: DataPlane, registry: ServerRegistry, warnings: [String], resolver: NameResolver,
+    control: consuming ControlSocket, poller: consuming Poller
   ) {
     self.control = control
     self.poller = poller
     self.plane = plane
     self.registry = registry
     self.warnings = warnings
+    self.resolver = resolver
   }
 
   /// Runs until the workers have ended as they were told to; throws if one ends unasked, so that the agent starts anew.
@@ -76,7 +79,10 @@ struct Housekeeper: ~Copyable {
       control.descriptor.raw, .read, token: EventToken(.listener, index: Source.control.rawValue).rawValue)
     try poller.add(
       plane.reports.wakeUp.descriptor.raw, .read, token: EventToken(.wakeUp, index: Source.reports.rawValue).rawValue)
+    try poller.add(
+      resolver.wakeUp.descriptor.raw, .read, token: EventToken(.wakeUp, index: Source.names.rawValue).rawValue)
     report(.ready)
+    resolver.ask(names.configure(plane.configuration, now: Clock.monotonic))
     lastLook = Clock.monotonic
     while true {
       // Checks are late only by a time before which everything that has come was read: this thread may have been held up.
@@ -86,6 +92,7 @@ struct Housekeeper: ~Copyable {
       takeFailures(now)
       answerLate(now)
       plane.lookForUnused(now)
+      if now >= names.nextRound { resolver.ask(names.beginRound(now)) }
       if now >= nextStatus { sendStatus(now) }
       flush()
       if isStopping && endedWorkers.count == plane.mailboxes.count { return }
@@ -114,7 +121,7 @@ struct Housekeeper: ~Copyable {
         switch token.kind {
         case .server: if let change = registry.probeIsReady(token, now: now) { note([change], now) }
         case .listener: obey(now)
-        case .wakeUp: takeReports()
+        case .wakeUp: if token.index == Source.names.rawValue { takeNames(now) } else { takeReports() }
         case .client: break
         }
       }
@@ -125,7 +132,8 @@ struct Housekeeper: ~Copyable {
 
   private var nextWake: Instant {
     let failures = plane.shared.hasNewFailures.pointee.load(ordering: .relaxed) ? nextFailureLook : .distantFuture
-    return quietening.reduce(min(nextStatus, plane.nextLook, failures)) { min($0, $1.deadline + Self.grace) }
+    let next = min(nextStatus, plane.nextLook, failures, names.nextRound)
+    return quietening.reduce(next) { min($0, $1.deadline + Self.grace) }
   }
 
   // MARK: From the agent
@@ -205,9 +213,42 @@ struct Housekeeper: ~Copyable {
         configuration, opened: opened, sockets: sockets, registry: &registry, now: now)
       revisions.append((revision, generation))
       note(changes, now)
+      resolver.ask(names.configure(configuration, now: now))
+      note(registry.apply(names.entries, news: [:]), now)
       nextStatus = earliestStatus
     } catch {
       report(.refused(revision: revision, why: error.description))
+    }
+  }
+
+  /// Another address is another server to the workers: what is connected stays where it is, and its health begins anew.
+  private mutating func takeNames(_ now: Instant) {
+    var news: [String: String] = [:]
+    for (name, result) in resolver.takeAll() {
+      if let words = names.take(name, result) { news[name] = words }
+    }
+    let (addresses, allAddresses) = (names.addresses, names.allAddresses)
+    let before = plane.configuration
+    adjust(now) { adjustments in
+      adjustments.addresses = addresses
+      adjustments.allAddresses = allAddresses
+    }
+    note(registry.apply(names.entries, news: news), now)
+    tellDiscovered(before, now)
+  }
+
+  /// Servers that have come and gone because their addresses have.
+  private mutating func tellDiscovered(_ before: BalancerConfiguration, _ now: Instant) {
+    for (place, (pool, old)) in zip(plane.configuration.pools, before.pools).enumerated() {
+      guard let name = pool.discovery?.name, pool.servers != old.servers else { continue }
+      let (known, left) = (Set(old.servers.map(\.name)), Set(pool.servers.map(\.name)))
+      let come = zip(pool.servers, plane.layout.servers[place]).filter { !known.contains($0.0.name) }
+      note(come.map { ServerChange(index: $0.1, cause: "it is an address of \(name)") }, now)
+      for server in old.servers where !left.contains(server.name) {
+        report(
+          .serverChanged(
+            pool: pool.name, server: server.name, state: .down, cause: "it is no address of \(name) any more"))
+      }
     }
   }
 
@@ -302,7 +343,7 @@ struct Housekeeper: ~Copyable {
     // Old figures are worth nothing: none are sent while others wait.
     if backlog.isEmpty {
       let status = StatusAssembly(plane).status(
-        registry, now: now, warnings: warnings + logWarnings, rates: &rates)
+        registry, now: now, warnings: warnings + names.warnings + logWarnings, rates: &rates)
       report(.status(status))
     }
     // Those of thousands of servers take their time.

@@ -27,6 +27,8 @@ struct PoolTerms {
   var queueTimeout: Tick = 1
   /// Slot of the pool that stands in when no server is up; -1: none.
   var standIn: Int32 = -1
+  /// What clients get while no server is up.
+  var sorry = SorrySite.none
   var retryCauses = RetryCauses()
   /// A bit per `RequestMethod`: may be sent a second time.
   var retryMethods: UInt16 = 0
@@ -44,6 +46,7 @@ struct PoolTerms {
     queueSize = Int32(clamping: pool.queue.size)
     queueTimeout = Snapshot.ticks(pool.queue.timeout)
     self.standIn = Int32(standIn)
+    sorry = SorrySite(pool, memory)
     isWatched = pool.passive != nil
     if case .hash(let subject) = pool.balance {
       switch subject {

@@ -82,7 +82,7 @@ struct RouteBuilder {
     }
     switch route.action {
     case .files(let root, let index):
-      record.action = .files(root: terminated(root), index: terminated(index))
+      record.action = .files(root: memory.terminated(root), index: memory.terminated(index))
     case .pool(let name):
       guard let pool = pools[name] else {
         throw BalancerFault("route \(route.name) of listener \(listener) names the pool \(name), which does not exist")
@@ -92,28 +92,15 @@ struct RouteBuilder {
       guard let parts = RedirectPart.parts(to) else {
         throw BalancerFault("route \(route.name) of listener \(listener) redirects to \(to), which is no address")
       }
-      let head = memory.text("\(statusLine(status))Content-Length: 0\r\nLocation: ")
+      let head = memory.text("\(PreparedAnswer.statusLine(status))Content-Length: 0\r\nLocation: ")
       record.action = .redirect(head: head, RedirectTarget(parts: memory.keep(parts.map(part))))
     case .respond(let status, let body, let fields):
-      var fields = fields
-      if !body.isEmpty, !fields.contains(where: { $0.name.lowercased() == "content-type" }) {
-        fields.append(FieldText(name: "Content-Type", value: "text/plain; charset=utf-8"))
-      }
       let cut = Set((route.responseFields.remove + route.responseFields.set.map(\.name)).map { $0.lowercased() })
-      fields.removeAll { cut.contains($0.name.lowercased()) }
-      var head = statusLine(status)
-      for field in fields { head += "\(field.name): \(field.value)\r\n" }
-      if status != 204 && status != 304 { head += "Content-Length: \(body.utf8.count)\r\n" }
+      let head = PreparedAnswer.head(status, body, fields) { cut.contains($0.lowercased()) }
       record.action = .respond(head: memory.text(head), body: memory.text(body))
     }
     return record
   }
-
-  private func terminated(_ text: String) -> Text {
-    Text(rebasing: memory.text(text + "\0")[..<text.utf8.count])
-  }
-
-  private func statusLine(_ status: Int) -> String { "HTTP/1.1 \(status) \(LocalResponse.phrase(status))\r\n" }
 
   private func part(_ part: RedirectPart) -> RedirectTarget.Part {
     switch part {
@@ -167,4 +154,21 @@ struct RouteBuilder {
   }
 
   private func texts(_ texts: [String]) -> UnsafeBufferPointer<Text> { memory.keep(texts.map { memory.text($0) }) }
+}
+
+/// `respond` of a route or a pool.
+enum PreparedAnswer {
+  static func statusLine(_ status: Int) -> String { "HTTP/1.1 \(status) \(LocalResponse.phrase(status))\r\n" }
+
+  /// Status line, fields and Content-Length. `isCut`: a field of that name is left out.
+  static func head(_ status: Int, _ body: String, _ fields: [FieldText], isCut: (String) -> Bool) -> String {
+    var fields = fields
+    if !body.isEmpty, !fields.contains(where: { $0.name.lowercased() == "content-type" }) {
+      fields.append(FieldText(name: "Content-Type", value: "text/plain; charset=utf-8"))
+    }
+    var head = statusLine(status)
+    for field in fields where !isCut(field.name) { head += "\(field.name): \(field.value)\r\n" }
+    if status != 204 && status != 304 { head += "Content-Length: \(body.utf8.count)\r\n" }
+    return head
+  }
 }

@@ -21,14 +21,20 @@ struct RegisteredServer {
   var ejectionCause = ""
   /// Ordinal of its pool in the configuration.
   var poolPlace = 0
+  /// Of its name, see `NameBook.Entry`.
+  var lookUpFailure = ""
 
   /// When its check starts, or is over time.
-  var due: Instant { probe.isRunning ? probe.deadline : health.nextCheck }
+  var due: Instant {
+    if !configuration.hasAddress { return .distantFuture }
+    return probe.isRunning ? probe.deadline : health.nextCheck
+  }
 
   var isEjected: Bool { passive?.ejectedUntil != nil }
 
   /// What `status` shows, but for backups that stand by.
   var state: ServerState {
+    if !configuration.hasAddress && administration == .ready { return lookUpFailure.isEmpty ? .starting : .down }
     if isEjected && administration == .ready && health.verdict == .up { return .down }
     return switch (administration, health.verdict) {
     case (.maint, _): .maint
@@ -41,7 +47,7 @@ struct RegisteredServer {
 
   /// What traffic may do. A drained server that fails its checks gets nothing; unknown is not up.
   var availability: ServerAvailability {
-    if isEjected && administration != .maint { return .down }
+    if (isEjected || !configuration.hasAddress) && administration != .maint { return .down }
     return switch (administration, health.verdict) {
     case (.maint, _): .maintenance
     case (_, .unknown), (_, .down): .down
@@ -54,9 +60,13 @@ struct RegisteredServer {
 extension RegisteredServer {
   /// Of the last check, and of live traffic while that keeps it out; in words.
   func condition(now: Instant) -> String {
-    guard let until = passive?.ejectedUntil else { return health.lastCheck }
+    if !configuration.hasAddress {
+      return lookUpFailure.isEmpty ? "\(configuration.hostName ?? "its name") is being looked up" : lookUpFailure
+    }
+    let lastCheck = health.lastCheck + (lookUpFailure.isEmpty ? "" : " (\(lookUpFailure); the last one is kept)")
+    guard let until = passive?.ejectedUntil else { return lastCheck }
     let left = max(1, (until - now).nanoseconds / 1_000_000_000)
-    return "ejected for \(left) s more, \(ejectionCause); its last check: \(health.lastCheck)"
+    return "ejected for \(left) s more, \(ejectionCause); its last check: \(lastCheck)"
   }
 
   /// A new configuration of the same server: what is known of it stays. With other checks the next one is due at once.
@@ -285,6 +295,17 @@ struct ServerRegistry {
     // Checks that have seen it go down and come back know more than the failures before that.
     if change.verdict == .up { _ = servers[index]?.passive?.recover() }
     return ServerChange(index: index, cause: change.cause)
+  }
+
+  /// What the look-ups have said. `news`: words for the servers of a name.
+  mutating func apply(_ entries: [String: NameBook.Entry], news: [String: String]) -> [ServerChange] {
+    var changes: [ServerChange] = []
+    for index in servers.indices {
+      guard let name = servers[index]?.configuration.hostName else { continue }
+      servers[index]?.lookUpFailure = entries[name]?.failure ?? ""
+      if let words = news[name] { changes.append(ServerChange(index: index, cause: words)) }
+    }
+    return changes
   }
 
   /// What `status` shows of a server.

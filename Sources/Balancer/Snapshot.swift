@@ -146,6 +146,9 @@ final class RecordMemory {
 
   func text(_ text: String) -> Text { keep(Array(text.utf8)) }
 
+  /// With a zero behind it, which its count leaves out.
+  func terminated(_ text: String) -> Text { Text(rebasing: self.text(text + "\0")[..<text.utf8.count]) }
+
   func pattern(_ pattern: Pattern) -> Pattern {
     patterns.append(pattern)
     return pattern

@@ -179,12 +179,14 @@ extension Worker {
     snapshot.pools[pool].hashesSource || client.pointee.exchange.cookieServer == server
   }
 
-  /// Another server, without those that failed this request. False, with nothing sent, if there is none. What is sent
+  /// Another server, without those that failed this request; the sorry site if none is up any more. False, with nothing
+  /// sent, if there is none. What is sent
   /// for the second time goes over a new connection, because there is no third.
   private mutating func tryElsewhere(_ place: Int32, _ client: Client, _ server: Int32, _ pool: Int) -> Bool {
     let isNoted = client.pointee.exchange.tried.insert(Int(server))
     if !isNoted || client.pointee.exchange.request.isEmpty { return false }
     let (next, cause) = chooseWithStandIns(client)
+    if cause.isNoneUp && sorryForHeld(place, client) { return true }
     if next < 0 && !cause.isFull || !payForRetry(pool) { return false }
     if next < 0 {
       // They have no room: it waits for one of them.

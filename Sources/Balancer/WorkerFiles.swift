@@ -18,7 +18,7 @@ struct FileRoot {
 
 extension Worker {
   /// Files open at once; beyond it 503.
-  private static let largestOpenFileCount = 1024
+  static let largestOpenFileCount = 1024
   private static let largestPathByteCount = 4096
   /// Files up to this go out with their head.
   private static let smallFileByteCount: Int64 = 16 * 1024
@@ -30,53 +30,54 @@ extension Worker {
     _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, _ folder: FileRoot, _ path: TargetPath,
     _ rewrite: PrefixRewrite?
   ) {
+    takeWholeBody(client, head, count)
     guard head.method == .get || head.method == .head else {
       let start: StaticString = "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 0\r\n"
-      respond(index, client, head, count, Text(start), fields: .empty, body: .empty)
+      sendPrepared(index, client, Text(start))
       return
     }
     guard let relative = filePath(path, rewrite, folder.index) else {
-      answerFile(index, client, head, count, status: 404, "there is no such file")
+      answerFile(index, client, status: 404, "there is no such file")
       return
     }
     if openFileCount >= Self.largestOpenFileCount {
-      answerFile(index, client, head, count, status: 503, "this node sends as many files as it can")
+      answerFile(index, client, status: 503, "this node sends as many files as it can")
       return
     }
     let raw = ServedFile.open(folder.root.baseAddress!, relative.baseAddress!)
     if raw < 0 {
       if StreamSocket.isOutOfDescriptors(raw) {
-        answerFile(index, client, head, count, status: 503, "this node has too many files open")
+        answerFile(index, client, status: 503, "this node has too many files open")
       } else if ServedFile.isForbidden(raw) {
-        answerFile(index, client, head, count, status: 403, "the file may not be read")
+        answerFile(index, client, status: 403, "the file may not be read")
       } else {
-        answerFile(index, client, head, count, status: 404, "there is no such file")
+        answerFile(index, client, status: 404, "there is no such file")
       }
       return
     }
     switch ServedFile.kind(raw) {
     case .file(let byteCount, let modified):
       let version = FileVersion(byteCount: byteCount, modifiedSecond: modified)
-      serve(index, client, head, count, raw, version, MediaTypes.type(of: relative))
+      let answer = FileAnswer.decide(head, of: receiveStart, version)
+      serve(
+        index, client, raw, version, answer, MediaTypes.type(of: relative),
+        lines: route(of: client)?.pointee.response.lines ?? .empty, ending: .answeredHere)
     case .folder:
       StreamSocket.close(raw)
-      redirectToFolder(index, client, head, count, path)
+      redirectToFolder(index, client, head, path)
     case .other:
       StreamSocket.close(raw)
-      answerFile(index, client, head, count, status: 404, "there is no such file")
+      answerFile(index, client, status: 404, "there is no such file")
     }
   }
 
-  private mutating func answerFile(
-    _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, status: Int, _ reason: StaticString
-  ) {
-    takeWholeBody(client, head, count)
+  private mutating func answerFile(_ index: Int32, _ client: Client, status: Int, _ reason: StaticString) {
     client.pointee.exchange.notes.ending = .answeredHere
     answer(index, client, status: status, reason)
   }
 
   /// The path below the folder, with a zero behind it, in the target area; nil for what is not served.
-  private func filePath(_ path: TargetPath, _ rewrite: PrefixRewrite?, _ index: Text) -> Text? {
+  func filePath(_ path: TargetPath, _ rewrite: PrefixRewrite?, _ index: Text) -> Text? {
     var byteCount = path.text.count
     if byteCount > Self.largestPathByteCount || byteCount == 0 { return nil }
     if let rewrite {
@@ -101,7 +102,7 @@ extension Worker {
   }
 
   private mutating func redirectToFolder(
-    _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, _ path: TargetPath
+    _ index: Int32, _ client: Client, _ head: RequestHead, _ path: TargetPath
   ) {
     let start: StaticString = "HTTP/1.1 301 Moved Permanently\r\nContent-Length: 0\r\nLocation: "
     precondition(Int(head.byteCount) * 3 + 16 < Self.targetByteCount)
@@ -109,48 +110,51 @@ extension Worker {
     targetArea[written] = 13
     targetArea[written + 1] = 10
     let fields = Text(start: targetArea, count: written + 2)
-    respond(index, client, head, count, Text(start), fields: fields, body: .empty)
+    sendPrepared(index, client, Text(start), fields: fields)
   }
 
   // MARK: Sending
 
-  /// `raw` is a file of that version, which is owned here.
-  private mutating func serve(
-    _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, _ raw: Int32, _ version: FileVersion,
-    _ type: StaticString
+  /// `raw` is a file of that version, which is owned here; `lines` go into the head, `ending` is its end if all goes well. The
+  /// request's body has been taken.
+  mutating func serve(
+    _ index: Int32, _ client: Client, _ raw: Int32, _ version: FileVersion, _ answer: FileAnswer,
+    _ type: StaticString, lines: Text, ending: Ending
   ) {
-    let answer = FileAnswer.decide(head, of: receiveStart, version)
     var range: Range<Int64> = 0..<0
     switch answer {
-    case .whole: range = 0..<version.byteCount
+    case .whole, .unavailable: range = 0..<version.byteCount
     case .part(let part): range = part
     case .notModified, .preconditionFailed, .unsatisfiable: break
     }
     // Over the path, which has been opened.
     let fields = FileHead.write(answer, version, type, to: targetArea)
     let length = range.upperBound - range.lowerBound
-    if length == 0 || head.method.isHead || length <= Self.smallFileByteCount {
+    let isHead = client.pointee.exchange.method.isHead
+    if length == 0 || isHead || length <= Self.smallFileByteCount {
       var body = Text.empty
-      if length > 0 && !head.method.isHead {
+      if length > 0 && !isHead {
         let area = pathArea
         let read = ServedFile.readCached(raw, area, Int(length), at: range.lowerBound)
         if read == Int(length) { body = Text(start: area, count: read) }
       }
-      if body.count == Int(length) || head.method.isHead {
+      if body.count == Int(length) || isHead {
         StreamSocket.close(raw)
-        respond(index, client, head, count, fields, fields: .empty, body: body)
+        client.pointee.exchange.notes.ending = ending
+        sendPrepared(index, client, fields, lines: lines, body: body)
         return
       }
     }
-    takeWholeBody(client, head, count)
     let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
     if closes { client.pointee.keepsAlive = false }
     let written = LocalResponse.write(
-      prepared: fields, fields: .empty, lines: route(of: client)?.pointee.response.lines ?? .empty,
+      prepared: fields, fields: .empty, lines: lines,
       date: date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000), body: .empty, closes: closes,
-      withoutBody: false, oldVersion: head.isOldVersion, to: scratch, capacity: scratchByteCount)
+      withoutBody: false, oldVersion: client.pointee.exchange.isOldVersion, to: scratch, capacity: scratchByteCount)
+    dropRequest(client)
     openFileCount += 1
-    client.pointee.file = SentFile(descriptor: raw, offset: range.lowerBound, end: range.upperBound)
+    client.pointee.file = SentFile(
+      descriptor: raw, offset: range.lowerBound, end: range.upperBound, ending: ending)
     client.pointee.phase = .file
     client.pointee.exchange.headIsSent = true
     _ = noteOwnAnswer(client, written)
@@ -232,8 +236,9 @@ extension Worker {
   }
 
   private mutating func finishFile(_ index: Int32, _ client: Client) {
+    let ending = client.pointee.file.ending
     closeFile(client)
-    noteEnd(client, .answeredHere)
+    noteEnd(client, ending)
     if client.pointee.keepsAlive && !mustClose(client) {
       awaitNextRequest(index, client)
       if client.pointee.stream.hasNext { goOnLater(index, client) }

@@ -283,7 +283,7 @@ extension Worker {
     if client.pointee.phase == .tunnel {
       if server < 0 { refuseTunnel(index, client) } else { openTunnel(index, client, to: server) }
     } else if server < 0 {
-      noServer(index, client, cause)
+      if !cause.isNoneUp || !sorryForHeld(index, client) { noServer(index, client, cause) }
     } else {
       let pool = Int(client.pointee.exchange.pool)
       client.pointee.exchange.setsCookie = snapshot.pools[pool].cookieName != nil && !cause.isCookie

@@ -153,7 +153,9 @@ extension Worker {
     if server < 0 && !waits {
       // The rest of what came belongs to this request or to the next one.
       holdRest(client, head, count)
-      noServer(index, client, cause)
+      if !cause.isNoneUp || !sorry(index, client, head, of: receiveStart, route(of: client)?.pointee.rewrite) {
+        noServer(index, client, cause)
+      }
       return true
     }
     client.pointee.exchange.setsCookie = pool.pointee.cookieName != nil && !cause.isCookie

@@ -141,11 +141,19 @@ extension Worker {
     _ index: Int32, _ client: Client, _ head: RequestHead, _ count: Int, _ start: Text, fields: Text, body: Text
   ) {
     takeWholeBody(client, head, count)
+    sendPrepared(index, client, start, fields: fields, body: body)
+  }
+
+  /// Answers with a head that is ready up to what every answer has, and a body. `lines`: more fields; nil: the route's.
+  mutating func sendPrepared(
+    _ index: Int32, _ client: Client, _ start: Text, fields: Text = .empty, lines: Text? = nil, body: Text = .empty
+  ) {
     let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
     let written = LocalResponse.write(
-      prepared: start, fields: fields, lines: route(of: client)?.pointee.response.lines ?? .empty,
+      prepared: start, fields: fields, lines: lines ?? route(of: client)?.pointee.response.lines ?? .empty,
       date: date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000), body: body, closes: closes,
-      withoutBody: head.method.isHead, oldVersion: head.isOldVersion, to: scratch, capacity: scratchByteCount)
+      withoutBody: client.pointee.exchange.method.isHead, oldVersion: client.pointee.exchange.isOldVersion, to: scratch,
+      capacity: scratchByteCount)
     finishAnswer(index, client, written, closes: closes)
   }
 

@@ -38,7 +38,7 @@ package enum ConfigurationSummary {
     }
     for pool in configuration.pools {
       lines.append(
-        "pool \(pool.name): \(Words.count(pool.servers.count, "server")), \(words(pool.balance)), \(words(pool.affinity)), \(words(pool.check))"
+        "pool \(pool.name): \(servers(of: pool)), \(words(pool.balance)), \(words(pool.affinity)), \(words(pool.check))"
       )
     }
     if let access = configuration.log.access {
@@ -46,6 +46,10 @@ package enum ConfigurationSummary {
     }
     lines += warnings.map { "warning: \($0)" }
     return lines.map { Words.printable($0) + "\n" }.joined()
+  }
+
+  private static func servers(of pool: PoolConfiguration) -> String {
+    pool.discovery.map { "the addresses of \($0.name)" } ?? Words.count(pool.servers.count, "server")
   }
 
   private static func words(_ failback: Failback) -> String {

@@ -135,12 +135,18 @@ package struct Views {
           case .starting, .drain, .maint: .warning
           }
         table.add(
-          Cell("\(pool.name)/\(server.name)", .strong), Cell(server.address), Cell(server.state.rawValue, tone),
+          Cell("\(pool.name)/\(server.name)", .strong), Cell(address(server)), Cell(server.state.rawValue, tone),
           "\(server.weight)", "\(server.connections)", "\(server.requests)", "\(server.failures)",
           Cell(server.lastCheck.isEmpty ? "not checked" : server.lastCheck))
       }
     }
     return table.text(style)
+  }
+
+  /// `192.0.2.21:8080 (app.example)` where a name stands for it.
+  func address(_ server: APIServer) -> String {
+    guard let name = server.hostName, !server.address.hasPrefix(name) else { return server.address }
+    return "\(server.address) (\(name))"
   }
 
   package func listeners(_ listeners: [APIListener]) -> String {

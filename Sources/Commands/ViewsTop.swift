@@ -124,7 +124,7 @@ extension Views {
           Cell(Words.milliseconds(LatencyBuckets.quantile(share, counts).map { $0 / 1_000 }))
         }
         table.add(
-          Cell("\(pool.name)/\(server.name)", .strong), Cell(server.address),
+          Cell("\(pool.name)/\(server.name)", .strong), Cell(address(server)),
           Cell(server.state.rawValue, Self.tone(ServerState(rawValue: server.state.rawValue) ?? .down)),
           "\(server.weight)", "\(server.connections)", Cell(server.requestsPerSecond.map { Self.rate($0) } ?? "-"),
           "\(server.requests)", Cell(traffic.map { "\($0.responses[4])" } ?? "-"), "\(server.failures)",

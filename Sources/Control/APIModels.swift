@@ -192,7 +192,10 @@ package struct APIServer: Codable, Equatable, Sendable {
   package enum State: String, Codable, Sendable { case up, down, starting, drain, maint, backup }
 
   package var name: String
+  /// `192.0.2.21:8080`; `app.example:8080` while that name has no address.
   package var address: String
+  /// The name whose address that is, where the configuration has one.
+  @OrNull package var hostName: String?
   package var state: State
   package var weight: Int
   package var connections: Int
@@ -206,12 +209,14 @@ package struct APIServer: Codable, Equatable, Sendable {
   @OrNull package var requestsPerSecond: Double?
 
   package init(
-    name: String, address: String, state: State, weight: Int, connections: Int, requests: UInt64, failures: UInt64,
+    name: String, address: String, hostName: String? = nil, state: State, weight: Int, connections: Int,
+    requests: UInt64, failures: UInt64,
     lastCheck: String, member: String? = nil, requestsPerSecond: Double? = nil
   ) {
     self.requestsPerSecond = requestsPerSecond
     self.name = name
     self.address = address
+    self.hostName = hostName
     self.state = state
     self.weight = weight
     self.connections = connections
@@ -223,6 +228,7 @@ package struct APIServer: Codable, Equatable, Sendable {
 
   enum CodingKeys: String, CodingKey {
     case name, address, state, weight, connections, requests, failures, member
+    case hostName = "host_name"
     case lastCheck = "last_check"
     case requestsPerSecond = "requests_per_s"
   }

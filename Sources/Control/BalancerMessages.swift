@@ -176,6 +176,11 @@ package struct ServerStatus: Codable, Equatable, Sendable {
   }
 }
 
+extension ServerStatus {
+  /// Of a server that no file names.
+  package var configuration: ServerConfiguration { ServerConfiguration(name: name, endpoint: endpoint, weight: weight) }
+}
+
 package struct PoolStatus: Codable, Equatable, Sendable {
   package var name: String
   package var servers: [ServerStatus]

@@ -28,6 +28,9 @@ package enum Affinity: Codable, Equatable, Sendable {
 package struct ServerConfiguration: Codable, Equatable, Sendable {
   package var name: String
   package var endpoint: Endpoint
+  /// The host whose address the balancer looks up: `endpoint` has it, or 0.0.0.0 while there is none. Nil: `endpoint` is
+  /// what the file says.
+  package var hostName: String?
   /// 0 to 1,000; 0 takes no new clients.
   package var weight: Int
   package var maximumConnections: Int?
@@ -41,11 +44,12 @@ package struct ServerConfiguration: Codable, Equatable, Sendable {
   package var member: NodeName?
 
   package init(
-    name: String, endpoint: Endpoint, weight: Int = 100, maximumConnections: Int? = nil, isBackup: Bool = false,
-    host: String? = nil, proxyHeader: ProxyHeaderVersion? = nil, member: NodeName? = nil
+    name: String, endpoint: Endpoint, hostName: String? = nil, weight: Int = 100, maximumConnections: Int? = nil,
+    isBackup: Bool = false, host: String? = nil, proxyHeader: ProxyHeaderVersion? = nil, member: NodeName? = nil
   ) {
     self.name = name
     self.endpoint = endpoint
+    self.hostName = hostName
     self.weight = weight
     self.maximumConnections = maximumConnections
     self.isBackup = isBackup
@@ -53,6 +57,16 @@ package struct ServerConfiguration: Codable, Equatable, Sendable {
     self.proxyHeader = proxyHeader
     self.member = member
   }
+
+  /// As the file says it: `app.example:8080`, `192.0.2.21:8080`.
+  package var authority: String { authority(port: endpoint.port) }
+
+  package func authority(port: UInt16) -> String {
+    hostName.map { "\($0):\(port)" } ?? Endpoint(address: endpoint.address, port: port).description
+  }
+
+  /// False while its name is not known to have one.
+  package var hasAddress: Bool { !endpoint.address.isUnspecified }
 }
 
 package struct HealthCheckConfiguration: Codable, Equatable, Sendable {
@@ -138,11 +152,44 @@ package struct PoolConfiguration: Codable, Equatable, Sendable {
     case error
     /// The servers of another pool.
     case pool(String)
+    /// An answer of the balancer's own.
+    case respond(status: Int, body: String, fields: [FieldText])
+    /// Files below the folder `root`, an absolute path, and its `index` with 503 for every path that is none of them.
+    case files(root: String, index: String)
+  }
+  /// The servers are all addresses of a host name, which the balancer looks up.
+  package struct Discovery: Codable, Equatable, Sendable {
+    package var name: String
+    package var port: UInt16
+    /// Between two look-ups.
+    package var refresh = TimeSpan.seconds(10)
+
+    package init(name: String, port: UInt16) {
+      self.name = name
+      self.port = port
+    }
+
+    package func servers(_ addresses: [IPAddress]) -> [ServerConfiguration] {
+      addresses.map { address in
+        ServerConfiguration(name: Self.serverName(address), endpoint: Endpoint(address: address, port: port))
+      }
+    }
+
+    /// `192.0.2.21`, `2001-db8--21`: names of servers have no colons.
+    package static func serverName(_ address: IPAddress) -> String {
+      address.description.split(separator: ":", omittingEmptySubsequences: false).joined(separator: "-")
+    }
+
+    package static func isServerName(_ text: String) -> Bool {
+      IPAddress(text.split(separator: "-", omittingEmptySubsequences: false).joined(separator: ":")) != nil
+    }
   }
   package var name: String
   package var balance: BalanceAlgorithm
   package var affinity: Affinity
   package var servers: [ServerConfiguration]
+  /// With it the file names no servers.
+  package var discovery: Discovery?
   package var check: HealthCheckConfiguration
   package var timeouts = Timeouts()
   package var retry = Retry()

@@ -36,6 +36,8 @@ package enum FileAnswer: Equatable, Sendable {
   case preconditionFailed
   /// 416.
   case unsatisfiable
+  /// 503 with the whole file, whatever was asked for: the page of a sorry site.
+  case unavailable
 
   /// For GET and HEAD. `bytes` are those of the head's parse.
   package static func decide(
@@ -155,6 +157,13 @@ package enum FileHead {
       output.append("\r\nContent-Length: ")
       output.append(decimal: UInt64(range.upperBound - range.lowerBound))
       output.append("\r\n")
+    case .unavailable:
+      output.append("HTTP/1.1 503 Service Unavailable\r\nContent-Length: ")
+      output.append(decimal: UInt64(version.byteCount))
+      output.append("\r\nContent-Type: ")
+      output.append(type)
+      output.append("\r\n")
+      return UnsafeBufferPointer(start: UnsafePointer(destination), count: output.count)
     case .notModified: output.append("HTTP/1.1 304 Not Modified\r\n")
     case .preconditionFailed: output.append("HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n")
     case .unsatisfiable:

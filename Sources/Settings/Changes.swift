@@ -32,7 +32,8 @@ extension Configuration {
       lines += Changes.fields("pool \(pool.name)", before, after)
     }
     for pool in next.pools where !pools.contains(where: { $0.name == pool.name }) {
-      lines.append("pool \(pool.name) is new: \(pool.servers.map(\.name).joined(separator: ", "))")
+      let names = pool.discovery.map { ["the addresses of \($0.name)"] } ?? pool.servers.map(\.name)
+      lines.append("pool \(pool.name) is new: \(names.joined(separator: ", "))")
     }
     lines += Changes.fields("balancer", balancer, next.balancer)
     lines += Changes.fields("log", log, next.log)

@@ -65,6 +65,11 @@ extension Reader {
       add(
         field.position, "\(field.path): pool \"\(pool)\" keeps clients by cookie, which a tcp listener cannot", remedy)
     }
+    if mode == .tcp, pools.first(where: { $0.name == pool })?.hasSorrySite ?? false {
+      add(
+        field.position, "\(field.path): pool \"\(pool)\" has a page for when all its servers are down, which is HTTP",
+        "use when_all_down: {pool: NAME}, or mode: http")
+    }
   }
 
   func refuseHTTPOnly(_ fields: Fields, _ keys: [String]) {

@@ -29,10 +29,12 @@ extension Reader {
     let balance = fields["balance"].flatMap { self.balance($0) } ?? .roundRobin
     let affinity = fields["affinity"].map { self.affinity($0) } ?? Affinity.none
     let remedy = "NAME: ADDRESS:PORT, or {members: yes, port: 8080}"
-    let servers = required(fields, "servers", remedy) { self.servers($0, references) }
+    var discovery: PoolConfiguration.Discovery?
+    let servers = required(fields, "servers", remedy) { self.servers($0, references, &discovery) }
     // Without a word about checks, a server that refuses connections is taken out.
     let check = fields["check"].flatMap { self.check($0) } ?? HealthCheckConfiguration(kind: .tcp(send: [], expect: []))
     var pool = PoolConfiguration(name: name, balance: balance, affinity: affinity, servers: servers ?? [], check: check)
+    pool.discovery = discovery
     if let retry = fields["retry"] { pool.retry = self.retry(retry) }
     if let span = duration(fields["sticky_grace"], .zero ... .seconds(24 * 3600), example: "30s") {
       pool.stickyGrace = span
@@ -116,24 +118,41 @@ extension Reader {
   private func whenAllDown(
     _ field: Field, of owner: String, _ references: inout References
   ) -> PoolConfiguration.WhenAllDown {
-    let shape = "error 503, or {pool: NAME}"
-    if case .mapping = field.value.content {
-      guard let fields = self.fields(field, Keys(["pool"], notYet: ["static", "respond"]), shape: shape) else {
+    let shape = "error 503, {pool: NAME}, {static: {root: DIR}} or {respond: {body: TEXT}}"
+    if case .mapping(let pairs) = field.value.content {
+      let keys = ["pool", "static", "respond"]
+      guard let fields = self.fields(field, Keys(keys), shape: shape) else { return .error }
+      let found = keys.filter { fields[$0] != nil }
+      guard found.count == 1 else {
+        if pairs.isEmpty { add(field.position, "\(field.path) is empty", shape) }
+        if found.count > 1 {
+          add(field.position, "\(field.path) says \(found.joined(separator: " and "))", "keep one of them")
+        }
         return .error
       }
-      guard let pool = fields["pool"] else {
-        if hasNoPairs(field) { add(field.position, "\(field.path) is empty", shape) }
-        return .error
-      }
-      guard let name = self.name(pool, "pool") else { return .error }
-      references.fallbacks.append(
-        (owner: owner, References.Mention(name: name, position: pool.position, path: pool.path)))
-      return .pool(name)
+      return fields["pool"].map { fallback($0, of: owner, &references) } ?? sorrySite(fields)
     }
     if field.text != "error 503" && field.text != "error" {
       add(field.position, "\(field.path) cannot be \(field.value.kind)", shape)
     }
     return .error
+  }
+
+  private func fallback(
+    _ field: Field, of owner: String, _ references: inout References
+  ) -> PoolConfiguration.WhenAllDown {
+    guard let name = self.name(field, "pool") else { return .error }
+    references.fallbacks.append(
+      (owner: owner, References.Mention(name: name, position: field.position, path: field.path)))
+    return .pool(name)
+  }
+
+  private func sorrySite(_ fields: Fields) -> PoolConfiguration.WhenAllDown {
+    switch fields["static"].map({ files($0) }) ?? fields["respond"].flatMap({ respond($0, usual: 503) }) {
+    case .files(let root, let index)?: .files(root: root, index: index)
+    case .respond(let status, let body, let lines)?: .respond(status: status, body: body, fields: lines)
+    case .pool?, .redirect?, nil: .error
+    }
   }
 
   /// Every pool that stands in for another exists, and no chain of them comes back to its start.
@@ -215,8 +234,10 @@ extension Reader {
 
   // MARK: Servers
 
-  /// {members: yes, port}, or NAME: ADDRESS:PORT, or NAME: {address, weight, max_connections}.
-  private func servers(_ field: Field, _ references: References) -> [ServerConfiguration]? {
+  /// {members: yes, port}, {dns: NAME, port}, or NAME: ADDRESS:PORT, or NAME: {address, weight, max_connections}.
+  private func servers(
+    _ field: Field, _ references: References, _ discovery: inout PoolConfiguration.Discovery?
+  ) -> [ServerConfiguration]? {
     let shape = "s1: 192.0.2.21:8080, one line for each server, or {members: yes, port: 8080}"
     guard case .mapping(let pairs) = field.value.content else {
       add(field.position, "\(field.path) must be a map of names, not \(field.value.kind)", shape)
@@ -229,26 +250,43 @@ extension Reader {
     }
     if isScalar("members") { return memberServers(field, references) }
     if isScalar("dns") {
-      let pair = pairs.first { $0.key == "dns" }
-      add(pair?.keyPosition ?? field.position, "\"dns\" is not supported yet", "write the servers out")
-      return nil
+      discovery = self.discovery(field)
+      return discovery.map { _ in [] }
     }
     guard let entries = named(field, "server", maximum: Self.maximumServersPerPool, shape: shape) else { return nil }
     guard !entries.isEmpty else {
       if pairs.isEmpty { add(field.position, "\(field.path) is empty", shape) }
       return nil
     }
-    var owners: [Endpoint: String] = [:]
+    var owners: [String: String] = [:]
     return entries.compactMap { (name, entry) -> ServerConfiguration? in
       guard var server = self.server(name, entry) else { return nil }
-      if let owner = owners[server.endpoint] {
-        add(entry.position, "\(entry.path): \(server.endpoint) is the address of server \"\(owner)\" too", "keep one")
+      if let owner = owners[server.authority] {
+        add(entry.position, "\(entry.path): \(server.authority) is the address of server \"\(owner)\" too", "keep one")
       }
-      owners[server.endpoint] = name
+      owners[server.authority] = name
       // A server on a member's address leaves every pool when that member is drained.
       server.member = references.members.first { $0.value == server.endpoint.address }.flatMap { NodeName($0.key) }
       return server
     }
+  }
+
+  private func discovery(_ field: Field) -> PoolConfiguration.Discovery? {
+    let shape = "{dns: app.example, port: 8080}"
+    guard let fields = self.fields(field, Keys(["dns", "port", "refresh"]), shape: shape) else { return nil }
+    let port = required(fields, "port", "the port of the application at every address") { integer($0, 1...65_535) }
+    let name = required(fields, "dns", "the name whose addresses are the servers") { field -> String? in
+      guard let text = self.text(field, "the name of a host", example: "app.example") else { return nil }
+      if HostName.isValid(text) { return text.lowercased() }
+      let remedy = "for instance app.example"
+      add(field.position, "\(field.path): \"\(text.abbreviated)\" is not the name of a host", remedy)
+      return nil
+    }
+    let refresh = duration(fields["refresh"], .seconds(1) ... .seconds(3600), example: "10s")
+    guard let name, let port else { return nil }
+    var discovery = PoolConfiguration.Discovery(name: name, port: UInt16(port))
+    if let refresh { discovery.refresh = refresh }
+    return discovery
   }
 
   private func memberServers(_ field: Field, _ references: References) -> [ServerConfiguration]? {
@@ -278,17 +316,25 @@ extension Reader {
     }
   }
 
+  /// ADDRESS:PORT, or NAME:PORT: then the name is told, and the balancer looks its address up.
+  private func serverAddress(_ field: Field, _ example: String) -> (Endpoint, String?)? {
+    if let text = field.text, let colon = text.lastIndex(of: ":"), HostName.isValid(text[..<colon]),
+      let port = Endpoint.parsePort(text[text.index(after: colon)...])
+    {
+      return (Endpoint(address: .anyV4, port: port), text[..<colon].lowercased())
+    }
+    return endpoint(field, wildcard: false, example: example).map { ($0, nil) }
+  }
+
   private func server(_ name: String, _ field: Field) -> ServerConfiguration? {
     let example = "192.0.2.21:8080"
     guard case .mapping = field.value.content else {
-      return endpoint(field, wildcard: false, example: example).map { ServerConfiguration(name: name, endpoint: $0) }
+      return serverAddress(field, example).map { ServerConfiguration(name: name, endpoint: $0, hostName: $1) }
     }
     let keys = Keys(
       ["address", "weight", "max_connections", "backup", "host", "proxy_protocol"], notYet: ["tls"])
     guard let fields = self.fields(field, keys, shape: "{address: 192.0.2.21:8080, weight: 100}") else { return nil }
-    let address = required(fields, "address", "for instance \(example)") {
-      endpoint($0, wildcard: false, example: example)
-    }
+    let address = required(fields, "address", "for instance \(example)") { serverAddress($0, example) }
     let weight = integer(fields["weight"], 0...1000) ?? 100
     let maximum = integer(fields["max_connections"], 1...1_000_000)
     let isBackup = flag(fields["backup"]) ?? false
@@ -297,8 +343,8 @@ extension Reader {
     let proxyHeader = choice(fields["proxy_protocol"], versions) ?? nil
     return address.map {
       ServerConfiguration(
-        name: name, endpoint: $0, weight: weight, maximumConnections: maximum, isBackup: isBackup, host: host,
-        proxyHeader: proxyHeader)
+        name: name, endpoint: $0, hostName: $1, weight: weight, maximumConnections: maximum, isBackup: isBackup,
+        host: host, proxyHeader: proxyHeader)
     }
   }
 }
@@ -306,4 +352,12 @@ extension Reader {
 extension PoolConfiguration {
   /// The pool that stands in when all servers of this one are down.
   fileprivate var standIn: String? { if case .pool(let name) = whenAllDown { name } else { nil } }
+
+  /// While no server is up its clients get an answer that only HTTP has.
+  var hasSorrySite: Bool {
+    switch whenAllDown {
+    case .respond, .files: true
+    case .error, .pool: false
+    }
+  }
 }

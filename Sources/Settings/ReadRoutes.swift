@@ -74,7 +74,7 @@ extension Reader {
     }
     switch key {
     case "redirect": return redirect(field)
-    case "respond": return respond(field)
+    case "respond": return respond(field, usual: 200)
     case "static": return files(field)
     default:
       guard let pool = name(field, "pool") else { return nil }
@@ -134,10 +134,11 @@ extension Reader {
     return text.hasPrefix("/") && !text.hasPrefix("//")
   }
 
-  private func respond(_ field: Field) -> RouteConfiguration.Action? {
+  /// `usual`: the status where none is given.
+  func respond(_ field: Field, usual: Int) -> RouteConfiguration.Action? {
     let keys = Keys(["status", "body", "headers"])
-    guard let fields = self.fields(field, keys, shape: "{status: 200, body: \"pong\\n\"}") else { return nil }
-    let status = integer(fields["status"], 200...599) ?? 200
+    guard let fields = self.fields(field, keys, shape: "{status: \(usual), body: \"pong\\n\"}") else { return nil }
+    let status = integer(fields["status"], 200...599) ?? usual
     var body = ""
     if let field = fields["body"], !field.isEmpty {
       if let text = field.text { body = text } else { wrongType(field, "text", example: "\"pong\\n\"") }
@@ -156,7 +157,7 @@ extension Reader {
     if case .redirect = action { "redirect" } else { "response of our own" }
   }
 
-  private func files(_ field: Field) -> RouteConfiguration.Action? {
+  func files(_ field: Field) -> RouteConfiguration.Action? {
     let shape = "{root: /srv/www, index: index.html}"
     guard let fields = self.fields(field, Keys(["root", "index"]), shape: shape),
       let root = required(fields, "root", "for instance /srv/www", { text($0, "a folder", example: "/srv/www") })

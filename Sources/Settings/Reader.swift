@@ -268,7 +268,7 @@ final class Reader {
       return nil
     }
     guard let colon = text.lastIndex(of: ":") else {
-      let isAddress = IPAddress(text) != nil
+      let isAddress = IPAddress(text) != nil || !wildcard && HostName.isValid(text)
       add(
         field.position, "\(field.path): \"\(text.abbreviated)\" \(isAddress ? "has no port" : "is not ADDRESS:PORT")",
         "for instance \(isAddress ? text + ":80" : example)")
@@ -283,13 +283,8 @@ final class Reader {
     }
     guard let endpoint = Endpoint(text) else {
       let host = String(text[..<colon])
-      let isHostName = !host.isEmpty && host.utf8.contains { (97...122).contains($0 | 0x20) } && NodeName.isValid(host)
-      add(
-        field.position,
-        isHostName && !wildcard
-          ? "\(field.path): the host name \"\(host)\" is not supported yet"
-          : "\(field.path): \"\(host.abbreviated)\" is not an address",
-        isHostName && !wildcard ? "write its IP address" : "for instance \(example)")
+      let what = wildcard ? "an address" : "an address or the name of a host"
+      add(field.position, "\(field.path): \"\(host.abbreviated)\" is not \(what)", "for instance \(example)")
       return nil
     }
     let address = endpoint.address

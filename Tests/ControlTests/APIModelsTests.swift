@@ -35,8 +35,8 @@ import Testing
       lastCheck: "200 in 1 ms")
     #expect(
       try Self.json(server)
-        == #"{"address":"192.0.2.21:80","connections":1,"failures":3,"last_check":"200 in 1 ms","member":null,"#
-        + #""name":"s1","requests":2,"requests_per_s":null,"state":"maint","weight":100}"#)
+        == #"{"address":"192.0.2.21:80","connections":1,"failures":3,"host_name":null,"last_check":"200 in 1 ms","#
+        + #""member":null,"name":"s1","requests":2,"requests_per_s":null,"state":"maint","weight":100}"#)
   }
 
   @Test("status has the contract's keys and reads back") func status() throws {

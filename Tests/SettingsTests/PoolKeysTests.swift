@@ -63,6 +63,79 @@ import Testing
   }
 
   @Test(
+    "a server may be a name that is looked up",
+    arguments: [
+      "\"App.Example:8080\"", "{address: \"App.Example:8080\", weight: 100}", "{address: app.example:8080}",
+    ]) func hostNames(_ text: String) throws
+  {
+    let server = try parse(web.replacing("\"192.0.2.21:8080\"", with: text)).pools[0].servers[0]
+    #expect(server.hostName == "app.example" && server.endpoint == Endpoint(address: .anyV4, port: 8080))
+    #expect(!server.hasAddress && server.authority == "app.example:8080" && server.weight == 100)
+  }
+
+  @Test(
+    "what is no name and no address",
+    arguments: [
+      ("app.example", "\"app.example\" has no port (for instance app.example:80)"),
+      ("300.1.1.1:80", "\"300.1.1.1\" is not an address or the name of a host (for instance 192.0.2.21:8080)"),
+      ("a..b:80", "\"a..b\" is not an address or the name of a host (for instance 192.0.2.21:8080)"),
+      ("app.example:0", "\"0\" is not a port (a port is a number from 1 to 65535)"),
+    ]) func noHostNames(_ text: String, _ expected: String)
+  {
+    let lines = errors(web.replacing("192.0.2.21:8080", with: text))
+    #expect(lines.count == 1 && lines[0].hasSuffix("pools.app.servers.s1: " + expected), "\(lines)")
+  }
+
+  @Test("all addresses of a name") func discovery() throws {
+    func pool(_ servers: String) throws -> PoolConfiguration {
+      try parse(web.replacing("{s1: \"192.0.2.21:8080\"}", with: servers)).pools[0]
+    }
+    var expected = PoolConfiguration.Discovery(name: "app.example", port: 8080)
+    #expect(try pool("{dns: App.Example, port: 8080}").discovery == expected)
+    expected.refresh = .seconds(2)
+    #expect(try pool("{dns: app.example, port: 8080, refresh: 2s}").discovery == expected)
+    #expect(try pool("{dns: app.example, port: 8080}").servers.isEmpty)
+    #expect(try pool("{dns: \"app.example:8080\"}").servers.map(\.name) == ["dns"], "a server that is called so")
+  }
+
+  @Test(
+    "what is wrong with addresses of a name",
+    arguments: [
+      ("{dns: app.example}", "needs \"port\" (the port of the application at every address)"),
+      ("{dns: 192.0.2.1, port: 80}", "dns: \"192.0.2.1\" is not the name of a host (for instance app.example)"),
+      ("{dns: app.example, port: 80, refresh: 1ms}", "refresh is 1ms (it must be from 1s to 1h)"),
+      ("{dns: app.example, port: 80, s1: \"192.0.2.1:80\"}", "(known here: dns, port, refresh)"),
+    ]) func discoveryMistakes(_ servers: String, _ expected: String)
+  {
+    let lines = errors(web.replacing("{s1: \"192.0.2.21:8080\"}", with: servers))
+    #expect(lines.count == 1 && lines[0].hasSuffix(expected), "\(lines)")
+  }
+
+  @Test("two servers of one name are told like two of one address") func sameHostNames() {
+    let servers = "{s1: \"a.example:80\", s2: \"A.example:80\", s3: \"a.example:81\"}"
+    let lines = errors(web.replacing("{s1: \"192.0.2.21:8080\"}", with: servers))
+    #expect(lines.count == 1 && lines[0].hasSuffix("s2: a.example:80 is the address of server \"s1\" too (keep one)"))
+  }
+
+  @Test("the sorry site is an answer or a folder; its status is 503 unless another is given") func sorrySite() throws {
+    #expect(
+      try pool("when_all_down: {respond: {body: later, headers: {Retry-After: \"60\"}}}").whenAllDown
+        == .respond(status: 503, body: "later", fields: [FieldText(name: "Retry-After", value: "60")]))
+    #expect(
+      try pool("when_all_down: {respond: {status: 200}}").whenAllDown == .respond(status: 200, body: "", fields: []))
+    #expect(
+      try pool("when_all_down: {static: {root: /srv/sorry}}").whenAllDown
+        == .files(root: "/srv/sorry", index: "index.html"))
+  }
+
+  @Test("a tcp listener has no page to show") func sorrySiteOfTCP() {
+    let text = web.replacing("{servers:", with: "{when_all_down: {respond: {}}, servers:")
+    let lines = errors(text.replacing("pool: app}", with: "pool: app, mode: tcp}"))
+    let words = "pool \"app\" has a page for when all its servers are down, which is HTTP"
+    #expect(lines.count == 1 && lines[0].hasSuffix(words + " (use when_all_down: {pool: NAME}, or mode: http)"))
+  }
+
+  @Test(
     "mistakes are told with what would be right",
     arguments: [
       (
@@ -83,7 +156,26 @@ import Testing
         "when_all_down: {pool: app}",
         "4:31: pools.app.when_all_down.pool: the pools stand in for each other in a ring (let one answer error 503)"
       ),
-      ("when_all_down: 503", "4:24: pools.app.when_all_down cannot be \"503\" (error 503, or {pool: NAME})"),
+      (
+        "when_all_down: 503",
+        "4:24: pools.app.when_all_down cannot be \"503\" (error 503, {pool: NAME}, {static: {root: DIR}} or {respond: {body: TEXT}})"
+      ),
+      (
+        "when_all_down: {pool: app, respond: {}}",
+        "4:24: pools.app.when_all_down says pool and respond (keep one of them)"
+      ),
+      (
+        "when_all_down: {}",
+        "4:24: pools.app.when_all_down is empty (error 503, {pool: NAME}, {static: {root: DIR}} or {respond: {body: TEXT}})"
+      ),
+      (
+        "when_all_down: {static: {root: sorry}}",
+        "4:40: pools.app.when_all_down.static.root: \"sorry\" is not an absolute path (for instance /srv/www)"
+      ),
+      (
+        "when_all_down: {respond: {status: 99}}",
+        "4:43: pools.app.when_all_down.respond.status is 99 (it must be from 200 to 599)"
+      ),
       (
         "retry: {methods: [POST]}",
         "4:27: pools.app.retry.methods[0]: \"POST\" may not be sent twice (idempotent, safe, none, or a list of GET, HEAD, OPTIONS, TRACE, PUT, DELETE)"

@@ -50,7 +50,7 @@ def test_check_accepts_the_minimal_file(check):
     ("  interface: eth0\n", "  interface: eth0\n  heartbeat: fast\n", 4, "heartbeat"),
     ("n3: 192.0.2.13", "n3: 192.0.2.12", 8, "192.0.2.12"),
     ("check: {http: /healthz}", "check: {https: /healthz}", 16, "http"),
-    ("    check:", "    when_all_down: {respond: {status: 503}}\n    check:", 16, "not supported yet"),
+    ("    check:", "    check: {script: /x}\n    #", 16, "not supported yet"),
 ])
 def test_check_says_where_and_what(check, old, new, line, words):
     done = check(GOOD.replace(old, new))

@@ -9,3 +9,4 @@
 #include "CLinuxLocal.h"
 #include "CLinuxStream.h"
 #include "CLinuxFile.h"
+#include "CLinuxNames.h"

@@ -1,0 +1,82 @@
+// What is known of the names of servers. A name keeps its address while that is one of its addresses, and while nobody says
+// which they are: DNS that is away takes no server away.
+
+internal import Control
+internal import Kernel
+internal import Primitives
+
+struct NameBook {
+  /// Between two look-ups of a name that stands for one server.
+  static let interval = TimeSpan.seconds(10)
+
+  struct Entry: Equatable {
+    /// The one that stands for a server.
+    var address: IPAddress?
+    /// In a stable order.
+    var all: [IPAddress] = []
+    /// Of the last look-up, in words; empty if it went well, or has not ended.
+    var failure = ""
+    var interval = NameBook.interval
+    var due = Instant.distantFuture
+  }
+
+  private(set) var entries: [String: Entry] = [:]
+  /// Names whose addresses are the servers of each pool.
+  private var discovered: [(pool: String, name: String)] = []
+
+  /// The names of a configuration; what is known of those that stay is kept. All are to be looked up now.
+  mutating func configure(_ configuration: BalancerConfiguration, now: Instant) -> [String] {
+    var next: [String: Entry] = [:]
+    func use(_ name: String, _ interval: TimeSpan) {
+      var entry = next[name] ?? entries[name] ?? Entry()
+      entry.interval = next[name].map { min($0.interval, interval) } ?? interval
+      entry.due = now
+      next[name] = entry
+    }
+    for pool in configuration.pools {
+      for case let name? in pool.servers.map(\.hostName) { use(name, Self.interval) }
+      if let discovery = pool.discovery { use(discovery.name, discovery.refresh) }
+    }
+    entries = next
+    discovered = configuration.pools.compactMap { pool in pool.discovery.map { (pool.name, $0.name) } }
+    return beginRound(now)
+  }
+
+  var nextRound: Instant { entries.values.reduce(.distantFuture) { min($0, $1.due) } }
+
+  /// The names that are to be looked up now.
+  mutating func beginRound(_ now: Instant) -> [String] {
+    let due = entries.filter { $0.value.due <= now }
+    for (name, entry) in due { entries[name]?.due = now + entry.interval }
+    return due.keys.sorted()
+  }
+
+  /// An answer has come. Returns what its servers have to do with it, in words; nil if nothing changes for them.
+  mutating func take(_ name: String, _ result: Result<[IPAddress], NameFault>) -> String? {
+    guard let before = entries[name] else { return nil }
+    switch result {
+    case .success(let addresses):
+      let kept = before.address.flatMap { addresses.contains($0) ? $0 : nil }
+      guard let address = kept ?? addresses.first else { return nil }
+      entries[name]?.address = address
+      entries[name]?.all = addresses
+      entries[name]?.failure = ""
+      if address == before.address { return nil }
+      return "\(name) is \(address)" + (before.address.map { " now, it was \($0)" } ?? "")
+    case .failure(let fault):
+      entries[name]?.failure = "\(name): no address: \(fault.words)"
+      return before.address == nil && before.failure.isEmpty ? entries[name]?.failure : nil
+    }
+  }
+
+  var addresses: [String: IPAddress] { entries.compactMapValues(\.address) }
+  var allAddresses: [String: [IPAddress]] { entries.mapValues(\.all) }
+
+  /// Pools whose servers are not known, or not lately.
+  var warnings: [String] {
+    discovered.compactMap { pool, name in
+      guard let entry = entries[name], !entry.failure.isEmpty else { return nil }
+      return "pool \(pool) " + (entry.all.isEmpty ? "has no servers: " : "keeps its servers: ") + entry.failure
+    }
+  }
+}

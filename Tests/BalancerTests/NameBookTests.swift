@@ -1,0 +1,124 @@
+// What is known of the names of servers, and what becomes of a server whose address changes.
+
+import Balancing
+import Control
+import Kernel
+import Primitives
+import Testing
+
+@testable import Balancer
+
+struct NameBookTests {
+  private let one = IPAddress("192.0.2.1")!
+  private let two = IPAddress("192.0.2.2")!
+  private let start = Instant(nanoseconds: 0)
+
+  private func configuration(_ names: String?...) -> BalancerConfiguration {
+    let servers = names.enumerated().map { index, name in
+      ServerConfiguration(
+        name: "s\(index)", endpoint: Endpoint(address: name == nil ? one : .anyV4, port: 80), hostName: name)
+    }
+    let pool = PoolConfiguration(
+      name: "app", balance: .roundRobin, affinity: .none, servers: servers,
+      check: HealthCheckConfiguration(kind: .none))
+    return BalancerConfiguration(
+      node: "n1", threads: 1, cookieKeys: [], drainTimeout: .seconds(1), listeners: [], pools: [pool])
+  }
+
+  @Test func `without names there is nothing to do`() {
+    var book = NameBook()
+    #expect(book.configure(configuration(nil), now: start).isEmpty && book.nextRound == .distantFuture)
+  }
+
+  @Test func `each name is asked for once a round`() {
+    var book = NameBook()
+    #expect(book.configure(configuration("b", "a", nil, "b"), now: start) == ["a", "b"])
+    #expect(book.nextRound == start + NameBook.interval)
+    #expect(book.beginRound(start + .seconds(11)) == ["a", "b"])
+    #expect(book.nextRound == start + .seconds(11) + NameBook.interval)
+  }
+
+  @Test func `an address stays while it is one of those of its name`() {
+    var book = NameBook()
+    _ = book.configure(configuration("a"), now: start)
+    #expect(book.take("a", .success([one, two])) == "a is 192.0.2.1")
+    #expect(book.take("a", .success([two, one])) == nil && book.addresses == ["a": one])
+    #expect(book.take("a", .success([two])) == "a is 192.0.2.2 now, it was 192.0.2.1")
+    #expect(book.take("a", .success([one, two])) == nil && book.addresses == ["a": two])
+    #expect(book.take("c", .success([one])) == nil, "an answer for a name that is gone")
+  }
+
+  @Test func `a failure is told once, and takes no address away`() {
+    var book = NameBook()
+    _ = book.configure(configuration("a"), now: start)
+    let fault = NameFault(words: "Name or service not known")
+    #expect(book.take("a", .failure(fault)) == "a: no address: Name or service not known")
+    #expect(book.take("a", .failure(fault)) == nil && book.addresses.isEmpty)
+    #expect(book.take("a", .success([one])) == "a is 192.0.2.1")
+    #expect(book.take("a", .failure(fault)) == nil && book.addresses == ["a": one])
+    #expect(book.entries["a"]?.failure == "a: no address: Name or service not known")
+    _ = book.configure(configuration("a"), now: start)
+    #expect(book.addresses == ["a": one], "known over a reload")
+    #expect(book.configure(configuration("b"), now: start) == ["b"] && book.addresses.isEmpty)
+  }
+
+  @Test func `a server has the address of its name, and is another one with another address`() throws {
+    let file = configuration("a", nil, "b")
+    var adjustments = Adjustments()
+    var maker = SnapshotMaker()
+    _ = try maker.make(file)
+    let unknown = maker.layout.servers[0]
+    adjustments.addresses = ["a": two, "gone": one]
+    adjustments.allAddresses = ["a": [two], "gone": [one]]
+    let filled = adjustments.applied(to: file)
+    #expect(filled.pools[0].servers.map(\.endpoint.description) == ["192.0.2.2:80", "192.0.2.1:80", "0.0.0.0:80"])
+    let owner = try maker.make(filled)
+    let known = maker.layout.servers[0]
+    #expect(known[0] != unknown[0] && known[1...] == unknown[1...])
+    #expect(owner.snapshot.servers[unknown[0]].isRetired && !owner.snapshot.servers[known[0]].isRetired)
+  }
+
+  @Test func `all addresses of a name are servers of their own`() {
+    var file = configuration(nil, "a")
+    file.pools[0].servers.removeAll()
+    file.pools[0].discovery = PoolConfiguration.Discovery(name: "all", port: 81)
+    file.pools[0].discovery?.refresh = .seconds(2)
+    var book = NameBook()
+    #expect(book.configure(file, now: start) == ["all"] && book.nextRound == start + .seconds(2))
+    #expect(book.beginRound(start + .seconds(1)).isEmpty && book.beginRound(start + .seconds(2)) == ["all"])
+    _ = book.take("all", .failure(NameFault(words: "none")))
+    #expect(book.warnings == ["pool app has no servers: all: no address: none"])
+    let other = IPAddress("2001:db8::2")!
+    _ = book.take("all", .success([one, other]))
+    #expect(book.warnings.isEmpty)
+    var adjustments = Adjustments()
+    adjustments.allAddresses = book.allAddresses
+    adjustments.weights = [ServerOrder(pool: "app", server: "2001-db8--2", administration: .ready, weight: 5)]
+    let servers = adjustments.applied(to: file).pools[0].servers
+    #expect(servers.map(\.name) == ["192.0.2.1", "2001-db8--2"] && servers.map(\.weight) == [100, 5])
+    #expect(servers.map(\.endpoint.description) == ["192.0.2.1:81", "[2001:db8::2]:81"])
+    #expect(servers.allSatisfy { PoolConfiguration.Discovery.isServerName($0.name) })
+    _ = book.take("all", .failure(NameFault(words: "none")))
+    #expect(book.warnings == ["pool app keeps its servers: all: no address: none"])
+    #expect(book.allAddresses == ["all": [one, other]])
+  }
+
+  @Test func `a server without an address is down, and not checked or not`() {
+    var registry = ServerRegistry(now: start, seed: 1)
+    var maker = SnapshotMaker()
+    let file = configuration("a", nil)
+    guard (try? maker.make(file)) != nil else { return }
+    _ = registry.configure(file, maker.layout, failures: { _ in 0 }, now: start)
+    let slots = maker.layout.servers[0]
+    #expect(registry.state(of: slots[0]) == .starting && registry.state(of: slots[1]) == .up)
+    #expect(registry.servers[slots[0]]?.condition(now: start) == "a is being looked up")
+    #expect(registry.availabilities[slots[0]] == .down)
+    var book = NameBook()
+    _ = book.configure(file, now: start)
+    let words = book.take("a", .failure(NameFault(words: "none")))
+    let changes = registry.apply(book.entries, news: words.map { ["a": $0] } ?? [:])
+    #expect(changes.map(\.index) == [slots[0]] && changes.first?.cause == "a: no address: none")
+    #expect(registry.state(of: slots[0]) == .down)
+    #expect(registry.servers[slots[0]]?.condition(now: start) == "a: no address: none")
+  }
+}

@@ -1,0 +1,211 @@
+"""Servers by the names of their hosts: looked up by the balancer, with a name server that answers, lies or is silent."""
+
+import contextlib
+import re
+import time
+
+import pytest
+from lab import Lan, wait_until
+from lone_balancer import start_with
+from name_server import Names, Resolver
+from peers import Server, Wire, plain
+
+CHECK = "{http: /, every: 200ms, fast: 50ms, timeout: 500ms, rise: 1, fall: 2}"
+CONFIGURATION = f"""listeners:
+  web: {{bind: ["*:80"], pool: app}}
+  raw: {{bind: ["*:81"], mode: tcp, pool: raw}}
+  other: {{bind: ["*:82"], pool: other}}
+  all: {{bind: ["*:83"], pool: all}}
+pools:
+  app: {{servers: {{s: "App.Example:8080"}}, affinity: cookie, check: {CHECK}}}
+  raw: {{servers: {{s: {{address: "app.example:8080", weight: 7}}}}, check: none}}
+  other: {{servers: {{s: "b1:8080"}}, check: none}}
+  all: {{servers: {{dns: all.example, port: 8080, refresh: 1s}}, affinity: cookie, check: {CHECK}}}
+"""
+SECONDS = 10  # between two look-ups
+UNKNOWN = "app.example: no address: Name or service not known"
+
+
+@pytest.fixture
+def stage():
+    """Two servers that say who they are, a name server on a third host, and how to start a balancer."""
+    with Lan(nodes=1, backends=3) as lan:
+        servers = [Server(host, plain(host.name.encode())) for host in lan.backends[:2]]
+        resolver = Resolver(lan.backends[2])
+        names = Names(lan.nodes[0], resolver)
+        names.write("hosts", f"{lan.backends[0].address} b1\n")
+        started = []
+
+        def start():
+            started.append(start_with(lan, servers, CONFIGURATION))
+            return started[0]
+
+        start.lan, start.resolver, start.names, start.servers = lan, resolver, names, servers
+        start.one, start.two = (host.address for host in lan.backends[:2])
+        try:
+            yield start
+        finally:
+            for lone in started:
+                lone.stop()
+            for server in servers:
+                server.close()
+            resolver.close()
+            names.close()
+
+
+def ask(lone, port=80, cookie=None, wire=None):
+    own = wire or Wire(lone.lan.client.connect(lone.lan.nodes[0].address, port, timeout=15))
+    field = f"Cookie: {cookie}\r\n" if cookie else ""
+    own.send(f"GET / HTTP/1.1\r\nHost: h\r\n{field}\r\n")
+    head, body = own.response("GET")
+    if not wire:
+        own.close()
+    return head, body
+
+
+def seen(lone, pool="app"):
+    (server,) = next(one for one in lone.agent.query("pools") if one["name"] == pool)["servers"]
+    return server
+
+
+def shown(lone, pool="app"):
+    server = seen(lone, pool)
+    return server["state"], server["address"], server["host_name"]
+
+
+def test_a_name_without_an_address_keeps_nobody_from_starting(stage):
+    lone = stage()
+    wait_until(lambda: ask(lone, 82)[1] == b"b1", 5, "an answer, by the hosts file")
+    wait_until(lambda: seen(lone)["last_check"] == UNKNOWN, 10, "the cause in words")
+    assert shown(lone) == ("down", "app.example:8080", "app.example")
+    assert shown(lone, "raw")[0] == "down", "not checked, and still without an address"
+    head, body = ask(lone)
+    assert head.status == 503 and b"no server of pool app is up" in body
+    with contextlib.suppress(ConnectionResetError):
+        assert Wire(lone.lan.client.connect(lone.lan.nodes[0].address, 81)).rest() == b""
+    # It is asked for again by itself …
+    begun = time.monotonic()
+    stage.resolver.names["app.example"] = [stage.one]
+    wait_until(lambda: ask(lone)[1] == b"b1", 2 * SECONDS, "an answer")
+    assert time.monotonic() - begun < SECONDS + 3
+    wait_until(lambda: shown(lone) == ("up", f"{stage.one}:8080", "app.example"), 3, "what is shown")
+    assert ask(lone, 81)[1] == b"b1"
+    assert f"{stage.one}:8080 (app.example)" in lone.agent.afloat("pools").stdout
+    checked = [head for head in stage.servers[0].heads if head.get("user-agent") == "afloat-check"]
+    assert checked[0].get("host") == "app.example:8080"
+    events = lone.agent.afloat("events").stdout
+    assert UNKNOWN in events and f"app.example is {stage.one}" in events
+
+
+def test_at_once_on_a_reload(stage):
+    lone = stage()
+    wait_until(lambda: seen(lone)["last_check"] == UNKNOWN, 10, "the cause in words")
+    stage.resolver.names["app.example"] = [stage.one]
+    assert lone.agent.afloat("reload").returncode == 0
+    wait_until(lambda: ask(lone)[1] == b"b1", 3, "an answer, before the next round")
+
+
+def test_another_address(stage):
+    """What is connected stays where it is; new connections go to the new address; cookies name the server."""
+    stage.resolver.names["app.example"] = [stage.one]
+    lone = stage()
+    wait_until(lambda: ask(lone)[1] == b"b1", 10, "the first address")
+    head, _ = ask(lone)
+    cookie = head.get("set-cookie").split(";")[0]
+    tunnel = Wire(lone.lan.client.connect(lone.lan.nodes[0].address, 81, timeout=15))
+    assert ask(lone, wire=tunnel)[1] == b"b1"
+    kept = lone.dial()
+    assert ask(lone, wire=kept)[1] == b"b1"
+    assert lone.agent.afloat("server", "app/s", "weight", "33").returncode == 0
+
+    stage.resolver.names["app.example"] = [stage.two]
+    assert lone.agent.afloat("reload").returncode == 0
+    wait_until(lambda: ask(lone)[1] == b"b2", 3, "the second address")
+    assert ask(lone, wire=tunnel)[1] == b"b1", "a connection stays where it is"
+    assert ask(lone, wire=kept)[1] == b"b2", "a client's kept connection is not broken, and goes to the new address"
+    head, body = ask(lone, cookie=cookie)
+    assert body == b"b2" and not head.get("set-cookie"), "the cookie is still the server's"
+    wait_until(lambda: shown(lone) == ("up", f"{stage.two}:8080", "app.example"), 3, "what is shown")
+    assert seen(lone)["weight"] == 33
+    assert re.search(rf"app\.example is {stage.two} now, it was {stage.one}", lone.agent.afloat("events").stdout)
+    # The old one fails: that is nobody's trouble any more.
+    stage.servers[0].close()
+    time.sleep(1)
+    assert seen(lone)["state"] == "up" and ask(lone)[1] == b"b2"
+
+
+def test_one_of_several_is_kept(stage):
+    stage.resolver.names["app.example"] = [stage.two]
+    lone = stage()
+    wait_until(lambda: ask(lone)[1] == b"b2", 10, "the only address")
+    for addresses in [[stage.one, stage.two], [stage.two, stage.one]]:
+        stage.resolver.names["app.example"] = addresses
+        before = len(stage.resolver.asked)
+        assert lone.agent.afloat("reload").returncode == 0
+        wait_until(lambda: len(stage.resolver.asked) > before + 1, 5, "the look-up")
+        time.sleep(0.5)
+        assert ask(lone)[1] == b"b2"
+    stage.resolver.names["app.example"] = ["0.0.0.0", "192.0.2.251", stage.one]
+    assert lone.agent.afloat("reload").returncode == 0
+    wait_until(lambda: ask(lone)[1] == b"b1", 3, "the first of those that are left, by number")
+
+
+def test_a_silent_name_server_takes_no_server_away_and_holds_up_nothing(stage):
+    stage.resolver.silent = True
+    lone = stage()
+    wait_until(lambda: ask(lone, 82)[1] == b"b1", 2, "an answer, by the hosts file")
+    wait_until(lambda: shown(lone)[0] == "starting", 2, "what is shown")
+    assert seen(lone)["last_check"] == "app.example is being looked up"
+    wait_until(lambda: "Temporary failure" in seen(lone)["last_check"], 15, "the cause in words")
+    stage.resolver.silent = False
+    stage.resolver.names["app.example"] = [stage.one]
+    wait_until(lambda: ask(lone)[1] == b"b1", 2 * SECONDS, "an answer")
+    stage.resolver.silent = True
+    wait_until(lambda: "Temporary failure" in seen(lone)["last_check"], 3 * SECONDS, "the cause in words")
+    assert seen(lone)["state"] == "up" and "the last one is kept" in seen(lone)["last_check"]
+    assert ask(lone)[1] == b"b1"
+
+
+def members(lone):
+    return lone.agent.server_states(pool="all")
+
+
+def test_all_addresses_of_a_name(stage):
+    lone = stage()
+    warning = "pool all has no servers: all.example: no address: Name or service not known"
+    wait_until(lambda: warning in lone.agent.query("status")["warnings"], 5, "the warning")
+    assert ask(lone, 83)[0].status == 503 and not members(lone)
+    stage.resolver.names["all.example"] = [stage.two, stage.one]
+    wait_until(lambda: members(lone) == {stage.one: "up", stage.two: "up"}, 5, "both servers")
+    assert not any("all.example" in one for one in lone.agent.query("status")["warnings"])
+    assert {ask(lone, 83)[1] for _ in range(8)} == {b"b1", b"b2"}
+    cookies = {body: head.get("set-cookie").split(";")[0] for head, body in [ask(lone, 83) for _ in range(8)]}
+
+    # Operators call them by their addresses.
+    assert lone.agent.afloat("server", f"all/{stage.one}", "drain").returncode == 0
+    wait_until(lambda: members(lone)[stage.one] == "drain", 5, "the drain")
+    refused = lone.agent.afloat("server", "all/s1", "drain")
+    assert refused.returncode != 0 and "by the addresses of all.example" in refused.stdout + refused.stderr
+    assert lone.agent.afloat("server", f"all/{stage.one}", "ready").returncode == 0
+    wait_until(lambda: members(lone)[stage.one] == "up", 5, "the server again")
+
+    # One goes: its connections finish, its clients move, the others stay.
+    kept = Wire(lone.lan.client.connect(lone.lan.nodes[0].address, 83, timeout=15))
+    assert ask(lone, cookie=cookies[b"b2"], wire=kept)[1] == b"b2"
+    stage.resolver.names["all.example"] = [stage.one]
+    wait_until(lambda: members(lone) == {stage.one: "up"}, 5, "one server")
+    assert ask(lone, wire=kept)[1] == b"b1"
+    head, body = ask(lone, 83, cookie=cookies[b"b2"])
+    assert body == b"b1" and head.get("set-cookie")
+    assert not ask(lone, 83, cookie=cookies[b"b1"])[0].get("set-cookie")
+    stage.resolver.names["all.example"] = [stage.one, stage.two]
+    wait_until(lambda: members(lone) == {stage.one: "up", stage.two: "up"}, 5, "both servers")
+    head, body = ask(lone, 83, cookie=cookies[b"b2"])
+    assert body == b"b2" and not head.get("set-cookie"), "its cookie is the same again"
+    events = lone.agent.afloat("events").stdout
+    assert f"all/{stage.two}" in events and "it is an address of all.example" in events
+    assert "it is no address of all.example any more" in events
+    # Without answers they stay.
+    del stage.resolver.names["all.example"]
+    wait_until(lambda: any("keeps its servers" in one for one in lone.agent.query("status")["warnings"]), 5, "words")
+    assert members(lone) == {stage.one: "up", stage.two: "up"}
