@@ -62,7 +62,7 @@ extension Worker {
       let server = client.pointee.server
       if server >= 0 && upstreams[server].pointee.phase == .connecting {
         client.pointee.exchange.notes.ending = .connectLate
-        tunnelConnectFailed(index, client, upstreams[server].pointee.server)
+        tunnelConnectFailed(index, client, upstreams[server].pointee.server, .connect)
       } else {
         client.pointee.exchange.notes.ending = .tunnelIdle
         closeClient(index, client, abortively: true)

@@ -8,7 +8,8 @@
 //   an answer of 502, 503 or 504                → the same, else the answer is passed on
 //   any byte of the final answer sent           → the client's connection is aborted
 //
-// As often as the pool's retry allows, within its budget, and only while the whole request is still held.
+// As often as the pool's retry allows, within its budget, and only while the whole request is still held. A connection that
+// is refused costs nothing of the budget: no server has worked for it, so trying another multiplies nothing.
 
 internal import Balancing
 internal import HTTP1
@@ -41,7 +42,7 @@ extension Worker {
     let client = clients[place]
     let server = upstream.pointee.server
     if client.pointee.phase == .tunnel {
-      tunnelConnectFailed(place, client, server)
+      tunnelConnectFailed(place, client, server, failure)
       return
     }
     if client.pointee.exchange.headIsSent {
@@ -56,7 +57,7 @@ extension Worker {
     let staleConnection = failure == .closed && wasReused && !client.pointee.exchange.answerHasBegun
     if !staleConnection { noteFailure(of: server, failure) }
     switch failure {
-    case .connect: connectFailed(place, client, server)
+    case .connect, .refused: connectFailed(place, client, server, failure)
     case .closed where client.pointee.exchange.answerHasBegun:
       client.pointee.exchange.notes.ending = .serverClosed
       answer(place, client, status: 502, "the server closed its connection within the head of its answer")
@@ -68,21 +69,23 @@ extension Worker {
   }
 
   @inline(never)
-  mutating func connectFailedAtOnce(_ place: Int32, _ client: Client, _ server: Int32, isOurFault: Bool) {
-    if !isOurFault { noteFailure(of: server, .connect) }
-    connectFailed(place, client, server, isOurFault: isOurFault)
+  mutating func connectFailedAtOnce(_ place: Int32, _ client: Client, _ server: Int32, _ result: Int32) {
+    let isOurFault = result == Self.isExhausted
+    let failure = result == Self.isRefused ? ServerFailure.refused : .connect
+    if !isOurFault { noteFailure(of: server, failure) }
+    connectFailed(place, client, server, failure, isOurFault: isOurFault)
   }
 
   /// Nothing was sent: any method may go elsewhere. `isOurFault`: this node could not open a connection to that server, for
   /// which another one may have a port left.
   private mutating func connectFailed(
-    _ place: Int32, _ client: Client, _ server: Int32, isOurFault: Bool = false
+    _ place: Int32, _ client: Client, _ server: Int32, _ failure: ServerFailure, isOurFault: Bool = false
   ) {
     let pool = Int(snapshot.servers[Int(server)].pool)
     client.pointee.exchange.connectFailureCount &+= 1
     if snapshot.pools[pool].terms.retryCauses.contains(.connect),
       Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts,
-      tryElsewhere(place, client, server, pool)
+      tryElsewhere(place, client, server, pool, isFree: failure == .refused)
     {
       return
     }
@@ -182,12 +185,14 @@ extension Worker {
   /// Another server, without those that failed this request; the sorry site if none is up any more. False, with nothing
   /// sent, if there is none. What is sent
   /// for the second time goes over a new connection, because there is no third.
-  private mutating func tryElsewhere(_ place: Int32, _ client: Client, _ server: Int32, _ pool: Int) -> Bool {
+  private mutating func tryElsewhere(
+    _ place: Int32, _ client: Client, _ server: Int32, _ pool: Int, isFree: Bool = false
+  ) -> Bool {
     let isNoted = client.pointee.exchange.tried.insert(Int(server))
     if !isNoted || client.pointee.exchange.request.isEmpty { return false }
     let (next, cause) = chooseWithStandIns(client)
     if cause.isNoneUp && sorryForHeld(place, client) { return true }
-    if next < 0 && !cause.isFull || !payForRetry(pool) { return false }
+    if next < 0 && !cause.isFull || !isFree && !payForRetry(pool) { return false }
     if next < 0 {
       // They have no room: it waits for one of them.
       noteRetry(client, pool: pool)

@@ -361,7 +361,7 @@ extension Worker {
       return client.pointee.phase == .head
     }
     if found < 0 {
-      connectFailedAtOnce(index, client, server, isOurFault: found == Self.isExhausted)
+      connectFailedAtOnce(index, client, server, found)
       return client.pointee.phase == .head
     }
     client.pointee.exchange.requestSentCount = 0

@@ -9,6 +9,8 @@ internal import Primitives
 enum ServerFailure: UInt8 {
   /// Nothing was sent.
   case connect
+  /// The same, and told at once: nobody listens there.
+  case refused
   /// Closed or reset, perhaps in the middle of an answer.
   case closed
   case malformed
@@ -20,6 +22,7 @@ enum ServerFailure: UInt8 {
   var words: String {
     switch self {
     case .connect: "no connection"
+    case .refused: "connection refused"
     case .closed: "connection lost"
     case .malformed: "a malformed answer"
     case .timedOut: "no answer in time"

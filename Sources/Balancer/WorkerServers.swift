@@ -19,6 +19,8 @@ extension Worker {
   static var isFull: Int32 { -2 }
   /// Result of `connect`: this node has no port, descriptor, memory or place left. The server is not to blame.
   static var isExhausted: Int32 { -3 }
+  /// Of `connect`: nobody listens there.
+  static var isRefused: Int32 { -4 }
 
   /// A connection to `server` for the client: an idle one, or a new one that is about to be. -1 with nothing changed
   /// when none can be opened, `isFull` when the server has no room, `isExhausted` when this node has none.
@@ -56,7 +58,10 @@ extension Worker {
   /// The connection's index, or a result of `connect`.
   private mutating func openServer(_ server: Int32) -> Int32 {
     let raw = StreamSocket.connect(to: snapshot.servers[Int(server)].address)
-    if raw < 0 { return StreamSocket.isExhausted(raw) ? Self.isExhausted : -1 }
+    if raw < 0 {
+      return StreamSocket.isRefused(raw)
+        ? Self.isRefused : StreamSocket.isExhausted(raw) ? Self.isExhausted : -1
+    }
     let index = upstreams.take()
     if index < 0 {
       StreamSocket.close(raw)
@@ -112,7 +117,7 @@ extension Worker {
   private mutating func connectHasEnded(_ index: Int32, _ upstream: Upstream, _ readiness: Readiness) {
     let code = StreamSocket.pendingError(upstream.pointee.stream.descriptor)
     if code != 0 || readiness.hasError {
-      serverFailed(index, upstream, .connect)
+      serverFailed(index, upstream, StreamSocket.isRefused(code) ? .refused : .connect)
       return
     }
     guard readiness.isWritable else { return }

@@ -66,7 +66,8 @@ extension Worker {
       return
     }
     if found < 0 {
-      tunnelConnectFailed(index, client, server, isOurFault: found == Self.isExhausted)
+      tunnelConnectFailed(
+        index, client, server, found == Self.isRefused ? .refused : .connect, isOurFault: found == Self.isExhausted)
       return
     }
     counters.servers[Int(server)].requests.increase()
@@ -75,15 +76,18 @@ extension Worker {
 
   /// Nothing has been sent yet, so another server may have the client, where the pool's retry says so.
   @inline(never)
-  mutating func tunnelConnectFailed(_ index: Int32, _ client: Client, _ server: Int32, isOurFault: Bool = false) {
+  mutating func tunnelConnectFailed(
+    _ index: Int32, _ client: Client, _ server: Int32, _ failure: ServerFailure, isOurFault: Bool = false
+  ) {
     let upstream = client.pointee.server
     if upstream >= 0 { releaseServer(upstream, upstreams[upstream], reuse: false) }
-    if !isOurFault { noteFailure(of: server, .connect) }
+    if !isOurFault { noteFailure(of: server, failure) }
     let pool = Int(snapshot.servers[Int(server)].pool)
     client.pointee.exchange.connectFailureCount &+= 1
     let isNoted = client.pointee.exchange.tried.insert(Int(server))
     if isNoted && snapshot.pools[pool].terms.retryCauses.contains(.connect)
-      && Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts && payForRetry(pool)
+      && Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts
+      && (failure == .refused || payForRetry(pool))
     {
       noteRetry(client, pool: pool)
       connectTunnel(index, client)

@@ -17,6 +17,9 @@ package enum StreamSocket {
       || result == -EAGAIN
   }
 
+  /// Of a result of `connect` or a pending error: nobody listens there.
+  package static func isRefused(_ result: Int32) -> Bool { abs(result) == ECONNREFUSED }
+
   /// Bytes read into `buffer`, 0 at the end of the stream, or a negative error number.
   package static func receive(_ raw: Int32, _ buffer: UnsafeMutablePointer<UInt8>, _ room: Int) -> Int {
     afloat_receive(raw, buffer, room, 0)

@@ -446,12 +446,19 @@ def test_a_server_that_takes_too_long_is_replaced_where_that_is_configured():
 
 def test_retries_keep_within_their_budget():
     dead = Backend(lambda *_: None)
-    dead.close()
     servers = [server("dead", dead.at), server("good", http_backend("good").at)]
     with run([pool("app", servers, budget=0)]) as balancer, Client(balancer.port) as client:
         statuses = collections.Counter(client.get()[0] for _ in range(260))
-    # A pool starts with a hundred; half of the requests meet the dead server.
+    # A pool starts with a hundred; half of the requests meet the server that closes without an answer.
     assert statuses == {200: 130 + 100, 502: 30}
+
+
+def test_a_refused_connection_costs_nothing_of_the_budget():
+    dead = Backend(lambda *_: None)
+    dead.close()
+    servers = [server("dead", dead.at), server("good", http_backend("good").at)]
+    with run([pool("app", servers, budget=0)]) as balancer, Client(balancer.port) as client:
+        assert {client.get()[0] for _ in range(260)} == {200}
 
 
 # Live traffic's say
