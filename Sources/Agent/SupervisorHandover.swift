@@ -54,6 +54,9 @@ package struct Handovers {
     return Set(ended.values.flatMap(\.addresses)).sorted()
   }
 
+  /// All that was quietened, whatever became of the VIPs.
+  package var addresses: [IPAddress] { byToken.values.flatMap(\.addresses) }
+
   /// VIPs of which nothing was heard in time.
   package func expire(_ now: Instant) -> [String] { byToken.values.filter { now >= $0.expires }.map(\.vip) }
 

@@ -205,6 +205,7 @@ extension SupervisorLoop {
     readElector()
     let running = phase == .running
     guard elector.reap(now: Clock.monotonic, restart: running) else { return }
+    let quietened = handovers.addresses
     handovers = Handovers()
     childEnded(ofElector: true)
     loseAllForHooks(cause: running ? "the elector ended: \(elector.downBecause)" : "the agent stopped")
@@ -216,7 +217,7 @@ extension SupervisorLoop {
       moves = [:]
       // What was quietened for a handover serves again; the addresses are gone, so this only clears filters.
       if let vips = plan.elector?.vips {
-        tellBalancer(.resume(addresses: vips.flatMap { $0.addresses.map(\.address) }))
+        tellBalancer(.resume(addresses: Set(quietened + vips.flatMap { $0.addresses.map(\.address) }).sorted()))
       }
     }
     for failure in report.failures { logger.error("\(failure)") }

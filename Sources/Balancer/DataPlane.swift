@@ -99,6 +99,12 @@ struct DataPlane {
     }
   }
 
+  /// Addresses of names, from the next configuration on.
+  mutating func know(_ names: NameBook) {
+    adjustments.addresses = names.addresses
+    adjustments.allAddresses = names.allAddresses
+  }
+
   /// Has the workers take over what operators changed. Throws, and changes nothing, if that cannot be.
   mutating func adjust(
     registry: inout ServerRegistry, now: Instant, _ change: (inout Adjustments) -> Void

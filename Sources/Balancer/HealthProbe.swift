@@ -54,8 +54,9 @@ struct HealthProbe {
   private var sentCount = 0
   private var received: [UInt8] = []
 
-  init(_ server: ServerConfiguration, _ check: HealthCheckConfiguration, _ pattern: BodyPattern? = nil) {
+  init(_ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern? = nil) {
     self.pattern = pattern
+    let check = pool.check
     let endpoint = Endpoint(address: server.endpoint.address, port: check.port ?? server.endpoint.port)
     kind = check.kind
     timeout = check.timeout
@@ -68,7 +69,7 @@ struct HealthProbe {
     case .http(let path, let method, let host, _):
       let head = """
         \(method) \(path) HTTP/1.1\r
-        Host: \(host ?? server.host ?? server.authority(port: endpoint.port))\r
+        Host: \(host ?? server.host ?? pool.authority(of: server, port: endpoint.port))\r
         User-Agent: afloat-check\r
         Accept: */*\r
         Connection: close\r

@@ -41,6 +41,8 @@ struct Housekeeper: ~Copyable {
   var warnings: [String]
   private let resolver: NameResolver
   private var names = NameBook()
+  /// The workers have too many configurations to take over for another one.
+  private var addressesWait = false
   /// Asked for by the agent, and not taken over by all workers yet: the generation of each revision.
   private var revisions: [(revision: UInt64, generation: UInt64)] = []
 
@@ -121,7 +123,7 @@ struct Housekeeper: ~Copyable {
         switch token.kind {
         case .server: if let change = registry.probeIsReady(token, now: now) { note([change], now) }
         case .listener: obey(now)
-        case .wakeUp: if token.index == Source.names.rawValue { takeNames(now) } else { takeReports() }
+        case .wakeUp: if token.index == Source.names.rawValue { takeNames(now) } else { takeReports(now) }
         case .client: break
         }
       }
@@ -204,11 +206,31 @@ struct Housekeeper: ~Copyable {
     }
   }
 
+  /// Tried again with each configuration that the workers have taken over.
+  private mutating func useAddresses(_ now: Instant) {
+    let before = plane.configuration
+    do throws(BalancerFault) {
+      let (addresses, allAddresses) = (names.addresses, names.allAddresses)
+      note(
+        try plane.adjust(registry: &registry, now: now) { adjustments in
+          adjustments.addresses = addresses
+          adjustments.allAddresses = allAddresses
+        }, now)
+      addressesWait = false
+      nextStatus = now
+      tellDiscovered(before, now)
+    } catch {
+      addressesWait = true
+    }
+  }
+
   private mutating func reconfigure(
     _ configuration: BalancerConfiguration, _ revision: UInt64, _ opened: [Endpoint], _ sockets: [Int32],
     _ now: Instant
   ) {
     do throws(BalancerFault) {
+      names.inherit(configuration, from: plane.configuration)
+      plane.know(names)
       let (generation, changes) = try plane.reconfigure(
         configuration, opened: opened, sockets: sockets, registry: &registry, now: now)
       revisions.append((revision, generation))
@@ -224,17 +246,15 @@ struct Housekeeper: ~Copyable {
   /// Another address is another server to the workers: what is connected stays where it is, and its health begins anew.
   private mutating func takeNames(_ now: Instant) {
     var news: [String: String] = [:]
+    let before = names.entries
     for (name, result) in resolver.takeAll() {
       if let words = names.take(name, result) { news[name] = words }
     }
-    let (addresses, allAddresses) = (names.addresses, names.allAddresses)
-    let before = plane.configuration
-    adjust(now) { adjustments in
-      adjustments.addresses = addresses
-      adjustments.allAddresses = allAddresses
+    let isOther = before.contains { name, entry in
+      names.entries[name].map { $0.address != entry.address || $0.all != entry.all } ?? false
     }
-    note(registry.apply(names.entries, news: news), now)
-    tellDiscovered(before, now)
+    if isOther || addressesWait { useAddresses(now) }
+    if isOther || !news.isEmpty || before != names.entries { note(registry.apply(names.entries, news: news), now) }
   }
 
   /// Servers that have come and gone because their addresses have.
@@ -286,7 +306,7 @@ struct Housekeeper: ~Copyable {
       now)
   }
 
-  private mutating func takeReports() {
+  private mutating func takeReports(_ now: Instant) {
     for (worker, report) in plane.reports.takeAll() {
       switch report {
       case .tookOver(let generation): tookOver(plane.tookOver(generation, worker: worker))
@@ -298,6 +318,7 @@ struct Housekeeper: ~Copyable {
         if !warnings.contains(words) && warnings.count < 32 { warnings.append(words) }
       }
     }
+    if addressesWait { useAddresses(now) }
   }
 
   /// All workers have this generation.

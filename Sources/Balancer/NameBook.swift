@@ -24,6 +24,23 @@ struct NameBook {
   /// Names whose addresses are the servers of each pool.
   private var discovered: [(pool: String, name: String)] = []
 
+  /// Before a configuration is in force: names that are new in it begin with the addresses that the same servers have now.
+  mutating func inherit(_ next: BalancerConfiguration, from running: BalancerConfiguration) {
+    for pool in next.pools {
+      guard let before = running.pools.first(where: { $0.name == pool.name }) else { continue }
+      for server in pool.servers {
+        guard let name = server.hostName, entries[name] == nil,
+          let old = before.servers.first(where: { $0.name == server.name && $0.hasAddress })
+        else { continue }
+        entries[name] = Entry(address: old.endpoint.address, all: [old.endpoint.address])
+      }
+      if let name = pool.discovery?.name, entries[name] == nil, before.discovery != nil, !before.servers.isEmpty {
+        entries[name] = Entry(
+          address: before.servers[0].endpoint.address, all: before.servers.map(\.endpoint.address))
+      }
+    }
+  }
+
   /// The names of a configuration; what is known of those that stay is kept. All are to be looked up now.
   mutating func configure(_ configuration: BalancerConfiguration, now: Instant) -> [String] {
     var next: [String: Entry] = [:]

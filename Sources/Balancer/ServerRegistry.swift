@@ -79,7 +79,7 @@ extension RegisteredServer {
     configuration = server
     if !isCheckedOtherwise { return }
     probe.close()
-    probe = HealthProbe(server, pool.check, pattern)
+    probe = HealthProbe(server, pool, pattern)
     if pool.check.kind.isNone {
       health = HealthState(uncheckedSince: now)
     } else {
@@ -213,7 +213,7 @@ struct ServerRegistry {
       : HealthState(
         settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
     var registered = RegisteredServer(
-      pool: pool, configuration: server, health: health, probe: HealthProbe(server, pool.check, pattern(of: pool)),
+      pool: pool, configuration: server, health: health, probe: HealthProbe(server, pool, pattern(of: pool)),
       passive: PassiveHealth(pool.passive))
     registered.administration = wanted(registered)
     return registered

@@ -77,7 +77,8 @@ final class PoolPart {
     }
     return ServerRecord(
       address: SocketAddress(server.endpoint), pool: Int32(source.slot), place: Int32(place), setCookie: setCookie,
-      host: memory.text(server.authority), ownHost: server.host.map { memory.text($0) } ?? .empty,
+      host: memory.text(source.pool.authority(of: server, port: server.endpoint.port)),
+      ownHost: server.host.map { memory.text($0) } ?? .empty,
       limit: Int32(clamping: max(0, server.maximumConnections ?? 0)), proxyHeader: server.proxyHeader,
       servedBy: memory.keep(
         source.servedByHeaders.map { memory.text("\($0): \(source.node)/\(server.name)\r\n") }),

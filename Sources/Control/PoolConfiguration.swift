@@ -184,6 +184,11 @@ package struct PoolConfiguration: Codable, Equatable, Sendable {
       IPAddress(text.split(separator: "-", omittingEmptySubsequences: false).joined(separator: ":")) != nil
     }
   }
+  /// What checks, and requests without one, name as Host at a server's `port`.
+  package func authority(of server: ServerConfiguration, port: UInt16) -> String {
+    discovery.map { "\($0.name):\(port)" } ?? server.authority(port: port)
+  }
+
   package var name: String
   package var balance: BalanceAlgorithm
   package var affinity: Affinity

@@ -61,6 +61,7 @@ import Testing
     #expect(handovers.nextExpiry == Instant(nanoseconds: 100))
     #expect(handovers.expire(Instant(nanoseconds: 99)).isEmpty)
     #expect(handovers.expire(Instant(nanoseconds: 100)) == ["web"])
+    #expect(handovers.addresses == addresses)
     let (first, second) = (handovers.finish("web"), handovers.finish("web"))
     #expect(first == addresses && second.isEmpty, "as they were when it began")
     #expect(handovers.nextExpiry == .distantFuture)

@@ -38,6 +38,30 @@ struct NameBookTests {
     #expect(book.nextRound == start + .seconds(11) + NameBook.interval)
   }
 
+  @Test func `a name that is new begins with the address that the server has`() {
+    var book = NameBook()
+    book.inherit(configuration("a"), from: configuration(nil))
+    #expect(book.configure(configuration("a"), now: start) == ["a"])
+    #expect(book.addresses == ["a": one])
+    #expect(book.take("a", .success([two])) == "a is 192.0.2.2 now, it was 192.0.2.1")
+    book.inherit(configuration("a"), from: configuration(nil))
+    #expect(book.addresses == ["a": two], "what is known is better")
+    var other = NameBook()
+    other.inherit(configuration("a"), from: configuration("b"))
+    #expect(other.addresses.isEmpty, "it had none")
+  }
+
+  @Test func `the addresses of a pool go on under another name`() {
+    var (before, next) = (configuration(), configuration())
+    before.pools[0].discovery = PoolConfiguration.Discovery(name: "old", port: 80)
+    before.pools[0].servers = before.pools[0].discovery!.servers([one, two])
+    next.pools[0].discovery = PoolConfiguration.Discovery(name: "new", port: 80)
+    var book = NameBook()
+    book.inherit(next, from: before)
+    #expect(book.configure(next, now: start) == ["new"])
+    #expect(book.allAddresses == ["new": [one, two]])
+  }
+
   @Test func `an address stays while it is one of those of its name`() {
     var book = NameBook()
     _ = book.configure(configuration("a"), now: start)

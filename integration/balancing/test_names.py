@@ -166,6 +166,21 @@ def test_a_silent_name_server_takes_no_server_away_and_holds_up_nothing(stage):
     assert ask(lone)[1] == b"b1"
 
 
+def test_a_server_that_gets_a_name_keeps_its_address_until_that_is_known(stage):
+    stage.resolver.names["app.example"] = [stage.one]
+    lone = stage()
+    wait_until(lambda: ask(lone)[1] == b"b1", 10, "an answer")
+    stage.resolver.silent = True
+    lone.agent.write(CONFIGURATION.replace("App.Example", "new.example"))
+    assert lone.agent.afloat("reload").returncode == 0
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        assert ask(lone)[1] == b"b1"
+    stage.resolver.silent = False
+    stage.resolver.names["new.example"] = [stage.two]
+    wait_until(lambda: ask(lone)[1] == b"b2", 3 * SECONDS, "the new name's address")
+
+
 def members(lone):
     return lone.agent.server_states(pool="all")
 
