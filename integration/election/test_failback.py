@@ -18,8 +18,8 @@ def start_with_holder(stage, failback, preferred="n1"):
     for agent in cluster.agents:
         agent.start()
     # Nodes that start a moment before it take the VIP; only an operator brings it back where nothing else does.
-    wait_until(lambda: agreed(cluster), 20, "one holder in everybody's eyes")
-    if cluster.holder().name != preferred:
+    holder = wait_until(lambda: agreed(cluster), 20, "one holder in everybody's eyes")
+    if holder.name != preferred:
         moved = cluster.agents[0].afloat("move", "web", preferred)
         assert moved.returncode == 0, moved.stdout + moved.stderr
     wait_until(lambda: agreed(cluster) is cluster[preferred], 15, f"{preferred} to hold the VIP")
