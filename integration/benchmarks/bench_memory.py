@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Memory of connections: idle keep-alive clients, and clients that do not read what they asked for.
 
-    bench_memory.py [--idle 10000] [--slow 4000] [--rounds 3] [--json FILE]
+    bench_memory.py [--idle 9000] [--slow 4000] [--rounds 3] [--json FILE]
 
 afloat-balancer and HAProxy in turn, one thread each, before one nginx, on the loopback of a namespace of their own. `idle`:
 so many clients have had one answer each and keep their connection; the growth of the process's resident memory (Pss of
@@ -133,7 +133,7 @@ def measure(host, name, count, path, reads, most):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--idle", type=int, default=10_000)
+    parser.add_argument("--idle", type=int, default=9_000)
     parser.add_argument("--slow", type=int, default=4_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json")
