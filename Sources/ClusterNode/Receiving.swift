@@ -124,10 +124,11 @@ extension NodeCore {
       }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
       vips[slot].keeper = notice.keepsConnections && successor == selfIndex ? sender : nil
-      // Who takes it in the successor's stead does so because it was let go, not because it was planned.
+      // Who takes it in the successor's stead does so because it was let go, not because it was planned. The giver's detection
+      // time counts for all, itself included.
       vips[slot].claim.reserve(
         for: successor, cause: receivedCause(notice.cause, from: sender), otherwise: .holderReleased(sender),
-        until: receivedAt + detectionTime, now: receivedAt)
+        until: receivedAt + members[sender].detection, now: receivedAt)
       evaluateAllWanted = true
     }
     lastSerialSeen[sender.value] = newest

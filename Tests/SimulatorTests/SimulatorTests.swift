@@ -42,7 +42,7 @@ struct PlantedFaultTests {
     ("own-evidence-only", 28...31), ("order-from-own-configuration", 3...8), ("no-announcement-after-heal", 1...6),
     ("unconfirmed-boot-believed", 1...6), ("draining-acquires", 3...8), ("release-before-removal", 3...8),
     ("sleeps-without-doubt", 3...8), ("claims-without-listening", 1...6), ("gate-counts-from-waking", 17...20),
-    ("resign-of-any-boot", 1...6), ("lower-rank-stays", 1...6), ("resigns-before-gate", 2...7),
+    ("resign-of-any-boot", 1...6), ("lower-rank-stays", 8...11), ("resigns-before-gate", 2...7),
     ("announces-early", 1...6), ("keeps-address", 1...6),
   ]
 
