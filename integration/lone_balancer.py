@@ -81,3 +81,13 @@ def standing(*behaviours, **options):
         finally:
             lone.stop()
             lone.close()
+
+
+def ask(site, target="/", fields="", method="GET", host="h", wire=None, version="1.1"):
+    """One request, over a connection of its own unless there is one: the head and the body of the answer."""
+    own = wire or site.dial()
+    own.send(f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n{fields}\r\n")
+    head, body = own.response(method)
+    if not wire:
+        own.close()
+    return head, body

@@ -12,6 +12,11 @@ struct Adjustments: Equatable {
   var addresses: [String: IPAddress] = [:]
   var allAddresses: [String: [IPAddress]] = [:]
 
+  mutating func know(_ names: NameBook) {
+    addresses = names.addresses
+    allAddresses = names.allAddresses
+  }
+
   func applied(to configuration: BalancerConfiguration) -> BalancerConfiguration {
     if weights.isEmpty && switches.isEmpty && allAddresses.isEmpty { return configuration }
     var result = configuration

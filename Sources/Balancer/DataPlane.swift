@@ -100,10 +100,7 @@ struct DataPlane {
   }
 
   /// Addresses of names, from the next configuration on.
-  mutating func know(_ names: NameBook) {
-    adjustments.addresses = names.addresses
-    adjustments.allAddresses = names.allAddresses
-  }
+  mutating func know(_ names: NameBook) { adjustments.know(names) }
 
   /// Has the workers take over what operators changed. Throws, and changes nothing, if that cannot be.
   mutating func adjust(

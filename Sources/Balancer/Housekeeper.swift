@@ -210,12 +210,8 @@ struct Housekeeper: ~Copyable {
   private mutating func useAddresses(_ now: Instant) {
     let before = plane.configuration
     do throws(BalancerFault) {
-      let (addresses, allAddresses) = (names.addresses, names.allAddresses)
-      note(
-        try plane.adjust(registry: &registry, now: now) { adjustments in
-          adjustments.addresses = addresses
-          adjustments.allAddresses = allAddresses
-        }, now)
+      let known = names
+      note(try plane.adjust(registry: &registry, now: now) { $0.know(known) }, now)
       addressesWait = false
       nextStatus = now
       tellDiscovered(before, now)

@@ -204,10 +204,7 @@ package struct VIPClaim: Sendable {
       }
       base = max(base, reservedUntil)
     }
-    let due = base + members.interval * Int64(precedence(vip, eligible: true, members, candidacies))
-    if now >= due { return .acquire(vacancyCause) }
-    wakeAt = due
-    return .nothing
+    return take(at: base + members.interval * Int64(precedence(vip, eligible: true, members, candidacies)), now)
   }
 
   /// This node misses what the VIP requires, and not strictly: it takes the VIP after a while if nobody alive is better.
@@ -223,9 +220,12 @@ package struct VIPClaim: Sendable {
       return .nothing
     }
     let turn = max(ElectionLimits.lastResortTurn, members.detection * 2)
-    let due =
-      max(since + max(ElectionLimits.lastResort, members.detection * 2), deferredAt + turn)
-      + turn * Int64(precedence(vip, eligible: false, members, candidacies))
+    let base = max(since + max(ElectionLimits.lastResort, members.detection * 2), deferredAt + turn)
+    return take(at: base + turn * Int64(precedence(vip, eligible: false, members, candidacies)), now)
+  }
+
+  /// This node's turn comes at `due`.
+  private mutating func take(at due: Instant, _ now: Instant) -> Decision {
     if now >= due { return .acquire(vacancyCause) }
     wakeAt = due
     return .nothing

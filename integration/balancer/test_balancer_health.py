@@ -62,13 +62,18 @@ def test_checks_do_not_march_in_step():
     with run(servers, check=http_check(every=0.5)) as balancer:
         balancer.wait_up()
         time.sleep(3)
-        with lock:
-            times.clear()
-        time.sleep(2)
-        phases = [(at % 0.5) // 0.05 for at in times]
-    counts = [phases.count(index) for index in range(10)]
-    # Forty servers, four rounds: in step they would fall into one or two of the ten phases. A busy machine bunches them.
-    assert 120 <= len(phases) <= 200 and max(counts) < len(phases) * 0.5 and sum(map(bool, counts)) >= 4, counts
+        # Forty servers, four rounds: in step they would fall into one or two of the ten phases. A busy machine may bunch
+        # what it does for a moment, not in each of three looks.
+        for look in range(3):
+            with lock:
+                times.clear()
+            time.sleep(2)
+            with lock:
+                phases = [(at % 0.5) // 0.05 for at in times]
+            counts = [phases.count(index) for index in range(10)]
+            if 120 <= len(phases) <= 200 and max(counts) < len(phases) * 0.35 and sum(map(bool, counts)) >= 5:
+                return
+    raise AssertionError(counts)
 
 
 def test_a_live_failure_has_a_server_checked_soon():

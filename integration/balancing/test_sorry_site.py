@@ -6,7 +6,7 @@ import time
 
 import pytest
 from lab import Lan, wait_until
-from lone_balancer import start_with
+from lone_balancer import ask, start_with
 from peers import Server, plain
 
 CONFIGURATION = """listeners:
@@ -78,15 +78,6 @@ def site(tmp_path):
         finally:
             lone.stop()
             lone.close()
-
-
-def ask(site, target="/", fields="", method="GET", host="h", wire=None, version="1.1"):
-    own = wire or site.dial()
-    own.send(f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n{fields}\r\n")
-    head, body = own.response(method)
-    if not wire:
-        own.close()
-    return head, body
 
 
 def ends(site):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from lab import Lan
-from lone_balancer import start_with
+from lone_balancer import ask, start_with
 from peers import Server, Wire, plain
 
 CONFIGURATION = """listeners:
@@ -69,15 +69,6 @@ def site(tmp_path_factory):
         finally:
             lone.stop()
             lone.close()
-
-
-def ask(site, target, fields="", method="GET", host="h", wire=None, version="1.1"):
-    own = wire or site.dial()
-    own.send(f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n{fields}\r\n")
-    head, body = own.response(method)
-    if not wire:
-        own.close()
-    return head, body
 
 
 def descriptors(site):
