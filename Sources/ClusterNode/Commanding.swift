@@ -16,6 +16,9 @@ extension NodeCore {
     case .requirements(let vip, let verdict):
       guard vips[vip.value].isConfigured, vips[vip.value].requirements != verdict else { break }
       vips[vip.value].requirements = verdict
+      if verdict == .unmet(strict: true), faults.contains(.strictIgnored) {
+        vips[vip.value].requirements = .unmet(strict: false)
+      }
       changedStanding()
     case .carrier(let up): changeCarrier(up: up, now: now, effects: &effects)
     case .vipCarrier(let vip, let up):
@@ -77,6 +80,7 @@ extension NodeCore {
     vips[slot].acquiresPending -= 1
     guard vips[slot].acquiresPending == 0, vips[slot].phase == .acquiring else { return }
     if ok {
+      vips[slot].addressFailures = 0
       vips[slot].phase = .holding
       vips[slot].announcements.startBurst(now: now)
     } else {
@@ -87,6 +91,11 @@ extension NodeCore {
 
   private mutating func addressRemoved(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
     let slot = vip.value
+    if let lost = vips[slot].lost {
+      vips[slot].lost?.answersLeft = lost.answersLeft - 1
+      if lost.answersLeft == 1 { tellLost(slot) }
+      return
+    }
     guard vips[slot].releasesPending > 0 else { return }
     vips[slot].releasesPending -= 1
     guard vips[slot].releasesPending == 0 else { return }

@@ -81,11 +81,19 @@ extension NodeCore {
         kept[vips[slot].nameHash] = slot
         continue
       }
-      if vips[slot].isClaimed {
+      let lost = vips[slot]
+      if lost.isClaimed {
         effects.append(.release(VIPIndex(slot), cause: .unconfigured))
         effects.append(.event(NodeEvent(.vipLost(VIPIndex(slot)), cause: .unconfigured)))
       }
       vips[slot] = VIPRecord()
+      if lost.isClaimed {
+        // The configurations of others may have it still, for good or until their turn of the same reload comes.
+        vips[slot].lost = LostVIP(
+          nameHash: lost.nameHash, successor: VIPClaim.successor(VIPIndex(slot), members, candidacies, now),
+          answersLeft: lost.releasesPending + 1)
+        if lost.isGated { tellLost(slot) }
+      }
       candidacies.forget(vip: VIPIndex(slot))
     }
     vipSlots.removeAll()
@@ -101,6 +109,10 @@ extension NodeCore {
       else { preconditionFailure("no free slot for a VIP") }
       // A peer that had it before tells of it when it hears of this node's new configuration, in several heartbeats.
       if kept[hash] == nil { vips[slot].unheardUntil = longestPatience.map { now + $0 } }
+      tellLost(slot)
+      // Whatever was wrong with its address may have been mended.
+      vips[slot].failedUntil = nil
+      vips[slot].addressFailures = 0
       vips[slot].nameHash = hash
       vips[slot].failback = vip.failback
       vips[slot].isConditional = vip.isConditional
@@ -113,6 +125,14 @@ extension NodeCore {
       vipSlots.insert(hash, slot: slot)
     }
     vipCount = (0..<VIPIndex.limit).last { vips[$0].isConfigured }.map { $0 + 1 } ?? 0
+  }
+
+  /// This node answers no more for the VIP that the slot had.
+  mutating func tellLost(_ slot: Int) {
+    guard let lost = vips[slot].lost else { return }
+    vips[slot].lost = nil
+    noteRelease(lost.nameHash, successor: lost.successor, Handover(to: lost.successor, cause: .unconfigured))
+    sendWanted = true
   }
 
   // MARK: Names

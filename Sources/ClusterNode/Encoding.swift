@@ -57,15 +57,7 @@ extension NodeCore {
   /// How many reports of a peer there are: the believed boot, and one that is not believed yet.
   private func reportCount(_ member: MemberIndex, now: Instant) -> Int {
     guard member != selfIndex, members[member].isConfigured else { return 0 }
-    return (reportsBelieved(member) ? 1 : 0) + (reportsPending(member, now: now) ? 1 : 0)
-  }
-
-  private func reportsBelieved(_ member: MemberIndex) -> Bool {
-    members[member].boot != .none && !members[member].window.isEmpty && members[member].heardAt != nil
-  }
-
-  private func reportsPending(_ member: MemberIndex, now: Instant) -> Bool {
-    members[member].pendingBoot != .none && now - members[member].pendingAt <= MemberTable.echoFreshness
+    return members.reportCount(of: member, now: now)
   }
 
   mutating func encode(into writer: inout DatagramWriter, keyID: UInt32, now: Instant) {
@@ -135,22 +127,16 @@ extension NodeCore {
   }
 
   private func report(_ member: MemberIndex, now: Instant, _ writer: inout DatagramWriter) {
-    if reportsBelieved(member), let heardAt = members[member].heardAt {
-      let window = members[member].window
-      _ = writer.append(
-        PeerReport(
-          peer: members[member].nameHash, bootFold: members[member].boot.fold, lastSequence: window.highest,
-          ageMicroseconds: Self.microseconds(now - heardAt), loss: window.loss ?? 0,
-          multicastPaths: members.multicastPaths(from: member, now: now),
-          roundTrip: Self.tensOfMicroseconds(members[member].roundTrip)))
-    }
-    if reportsPending(member, now: now) {
-      _ = writer.append(
-        PeerReport(
-          peer: members[member].nameHash, bootFold: members[member].pendingBoot.fold,
-          lastSequence: members[member].pendingSequence,
-          ageMicroseconds: Self.microseconds(now - members[member].pendingAt), loss: 0))
-    }
+    if let heard = members.believedReport(of: member, now: now) { append(heard, now: now, &writer) }
+    if let heard = members.pendingReport(of: member, now: now) { append(heard, now: now, &writer) }
+  }
+
+  private func append(_ heard: HeardReport, now: Instant, _ writer: inout DatagramWriter) {
+    _ = writer.append(
+      PeerReport(
+        peer: heard.nameHash, bootFold: heard.bootFold, lastSequence: heard.sequence,
+        ageMicroseconds: Self.microseconds(now - heard.at), loss: heard.loss, multicastPaths: heard.multicastPaths,
+        roundTrip: Self.tensOfMicroseconds(heard.roundTrip)))
   }
 
   /// News, then a few of the others.

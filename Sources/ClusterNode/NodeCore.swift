@@ -11,7 +11,7 @@ import Membership
 import Primitives
 import Wire
 
-struct NodeCore {
+struct NodeCore: ~Copyable {
   let boot: BootID
   let faults: PlantedFaults
   var clusterID: UInt64
@@ -70,6 +70,9 @@ struct NodeCore {
   /// Some notice may have `repeatsLeft`.
   var hasNotices = false
   var lastSerialSeen = [UInt32](repeating: 0, count: MemberIndex.limit)
+  /// How many datagrams counted of each member since a time, see `withdrawUntold`.
+  var heardOf = [(count: Int, since: Instant)](
+    repeating: (0, Instant(nanoseconds: .min / 2)), count: MemberIndex.limit)
 
   /// Two keys are live.
   var exchangesKeys = false
@@ -125,9 +128,11 @@ struct NodeCore {
   func ineligibility(_ vip: VIPIndex, now: Instant) -> Ineligibility? {
     if !mayHold { return .notVoter }
     if leaving { return .leaving }
+    let record = vips[vip.value]
+    // Before a drain, which waits for a successor.
+    if record.isConditional, record.requirements == .unmet(strict: true) { return .requirementsUnmet(strict: true) }
     if draining, !faults.contains(.drainingAcquires) { return .draining }
     if !hasCarrier { return .noCarrier }
-    let record = vips[vip.value]
     if !record.hasCarrier { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening, !record.isClaimed { return .starting }

@@ -31,8 +31,9 @@ extension NodeCore {
       let standing = OwnStanding(
         holding: vips[slot].isClaimed, ineligible: ineligibility(vip, now: now), failback: vips[slot].failback,
         gainedAt: vips[slot].gainedAt, gainedByMove: vips[slot].gainedByMove)
-      let decision = vips[slot].claim.decide(
+      var decision = vips[slot].claim.decide(
         vip, own: standing, members: members, candidacies: candidacies, now: now)
+      if !faults.isEmpty { decision = planted(decision, vip, standing) }
       noteHolder(vip, vacancy: vacancy, now: now, effects: &effects)
       guard carryOut(decision, vip, now: now, effects: &effects) else { break }
     }
@@ -126,7 +127,9 @@ extension NodeCore {
   /// whatever the shell is still at.
   mutating func addressFailed(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
     effects.append(.event(NodeEvent(.vipAddressFailed(vip), cause: .addressFailed)))
-    vips[vip.value].failedUntil = now + ElectionLimits.addressRetry
+    let failures = vips[vip.value].addressFailures
+    vips[vip.value].failedUntil = now + ElectionLimits.addressRetry(failures: failures)
+    vips[vip.value].addressFailures = min(failures + 1, VIPRecord.addressFailureLimit)
     announceOwn(vip, now: now)
     let successor = VIPClaim.successor(vip, members, candidacies, now)
     startRemoval(vip, Handover(to: successor, cause: .addressFailed), now: now, effects: &effects)
@@ -146,7 +149,7 @@ extension NodeCore {
     vips[slot].cause = cause
     switch cause {
     case .yielded(let rival), .yieldedUnheard(let rival):
-      noteRelease(vip, successor: rival, Handover(to: rival, cause: cause))
+      noteRelease(vips[slot].nameHash, successor: rival, Handover(to: rival, cause: cause))
     default: break
     }
     sendWanted = true
@@ -219,12 +222,12 @@ extension NodeCore {
     vips[slot].awaitedSuccessor = successor
     effects.append(.event(NodeEvent(.vipLost(vip), cause: handover.cause)))
     vips[slot].cause = handover.cause
-    noteRelease(vip, successor: successor, handover)
+    noteRelease(vips[slot].nameHash, successor: successor, handover)
     announceOwn(vip, now: now)
     sendWanted = true
   }
 
-  private mutating func noteRelease(_ vip: VIPIndex, successor: MemberIndex?, _ handover: Handover) {
+  mutating func noteRelease(_ nameHash: UInt64, successor: MemberIndex?, _ handover: Handover) {
     noticeSerial &+= 1
     let onWire: ReleaseNotice.Cause =
       switch handover.cause {
@@ -233,11 +236,12 @@ extension NodeCore {
       case .failback: .failback
       case .shutdown: .shutdown
       case .becameIneligible, .addressFailed: .ineligible
+      case .unconfigured: .unconfigured
       default: .unsaid
       }
     notices[Int(noticeSerial) % PendingNotice.limit] = PendingNotice(
       notice: ReleaseNotice(
-        vip: vips[vip.value].nameHash, successor: successor.map { members[$0].nameHash } ?? 0, serial: noticeSerial,
+        vip: nameHash, successor: successor.map { members[$0].nameHash } ?? 0, serial: noticeSerial,
         cause: onWire, keepsConnections: handover.keepsConnections),
       repeatsLeft: ElectionLimits.releaseRepeats)
     hasNotices = true

@@ -13,6 +13,14 @@ struct Handover: Hashable, Sendable {
   var keepsConnections = false
 }
 
+/// A VIP that was claimed when the configuration lost it.
+struct LostVIP: Sendable {
+  var nameHash: UInt64
+  var successor: MemberIndex?
+  /// Removals of its address that the shell has not confirmed; with the last of them the peers are told.
+  var answersLeft: Int
+}
+
 struct VIPRecord: Sendable {
   enum Phase: Hashable, Sendable {
     case idle
@@ -28,6 +36,8 @@ struct VIPRecord: Sendable {
 
   /// `StableHash` of the name; 0 for a free slot.
   var nameHash: UInt64 = 0
+  /// Of a free slot: which VIP it had, until the peers are told.
+  var lost: LostVIP?
   var failback = FailbackRule.never
   var isConditional = false
   var requirements = RequirementVerdict.unknown
@@ -47,6 +57,9 @@ struct VIPRecord: Sendable {
   var releasesPending = 0
   /// Ineligible until then, because the system refused the address.
   var failedUntil: Instant?
+  /// How often in a row, counted to `addressFailureLimit`.
+  var addressFailures = 0
+  static let addressFailureLimit = 8
   /// New by a reload: peers that had it before have not told of it yet.
   var unheardUntil: Instant?
   var announcements = AnnouncementSchedule()

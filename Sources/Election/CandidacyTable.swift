@@ -39,7 +39,7 @@ package struct Rank: Comparable, Hashable, Sendable {
   }
 }
 
-package struct CandidacyTable: Sendable {
+package struct CandidacyTable: ~Copyable, Sendable {
   @usableFromInline var rows: [Candidacy]
   /// Slots that there is room for: no more than are needed, so that what is looked at together lies together.
   private var vipRoom: Int
@@ -110,6 +110,14 @@ package struct CandidacyTable: Sendable {
     rows[place(vip, member)].claimEndedAt = now
   }
 
+  /// The member does not know the VIP any more: it neither holds it nor may take it.
+  package mutating func withdraw(_ vip: VIPIndex, by member: MemberIndex, at now: Instant) {
+    let index = place(vip, member)
+    let ended = rows[index].position == .holder ? now : rows[index].claimEndedAt
+    rows[index] = Candidacy()
+    rows[index].claimEndedAt = ended
+  }
+
   /// The member restarted, or is none any more: nothing that it said counts.
   package mutating func forget(member: MemberIndex) {
     for vip in 0..<vipRoom {
@@ -124,7 +132,7 @@ package struct CandidacyTable: Sendable {
     for member in 0..<memberRoom { rows[place(vip, MemberIndex(member))] = Candidacy() }
   }
 
-  package func rank(_ vip: VIPIndex, _ member: MemberIndex, in members: MemberTable) -> Rank {
+  package func rank(_ vip: VIPIndex, _ member: MemberIndex, in members: borrowing MemberTable) -> Rank {
     let candidacy = self[vip, member]
     return Rank(eligible: candidacy.eligible, priority: candidacy.priority, nameRank: members[member].nameRank)
   }

@@ -78,6 +78,11 @@ package struct VIPClaim: Sendable {
     reservationCause = cause
   }
 
+  /// A holder let it go by a plan, and the one that it named has time to take it.
+  package func isPromised(now: Instant) -> Bool {
+    reservedFor != nil && reservationCause.isPlanned && now < reservedUntil
+  }
+
   /// A member has ended. If it was the one that was named, the others begin to count now: their turns must not all have
   /// come already.
   package mutating func memberEnded(_ member: MemberIndex, now: Instant) {
@@ -90,7 +95,8 @@ package struct VIPClaim: Sendable {
   package mutating func rest() { wakeAt = .distantFuture }
 
   package mutating func decide(
-    _ vip: VIPIndex, own: OwnStanding, members: MemberTable, candidacies: CandidacyTable, now: Instant
+    _ vip: VIPIndex, own: OwnStanding, members: borrowing MemberTable, candidacies: borrowing CandidacyTable,
+    now: Instant
   ) -> Decision {
     wakeAt = .distantFuture
     return own.holding
@@ -100,7 +106,8 @@ package struct VIPClaim: Sendable {
   // MARK: Holding
 
   private mutating func decideAsHolder(
-    _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ own: OwnStanding, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable,
+    _ now: Instant
   ) -> Decision {
     vacantSince = nil
     unservedSince = nil
@@ -140,7 +147,8 @@ package struct VIPClaim: Sendable {
   }
 
   private mutating func decideFailback(
-    _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ own: OwnStanding, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable,
+    _ now: Instant
   ) -> Decision {
     let wait: TimeSpan
     switch own.failback {
@@ -165,13 +173,15 @@ package struct VIPClaim: Sendable {
   // MARK: Not holding
 
   private mutating func decideAsOther(
-    _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ own: OwnStanding, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable,
+    _ now: Instant
   ) -> Decision {
     contestedSince = nil
-    if Self.holder(vip, members, candidacies) != nil {
+    if let holder = Self.holder(vip, members, candidacies) {
       vacantSince = nil
       unservedSince = nil
-      reservedFor = nil
+      // A second holder that is about to yield changes nothing of what the first has planned.
+      if holder == reservedFor || !isPromised(now: now) { reservedFor = nil }
       return .nothing
     }
     vacate(cause: .vacant, now: now)
@@ -209,7 +219,7 @@ package struct VIPClaim: Sendable {
 
   /// This node misses what the VIP requires, and not strictly: it takes the VIP after a while if nobody alive is better.
   private mutating func decideAsLastResort(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> Decision {
     let since = unservedSince ?? now
     unservedSince = since
@@ -233,7 +243,7 @@ package struct VIPClaim: Sendable {
 
   /// Somebody who is heard may take it, or may soon know.
   private static func isSomebodyBetter(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> Bool {
     for slot in 0..<members.count {
       let member = MemberIndex(slot)
@@ -247,7 +257,7 @@ package struct VIPClaim: Sendable {
 
   /// Somebody is heard both ways, or everybody else said that it ends. A node that hears nobody may be the one that is cut
   /// off, and what it misses may be a sign of it.
-  private static func knowsTheOthers(_ members: MemberTable, _ now: Instant) -> Bool {
+  private static func knowsTheOthers(_ members: borrowing MemberTable, _ now: Instant) -> Bool {
     var allEnded = true
     for slot in 0..<members.count {
       let member = MemberIndex(slot)
@@ -260,7 +270,7 @@ package struct VIPClaim: Sendable {
 
   /// How many members act before this node. At the very start of a cluster those that still listen count as well.
   private func precedence(
-    _ vip: VIPIndex, eligible: Bool, _ members: MemberTable, _ candidacies: CandidacyTable
+    _ vip: VIPIndex, eligible: Bool, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable
   ) -> Int {
     var own = candidacies.rank(vip, members.selfIndex, in: members)
     own.eligible = eligible
@@ -278,13 +288,15 @@ package struct VIPClaim: Sendable {
   // MARK: Views
 
   /// The best of the members that are alive and said that they hold it.
-  package static func holder(_ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable) -> MemberIndex? {
+  package static func holder(_ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable)
+    -> MemberIndex?
+  {
     best(vip, members, candidacies) { member in candidacies[vip, member].position == .holder }
   }
 
   /// Some member that is heard here lately said that it hears a holder of whom this node knows nothing newer.
   private static func isHeldUnheard(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> Bool {
     for slot in 0..<members.count {
       let witness = MemberIndex(slot)
@@ -301,7 +313,8 @@ package struct VIPClaim: Sendable {
         let own = candidacies[vip, holder]
         // Its own word since then is better, and who has just missed its end still says so for a detection time.
         let isHeard = members.isAlive(holder) && members.isHeardDirectly(holder, now: now)
-        if isHeard, own.toldAt > own.claimEndedAt { continue }
+        let isLater = said.toldAt > own.toldAt + members[holder].interval * 2
+        if isHeard, own.toldAt > own.claimEndedAt, !isLater { continue }
         if said.toldAt > own.claimEndedAt + members.detection { return true }
       }
     }
@@ -310,14 +323,14 @@ package struct VIPClaim: Sendable {
 
   /// The best that is heard both ways, eligible or not.
   package static func bestHeard(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> MemberIndex? {
     best(vip, members, candidacies) { members.isHeardBothWays($0, now: now) }
   }
 
   /// As `holder`, among those whom this node hears itself: what a third party's old word says is no reason to yield.
   static func bestRival(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> MemberIndex? {
     best(vip, members, candidacies) { member in
       candidacies[vip, member].position == .holder && members.isHeardDirectly(member, now: now)
@@ -326,7 +339,7 @@ package struct VIPClaim: Sendable {
 
   /// Who should take it from this node: the best that is eligible and heard both ways.
   package static func successor(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> MemberIndex? {
     best(vip, members, candidacies) { member in
       candidacies[vip, member].eligible && members.isHeardBothWays(member, now: now)
@@ -334,7 +347,8 @@ package struct VIPClaim: Sendable {
   }
 
   private static func best(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, where condition: (MemberIndex) -> Bool
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable,
+    where condition: (MemberIndex) -> Bool
   ) -> MemberIndex? {
     var best: MemberIndex?
     for slot in 0..<members.count {

@@ -2,6 +2,7 @@
 //
 // Always: GATE on a network that is well no two hosts answer for a VIP; V3 no announcement without address and claim;
 // TURNS ranks act one after another;
+// STRICT nobody holds a VIP without what it strictly requires;
 // HANDOVER a planned successor starts after the gate has shut, or the address has gone, or did not go in the time for it;
 // DRAIN a draining node takes nothing; LISTEN nothing is claimed before a detection time has passed; EVIDENCE nobody takes
 // over from a holder that a well-connected third node hears.
@@ -85,6 +86,9 @@ extension Simulation {
   mutating func checkAcquire(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
     // Commands reach a node at once, so what was set before this event binds it.
     if hosts[host].draining { violate("DRAIN", "n\(host + 1) takes vip\(vip.value) while it is draining") }
+    if isStrict(vip.value), !hosts[host].balancerReady {
+      violate("STRICT", "n\(host + 1) takes vip\(vip.value) without what it requires")
+    }
     checkTurn(host, vip, cause)
     watch.heldSince[vip.value][host] = now
     let age = clocks[host].local(now) - clocks[host].local(hosts[host].startedAt)
@@ -139,6 +143,9 @@ extension Simulation {
     watch.takenAt[vip.value][host] = now
   }
 
+  /// Its configuration names the VIP: it tells of it.
+  private func knows(_ host: Int, _ vip: VIPIndex) -> Bool { !hosts[host].lacksLastVIP || vip.value < vipCount - 1 }
+
   private var isGated: Bool { configurations[0].vips[0].isGated }
   private func isAlive(_ host: Int) -> Bool { hosts[host].isRunning && !hosts[host].isPaused }
 
@@ -154,13 +161,16 @@ extension Simulation {
       isAlive(index) && hosts[index].runningSince <= since && hosts[index].hasCarrier
     }
     func linked(_ a: Int, _ b: Int) -> Bool {
-      network.isUp(a, b, since: since) && network.isUp(b, a, since: since)
+      (0..<network.pathCount).contains { path in
+        (hosts[a].carriers & hosts[b].carriers) >> UInt8(path) & 1 == 1
+          && network.isUp(path, a, b, since: since) && network.isUp(path, b, a, since: since)
+      }
     }
     guard now - watch.heldSince[vip.value][holder] > 2 * heartbeat.nanoseconds, network.loss == 0,
       network.lossChangedAt <= since, network.delay.upperBound < heartbeat.nanoseconds / 2,
       isHolder(holder, vip), well(holder), well(host)
     else { return }
-    for witness in 0..<count where witness != host && witness != holder {
+    for witness in 0..<count where witness != host && witness != holder && knows(witness, vip) {
       if well(witness), linked(witness, holder), linked(witness, host) {
         violate("EVIDENCE", "n\(host + 1) takes vip\(vip.value) from n\(holder + 1), which n\(witness + 1) hears")
       }
@@ -172,7 +182,7 @@ extension Simulation {
   /// or may act at all since then.
   private mutating func checkGates() {
     guard network.isWell(since: now - 8 * detection, delayBelow: heartbeat.nanoseconds / 2),
-      hosts.indices.allSatisfy({ hosts[$0].hasCarrier })
+      hosts.allSatisfy({ Int($0.carriers) == 1 << network.pathCount - 1 })
     else { return }
     let tolerance = detection * DetectionTime.growthLimit / 24
     for vip in 0..<vipCount where watch.addressedTwice >> UInt64(vip) & 1 == 1 {
@@ -198,6 +208,10 @@ extension Simulation {
     watch.nextLookAt = now < watch.stillFrom ? watch.stillFrom : .max
     for vip in 0..<vipCount {
       let holders = (0..<count).filter { isHolder($0, VIPIndex(vip)) }
+      if isForbidden(vip) {
+        if let holder = holders.first { violate("STRICT", "n\(holder + 1) holds vip\(vip) without what it requires") }
+        continue
+      }
       guard let holder = holders.first else {
         let since = watch.vacantSince[vip] ?? now
         watch.vacantSince[vip] = since
@@ -217,8 +231,17 @@ extension Simulation {
     }
   }
 
+  /// Nobody may hold it.
+  private func isForbidden(_ vip: Int) -> Bool { isStrict(vip) && hosts.allSatisfy { !$0.balancerReady } }
+
   mutating func checkAtRest() {
     for vip in 0..<vipCount {
+      if isForbidden(vip) {
+        for host in 0..<count where hosts[host].has(VIPIndex(vip)) {
+          violate("LEFTOVER", "vip\(vip): an address on n\(host + 1), and nobody may hold it")
+        }
+        continue
+      }
       guard let holder = (0..<count).first(where: { isHolder($0, VIPIndex(vip)) }) else {
         violate("V6", "vip\(vip) has no holder at the end")
         return

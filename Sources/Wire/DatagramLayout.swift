@@ -188,6 +188,8 @@ package struct VIPReport: Equatable, Sendable {
 package struct ReleaseNotice: Equatable, Sendable {
   package enum Cause: UInt8, Sendable {
     case unsaid = 0, moved = 1, draining = 2, failback = 3, shutdown = 4, ineligible = 5
+    /// The sender's configuration does not name the VIP any more.
+    case unconfigured = 6
   }
   package static let byteCount = 24
   package var vip: UInt64
