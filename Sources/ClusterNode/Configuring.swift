@@ -93,6 +93,9 @@ extension NodeCore {
           nameHash: lost.nameHash, successor: VIPClaim.successor(VIPIndex(slot), members, candidacies, now),
           answersLeft: lost.releasesPending + 1)
         if lost.isGated { tellLost(slot) }
+      } else {
+        // No candidate any more: nobody is to hand it over to this node.
+        noteRelease(lost.nameHash, successor: nil, Handover(to: nil, cause: .unconfigured))
       }
       candidacies.forget(vip: VIPIndex(slot))
     }

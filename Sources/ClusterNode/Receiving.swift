@@ -119,7 +119,9 @@ extension NodeCore {
       if Int32(bitPattern: notice.serial &- newest) > 0 { newest = notice.serial }
       guard let slot = vipSlots.slot(of: notice.vip) else { continue }
       if notice.cause == .unconfigured, !faults.contains(.untoldClaimsCount) {
-        candidacies.withdraw(VIPIndex(slot), by: sender, at: receivedAt)
+        let held = candidacies[VIPIndex(slot), sender].position == .holder
+        withdraw(slot, by: sender, at: receivedAt)
+        guard held else { continue }
       } else {
         candidacies.release(VIPIndex(slot), by: sender, at: receivedAt)
       }
@@ -197,8 +199,14 @@ extension NodeCore {
     }
   }
 
-  /// A member whose configuration lost a VIP says so, if it held it; who missed that, and who counted on a candidate, finds
-  /// it by its silence.
+  /// The member does not know the VIP any more.
+  private mutating func withdraw(_ slot: Int, by member: MemberIndex, at: Instant) {
+    candidacies.withdraw(VIPIndex(slot), by: member, at: at)
+    vips[slot].claim.memberEnded(member, now: at)
+    evaluateAllWanted = true
+  }
+
+  /// A member whose configuration lost a VIP says so; who missed that finds it by its silence.
   private mutating func withdrawUntold(_ sender: MemberIndex, now: Instant, effects: inout EffectBuffer) {
     let span = ElectionLimits.untoldHeartbeats
     heardOf[sender.value].count += 1
@@ -210,7 +218,7 @@ extension NodeCore {
       let vip = VIPIndex(slot)
       guard candidacies[vip, sender].isKnown, candidacies[vip, sender].toldAt < since else { continue }
       let held = candidacies[vip, sender].position == .holder
-      candidacies.withdraw(vip, by: sender, at: now)
+      withdraw(slot, by: sender, at: now)
       if held, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: .holderReleased(sender), now: now)
       }

@@ -30,7 +30,8 @@ extension NodeCore {
       let vacancy = vips[slot].claim.vacantSince == nil ? nil : vips[slot].claim.vacancyCause
       let standing = OwnStanding(
         holding: vips[slot].isClaimed, ineligible: ineligibility(vip, now: now), failback: vips[slot].failback,
-        gainedAt: vips[slot].gainedAt, gainedByMove: vips[slot].gainedByMove)
+        gainedAt: vips[slot].gainedAt, gainedByMove: vips[slot].gainedByMove,
+        refusedBy: now < vips[slot].refusedUntil ? vips[slot].refusedBy : nil)
       var decision = vips[slot].claim.decide(
         vip, own: standing, members: members, candidacies: candidacies, now: now)
       if !faults.isEmpty { decision = planted(decision, vip, standing) }
@@ -112,6 +113,11 @@ extension NodeCore {
     vips[slot].holderSeen = selfIndex
     vips[slot].since = now
     vips[slot].cause = cause
+    if let named = vips[slot].awaitedSuccessor, cause == .holderReleased(selfIndex) {
+      // It would not take it the next time either, and each time costs a detection time without a holder.
+      vips[slot].refusedBy = named
+      vips[slot].refusedUntil = now + ElectionLimits.refusalMemory
+    }
     vips[slot].awaitedSuccessor = nil
     if faults.contains(.announcesEarly) { vips[slot].announcements.startBurst(now: now) }
     if let keeper = vips[slot].keeper, vips[slot].keepsConnections, cause.isPlanned(by: keeper) {

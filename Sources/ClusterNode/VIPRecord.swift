@@ -74,6 +74,9 @@ struct VIPRecord: Sendable {
   /// A planned handover of ours that is not confirmed yet: successor and start of the swap.
   var awaitedSuccessor: MemberIndex?
   var swapStartedAt = Instant(nanoseconds: 0)
+  /// The last successor that this node named, if it did not take the VIP, and until when no failback goes to it.
+  var refusedBy: MemberIndex?
+  var refusedUntil = Instant(nanoseconds: .min)
   /// A change is told in this many of the next heartbeats before the slot waits for its turn.
   var urgentRepeats = 0
   /// The heartbeat (`Telling.number`) that told of it last.

@@ -166,6 +166,8 @@ package enum ElectionLimits {
   package static func addressRetry(failures: Int) -> TimeSpan {
     min(addressRetry * (1 << Int64(min(max(failures, 0), 8))), longestAddressRetry)
   }
+  /// How long no failback goes to a successor that was named and did not take the VIP.
+  package static let refusalMemory = TimeSpan.seconds(5)
   /// What a member told of a VIP and did not tell again in this many of its heartbeats that were heard, it does not know
   /// any more: every VIP is told in each 16.
   package static let untoldHeartbeats = 128

@@ -16,10 +16,14 @@ package struct OwnStanding: Sendable {
   package var gainedAt: Instant
   /// An operator put it here: failback waits until a better node becomes eligible anew.
   package var gainedByMove: Bool
+  /// Was named the successor lately and did not take it: no failback goes there.
+  package var refusedBy: MemberIndex?
 
   package init(
-    holding: Bool, ineligible: Ineligibility?, failback: FailbackRule, gainedAt: Instant, gainedByMove: Bool
+    holding: Bool, ineligible: Ineligibility?, failback: FailbackRule, gainedAt: Instant, gainedByMove: Bool,
+    refusedBy: MemberIndex? = nil
   ) {
+    self.refusedBy = refusedBy
     self.holding = holding
     self.ineligible = ineligible
     self.failback = failback
@@ -159,7 +163,7 @@ package struct VIPClaim: Sendable {
     // A better node may come to be heard both ways without saying anything new.
     wakeAt = now + members.interval * 8
     // Names break ties where somebody must be chosen, and are no reason to move what has a holder.
-    guard let better = Self.successor(vip, members, candidacies, now),
+    guard let better = Self.successor(vip, members, candidacies, now), better != own.refusedBy,
       candidacies[vip, better].priority > candidacies[vip, members.selfIndex].priority
     else { return .nothing }
     let eligibleSince = candidacies[vip, better].eligibleSince

@@ -43,17 +43,26 @@ struct LostVIPStories {
     #expect(bench.holders(1) == [1])
   }
 
-  @Test("has no candidate there any more")
-  func candidate() {
-    var bench = Bench(count: 3, failback: .atOnce, vips: 2)
-    bench.run(.milliseconds(200))
-    lost(&bench, 0)
-    bench.run(.seconds(5))
-    bench.clear()
-    // The others hold it, and do not try to give it back.
-    bench.run(.seconds(5))
+  @Test("has no candidate there any more", arguments: [true, false])
+  func candidate(isHeard: Bool) {
+    var bench = Bench(count: 2, failback: .after(.milliseconds(300)), vips: 2, deadAfter: 8)
+    bench.command(0, .draining(true))
+    bench.run(.milliseconds(1500))
     #expect(bench.holders(1) == [1])
-    #expect(bench.acquisitions().isEmpty)
+    bench.command(0, .draining(false))
+    bench.run(.milliseconds(100))
+    if !isHeard { bench.cut = [[0, 1]] }
+    lost(&bench, 0)
+    bench.run(.milliseconds(60))
+    bench.cut = []
+    bench.clear()
+    bench.run(.seconds(10))
+    #expect(bench.deaths == 0 && bench.holders(1) == [1])
+    // Who was not told tries once, and not again before it has found out.
+    let taken = bench.made.count {
+      $0.node == 1 && $0.effect == .acquire(VIPIndex(1), cause: .holderReleased(bench.index(1)))
+    }
+    #expect(taken == (isHeard ? 0 : 1))
   }
 }
 
