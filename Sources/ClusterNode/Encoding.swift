@@ -75,6 +75,8 @@ extension NodeCore {
         intervalMicroseconds: Self.microseconds(interval), detectionMicroseconds: Self.microseconds(detectionTime),
         configurationDigest: configuration.digest, intentsDigest: intentsDigest))
     if goodbyeWanted {
+      // In both of its datagrams: whichever comes first must say who takes what.
+      telling.noticesFrom = 0
       tellReleases(&writer)
       _ = writer.resign(.left)
       return

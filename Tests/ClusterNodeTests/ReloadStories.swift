@@ -129,4 +129,20 @@ struct CrossedPlanStories {
     #expect(
       !bench.acquisitions().contains { $0.node == 0 }, "what n1 gave away does not come back by the other's yielding")
   }
+
+  @Test("a goodbye says who takes what in both of its datagrams, since either may come first")
+  func goodbye() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    bench.cut = [[0, 1], [0, 2]]
+    bench.command(0, .shutdown(quieten: false))
+    #expect(bench.nodes[0] == nil && bench.holders().isEmpty)
+    // Of all that it said only the last datagram gets through.
+    bench.cut = []
+    bench.deliver(bench.sent[0], to: 2)
+    bench.deliver(bench.sent[0], to: 1)
+    #expect(bench.holders() == [1])
+    let cause = bench.made.compactMap { if case .acquire(_, let cause) = $0.effect { cause } else { nil } }.last
+    #expect(cause == .shutdown(bench.index(0)))
+  }
 }
