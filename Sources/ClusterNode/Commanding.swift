@@ -24,6 +24,7 @@ extension NodeCore {
     case .vipCarrier(let vip, let up):
       guard vips[vip.value].isConfigured, vips[vip.value].hasCarrier != up else { break }
       vips[vip.value].hasCarrier = up
+      if up { vips[vip.value].forgetAddressFailures() }
       changedStanding()
     case .intentsDigest(let digest): intentsDigest = digest
     case .move(let vip, let to):
@@ -52,6 +53,7 @@ extension NodeCore {
     guard hasCarrier != up else { return }
     hasCarrier = up
     if up {
+      for slot in 0..<vipCount { vips[slot].forgetAddressFailures() }
       beginListening(now: now)
     } else {
       dropAll(cause: .noCarrier, now: now, effects: &effects)
@@ -91,11 +93,7 @@ extension NodeCore {
 
   private mutating func addressRemoved(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
     let slot = vip.value
-    if let lost = vips[slot].lost {
-      vips[slot].lost?.answersLeft = lost.answersLeft - 1
-      if lost.answersLeft == 1 { tellLost(slot) }
-      return
-    }
+    if confirmLost(slot, now: now) { return }
     guard vips[slot].releasesPending > 0 else { return }
     vips[slot].releasesPending -= 1
     guard vips[slot].releasesPending == 0 else { return }

@@ -87,17 +87,8 @@ extension NodeCore {
         effects.append(.event(NodeEvent(.vipLost(VIPIndex(slot)), cause: .unconfigured)))
       }
       vips[slot] = VIPRecord()
-      if lost.isClaimed {
-        // The configurations of others may have it still, for good or until their turn of the same reload comes.
-        vips[slot].lost = LostVIP(
-          nameHash: lost.nameHash, successor: VIPClaim.successor(VIPIndex(slot), members, candidacies, now),
-          answersLeft: lost.releasesPending + 1)
-        if lost.isGated { tellLost(slot) }
-      } else {
-        // No candidate any more: nobody is to hand it over to this node.
-        noteRelease(lost.nameHash, successor: nil, Handover(to: nil, cause: .unconfigured))
-      }
-      candidacies.forget(vip: VIPIndex(slot))
+      lose(slot, lost, now: now)
+      if vips[slot].lost == nil { candidacies.forget(vip: VIPIndex(slot)) }
     }
     vipSlots.removeAll()
     let alive = (0..<memberCount).map { MemberIndex($0) }.filter { members.isAlive($0) }
@@ -112,10 +103,9 @@ extension NodeCore {
       else { preconditionFailure("no free slot for a VIP") }
       // A peer that had it before tells of it when it hears of this node's new configuration, in several heartbeats.
       if kept[hash] == nil { vips[slot].unheardUntil = longestPatience.map { now + $0 } }
-      tellLost(slot)
-      // Whatever was wrong with its address may have been mended.
-      vips[slot].failedUntil = nil
-      vips[slot].addressFailures = 0
+      tellLost(slot, now: now)
+      takeBack(hash)
+      vips[slot].forgetAddressFailures()
       vips[slot].nameHash = hash
       vips[slot].failback = vip.failback
       vips[slot].isConditional = vip.isConditional
@@ -128,14 +118,6 @@ extension NodeCore {
       vipSlots.insert(hash, slot: slot)
     }
     vipCount = (0..<VIPIndex.limit).last { vips[$0].isConfigured }.map { $0 + 1 } ?? 0
-  }
-
-  /// This node answers no more for the VIP that the slot had.
-  mutating func tellLost(_ slot: Int) {
-    guard let lost = vips[slot].lost else { return }
-    vips[slot].lost = nil
-    noteRelease(lost.nameHash, successor: lost.successor, Handover(to: lost.successor, cause: .unconfigured))
-    sendWanted = true
   }
 
   // MARK: Names

@@ -22,6 +22,7 @@ struct Telling: Sendable {
   var vipsLeft = 0
   /// Slots from which news and releases are still to be told.
   var newsFrom = 0
+  var lastLinesFrom = 0
   var noticesFrom = 0
 }
 
@@ -34,7 +35,9 @@ extension NodeCore {
     telling.newsFrom = hasNews ? 0 : vipCount
     telling.noticesFrom = hasNotices ? 0 : PendingNotice.limit
     if goodbyeWanted { return 1 }
-    var byteCount = telling.vipsLeft * VIPReport.byteCount
+    lastLines.removeAll { $0.repeatsLeft == 0 }
+    telling.lastLinesFrom = 0
+    var byteCount = (telling.vipsLeft + lastLines.count) * VIPReport.byteCount
     if hasNews {
       let count = (0..<vipCount).count { vips[$0].isConfigured && vips[$0].urgentRepeats > 0 }
       hasNews = count > 0
@@ -105,7 +108,8 @@ extension NodeCore {
       return
     }
     while telling.noticesFrom < PendingNotice.limit {
-      let slot = telling.noticesFrom
+      // The oldest first: receivers know repeats by their serial, and take none that is older than one they have.
+      let slot = (Int(noticeSerial) + 1 + telling.noticesFrom) % PendingNotice.limit
       if notices[slot].repeatsLeft > 0 {
         guard writer.append(notices[slot].notice) else { break }
         notices[slot].repeatsLeft -= 1
@@ -143,9 +147,10 @@ extension NodeCore {
 
   /// News, then a few of the others.
   private mutating func tellVIPs(_ writer: inout DatagramWriter, now: Instant) {
-    guard vipCount > 0, writer.begin(.vips, roomFor: VIPReport.byteCount) else { return }
+    guard vipCount > 0 || !lastLines.isEmpty, writer.begin(.vips, roomFor: VIPReport.byteCount) else { return }
     tellNews(&writer, now: now)
-    if telling.newsFrom == vipCount { tellSlice(&writer, now: now) }
+    if telling.newsFrom == vipCount { tellLastLines(&writer) }
+    if telling.newsFrom == vipCount, telling.lastLinesFrom == lastLines.count { tellSlice(&writer, now: now) }
     writer.end()
   }
 
@@ -158,6 +163,17 @@ extension NodeCore {
         vips[slot].toldIn = telling.number
       }
       telling.newsFrom += 1
+    }
+  }
+
+  private mutating func tellLastLines(_ writer: inout DatagramWriter) {
+    while telling.lastLinesFrom < lastLines.count {
+      let position = telling.lastLinesFrom
+      let line = VIPReport(
+        vip: lastLines[position].nameHash, priority: 0, role: .idle, eligible: false, isUnconfigured: true)
+      guard writer.append(line) else { return }
+      lastLines[position].repeatsLeft -= 1
+      telling.lastLinesFrom += 1
     }
   }
 

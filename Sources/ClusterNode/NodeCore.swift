@@ -83,6 +83,10 @@ struct NodeCore: ~Copyable {
 
   // What is told, and in turn.
   var telling = Telling()
+  /// Of VIPs that the configuration has lost.
+  var lastLines: [LastLine] = []
+  /// Not later than the earliest `LostVIP.deadline`.
+  var lostDeadline = Instant.distantFuture
   /// Some VIP may have `urgentRepeats`.
   var hasNews = true
   var nextPeerToTell: Int
@@ -95,6 +99,7 @@ struct NodeCore: ~Copyable {
     precondition(boot != .none, "a boot id is never zero")
     self.boot = boot
     self.faults = faults
+    lastLines.reserveCapacity(VIPIndex.limit)
     self.configuration = configuration
     clusterID = StableHash.hash(configuration.clusterName)
     members = MemberTable(
@@ -126,11 +131,11 @@ struct NodeCore: ~Copyable {
 
   /// Why this node may not take any VIP, or this one.
   func ineligibility(_ vip: VIPIndex, now: Instant) -> Ineligibility? {
-    if !mayHold { return .notVoter }
     if leaving { return .leaving }
     let record = vips[vip.value]
-    // Before a drain, which waits for a successor.
+    // Before what waits for a successor.
     if record.isConditional, record.requirements == .unmet(strict: true) { return .requirementsUnmet(strict: true) }
+    if !mayHold { return .notVoter }
     if draining, !faults.contains(.drainingAcquires) { return .draining }
     if !hasCarrier { return .noCarrier }
     if !record.hasCarrier { return .noCarrier }
@@ -152,7 +157,9 @@ struct NodeCore: ~Copyable {
       evaluateAllWanted = false
       for slot in 0..<vipCount where vips[slot].isConfigured { step(VIPIndex(slot), now: now, effects: &effects) }
     }
-    if leaving, !goodbyeWanted, !(0..<vipCount).contains(where: { vips[$0].isClaimed }) {
+    if leaving, !goodbyeWanted, !(0..<vipCount).contains(where: { vips[$0].isClaimed }),
+      lostDeadline == .distantFuture || !vips.contains(where: { $0.lost != nil })
+    {
       goodbyeWanted = true; sendWanted = true
     }
     // Not a word before it is known whether somebody took over.

@@ -118,20 +118,14 @@ extension NodeCore {
       guard Int32(bitPattern: notice.serial &- last) > 0 else { continue }
       if Int32(bitPattern: notice.serial &- newest) > 0 { newest = notice.serial }
       guard let slot = vipSlots.slot(of: notice.vip) else { continue }
-      if notice.cause == .unconfigured, !faults.contains(.untoldClaimsCount) {
-        let held = candidacies[VIPIndex(slot), sender].position == .holder
-        withdraw(slot, by: sender, at: receivedAt)
-        guard held else { continue }
-      } else {
-        candidacies.release(VIPIndex(slot), by: sender, at: receivedAt)
-      }
+      candidacies.release(VIPIndex(slot), by: sender, at: receivedAt)
       if vips[slot].isClaimed {
         announceAgain(slot, now: receivedAt)
         continue
       }
       // Who yields names the holder that it has heard. What that holder plans for the VIP since then counts.
       evaluateAllWanted = true
-      if notice.cause == .unsaid, vips[slot].claim.isPromised(now: receivedAt) { continue }
+      if notice.cause == .unsaid, vips[slot].claim.isPromised(toOtherThan: sender, now: receivedAt) { continue }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
       vips[slot].keeper = notice.keepsConnections && successor == selfIndex ? sender : nil
       // Who takes it in the successor's stead does so because it was let go, not because it was planned. The giver's detection
@@ -150,7 +144,7 @@ extension NodeCore {
     case .draining: .drained(sender)
     case .failback: .failback(sender)
     case .shutdown: .shutdown(sender)
-    case .ineligible, .unconfigured: .becameIneligible(sender)
+    case .ineligible: .becameIneligible(sender)
     }
   }
 
@@ -160,6 +154,7 @@ extension NodeCore {
     for position in 0..<reports.count {
       let report = reports[position]
       guard let slot = vipSlots.slot(of: report.vip) else { continue }
+      if report.isUnconfigured, faults.contains(.untoldClaimsCount) { continue }
       let vip = VIPIndex(slot)
       var priority = report.priority
       if faults.contains(.orderFromOwnConfiguration) { priority = configuredPriority(vip, sender) }
@@ -172,7 +167,7 @@ extension NodeCore {
       let held = candidacies[vip, sender].position == .holder
       let before = candidacies[vip, sender].holderHeard
       candidacies.note(
-        vip, of: sender, passesUnknown: report.passesUnknown,
+        vip, of: sender, passesUnknown: report.passesUnknown, isUnconfigured: report.isUnconfigured,
         holderHeard: faults.contains(.hearsayIgnored) ? 0 : report.holder, now: now)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
@@ -180,6 +175,7 @@ extension NodeCore {
         if before != 0, report.holder != before { step(vip, now: now, effects: &effects) }
         continue
       }
+      if report.isUnconfigured { vips[slot].claim.memberEnded(sender, now: now) }
       if place == .holder, !held { supersede(vip, by: sender, now: now) }
       if held, place != .holder, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: .holderReleased(sender), now: now)
@@ -199,13 +195,6 @@ extension NodeCore {
     }
   }
 
-  /// The member does not know the VIP any more.
-  private mutating func withdraw(_ slot: Int, by member: MemberIndex, at: Instant) {
-    candidacies.withdraw(VIPIndex(slot), by: member, at: at)
-    vips[slot].claim.memberEnded(member, now: at)
-    evaluateAllWanted = true
-  }
-
   /// A member whose configuration lost a VIP says so; who missed that finds it by its silence.
   private mutating func withdrawUntold(_ sender: MemberIndex, now: Instant, effects: inout EffectBuffer) {
     let span = ElectionLimits.untoldHeartbeats
@@ -218,7 +207,8 @@ extension NodeCore {
       let vip = VIPIndex(slot)
       guard candidacies[vip, sender].isKnown, candidacies[vip, sender].toldAt < since else { continue }
       let held = candidacies[vip, sender].position == .holder
-      withdraw(slot, by: sender, at: now)
+      candidacies.withdraw(vip, by: sender, at: now)
+      vips[slot].claim.memberEnded(sender, now: now)
       if held, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: .holderReleased(sender), now: now)
       }

@@ -31,7 +31,7 @@ extension NodeCore {
       let standing = OwnStanding(
         holding: vips[slot].isClaimed, ineligible: ineligibility(vip, now: now), failback: vips[slot].failback,
         gainedAt: vips[slot].gainedAt, gainedByMove: vips[slot].gainedByMove,
-        refusedBy: now < vips[slot].refusedUntil ? vips[slot].refusedBy : nil)
+        refusedBy: refusing(vip))
       var decision = vips[slot].claim.decide(
         vip, own: standing, members: members, candidacies: candidacies, now: now)
       if !faults.isEmpty { decision = planted(decision, vip, standing) }
@@ -99,6 +99,13 @@ extension NodeCore {
     }
   }
 
+  /// To whom no failback goes.
+  private func refusing(_ vip: VIPIndex) -> MemberIndex? {
+    let record = vips[vip.value]
+    guard let member = record.refusedBy else { return nil }
+    return candidacies[vip, member].toldAt <= record.gainedAt ? member : nil
+  }
+
   // MARK: Transitions
 
   private mutating func acquire(_ vip: VIPIndex, cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
@@ -114,9 +121,8 @@ extension NodeCore {
     vips[slot].since = now
     vips[slot].cause = cause
     if let named = vips[slot].awaitedSuccessor, cause == .holderReleased(selfIndex) {
-      // It would not take it the next time either, and each time costs a detection time without a holder.
+      // It may not know the VIP any more, and each time costs a detection time without a holder.
       vips[slot].refusedBy = named
-      vips[slot].refusedUntil = now + ElectionLimits.refusalMemory
     }
     vips[slot].awaitedSuccessor = nil
     if faults.contains(.announcesEarly) { vips[slot].announcements.startBurst(now: now) }
@@ -242,7 +248,6 @@ extension NodeCore {
       case .failback: .failback
       case .shutdown: .shutdown
       case .becameIneligible, .addressFailed: .ineligible
-      case .unconfigured: .unconfigured
       default: .unsaid
       }
     notices[Int(noticeSerial) % PendingNotice.limit] = PendingNotice(

@@ -13,14 +13,6 @@ struct Handover: Hashable, Sendable {
   var keepsConnections = false
 }
 
-/// A VIP that was claimed when the configuration lost it.
-struct LostVIP: Sendable {
-  var nameHash: UInt64
-  var successor: MemberIndex?
-  /// Removals of its address that the shell has not confirmed; with the last of them the peers are told.
-  var answersLeft: Int
-}
-
 struct VIPRecord: Sendable {
   enum Phase: Hashable, Sendable {
     case idle
@@ -74,9 +66,9 @@ struct VIPRecord: Sendable {
   /// A planned handover of ours that is not confirmed yet: successor and start of the swap.
   var awaitedSuccessor: MemberIndex?
   var swapStartedAt = Instant(nanoseconds: 0)
-  /// The last successor that this node named, if it did not take the VIP, and until when no failback goes to it.
+  /// The successor that this node named last, if it did not take the VIP: no failback goes to it before it has told of the
+  /// VIP again.
   var refusedBy: MemberIndex?
-  var refusedUntil = Instant(nanoseconds: .min)
   /// A change is told in this many of the next heartbeats before the slot waits for its turn.
   var urgentRepeats = 0
   /// The heartbeat (`Telling.number`) that told of it last.
@@ -94,6 +86,12 @@ struct VIPRecord: Sendable {
     if let failedUntil { deadline = min(deadline, failedUntil) }
     if let unheardUntil { deadline = min(deadline, unheardUntil) }
     return deadline
+  }
+
+  /// Whatever was wrong with its address may have been mended.
+  mutating func forgetAddressFailures() {
+    failedUntil = nil
+    addressFailures = 0
   }
 
   /// While `acquiring`: when the address counts as refused.

@@ -15,6 +15,8 @@ package struct Candidacy: Hashable, Sendable {
   package var passesUnknown = false
   /// The holder that it hears, by a fold of the name; 0 for none.
   package var holderHeard: UInt32 = 0
+  /// Its configuration does not name the VIP.
+  package var isUnconfigured = false
   /// When it last told anything of the VIP.
   package var toldAt = Instant(nanoseconds: 0)
   /// When a claim of it ended, by its word or without one, as this node saw it.
@@ -90,9 +92,11 @@ package struct CandidacyTable: ~Copyable, Sendable {
 
   /// Besides an announcement, and nothing that ranks depend on.
   package mutating func note(
-    _ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool, holderHeard: UInt32, now: Instant
+    _ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool, isUnconfigured: Bool = false, holderHeard: UInt32,
+    now: Instant
   ) {
     let index = place(vip, member)
+    rows[index].isUnconfigured = isUnconfigured
     rows[index].passesUnknown = passesUnknown
     rows[index].holderHeard = holderHeard
     rows[index].toldAt = now
@@ -110,7 +114,7 @@ package struct CandidacyTable: ~Copyable, Sendable {
     rows[place(vip, member)].claimEndedAt = now
   }
 
-  /// The member does not know the VIP any more: it neither holds it nor may take it.
+  /// The member does not tell of the VIP any more: it neither holds it nor may take it.
   package mutating func withdraw(_ vip: VIPIndex, by member: MemberIndex, at now: Instant) {
     let index = place(vip, member)
     let ended = rows[index].position == .holder ? now : rows[index].claimEndedAt

@@ -166,11 +166,9 @@ package enum ElectionLimits {
   package static func addressRetry(failures: Int) -> TimeSpan {
     min(addressRetry * (1 << Int64(min(max(failures, 0), 8))), longestAddressRetry)
   }
-  /// How long no failback goes to a successor that was named and did not take the VIP.
-  package static let refusalMemory = TimeSpan.seconds(5)
-  /// What a member told of a VIP and did not tell again in this many of its heartbeats that were heard, it does not know
-  /// any more: every VIP is told in each 16.
-  package static let untoldHeartbeats = 128
+  /// What a member told of a VIP and did not tell again in this many of its datagrams that were heard, and as many
+  /// of its intervals, it does not know any more: every VIP is told in each 16 heartbeats.
+  package static let untoldHeartbeats = 256
   /// A release is repeated in this many datagrams, so that one lost datagram costs an interval, not a detection time.
   package static let releaseRepeats = 5
   /// In how many heartbeats everything is told to a member that came.

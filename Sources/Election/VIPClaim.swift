@@ -83,8 +83,8 @@ package struct VIPClaim: Sendable {
   }
 
   /// A holder let it go by a plan, and the one that it named has time to take it.
-  package func isPromised(now: Instant) -> Bool {
-    reservedFor != nil && reservationCause.isPlanned && now < reservedUntil
+  package func isPromised(toOtherThan member: MemberIndex? = nil, now: Instant) -> Bool {
+    reservedFor != nil && reservedFor != member && reservationCause.isPlanned && now < reservedUntil
   }
 
   /// A member has ended. If it was the one that was named, the others begin to count now: their turns must not all have
@@ -185,7 +185,7 @@ package struct VIPClaim: Sendable {
       vacantSince = nil
       unservedSince = nil
       // A second holder that is about to yield changes nothing of what the first has planned.
-      if holder == reservedFor || !isPromised(now: now) { reservedFor = nil }
+      if holder == reservedFor || !isPromised(now: now) { reservedFor = nil } else { wakeAt = reservedUntil }
       return .nothing
     }
     vacate(cause: .vacant, now: now)
@@ -317,6 +317,7 @@ package struct VIPClaim: Sendable {
         let own = candidacies[vip, holder]
         // Its own word since then is better, and who has just missed its end still says so for a detection time.
         let isHeard = members.isAlive(holder) && members.isHeardDirectly(holder, now: now)
+        if isHeard, own.isUnconfigured { continue }
         let isLater = said.toldAt > own.toldAt + members[holder].interval * 2
         if isHeard, own.toldAt > own.claimEndedAt, !isLater { continue }
         if said.toldAt > own.claimEndedAt + members.detection { return true }

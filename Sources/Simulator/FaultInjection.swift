@@ -114,7 +114,7 @@ extension Simulation {
     if carriers & ~before == 0 { totals.carrierLosses += 1 }
     note("cables of n\(host + 1): \(carriers)")
     hosts[host].carriers = carriers
-    network.touch(at: now)
+    hosts[host].carrierChangedAt = now
     hosts[host].runningSince = now
     if (before == 0) != (carriers == 0) { command(host, .carrier(up: carriers != 0)) }
   }
@@ -181,11 +181,12 @@ extension Simulation {
     let untold =
       hosts.contains { $0.lacksLastVIP }
       ? 2 * Int64(ElectionLimits.untoldHeartbeats + 1) * (heartbeat.nanoseconds + network.delay.upperBound) : 0
-    let calm = now + (retry + lastResort + untold) * 103 / 100
+    let calm = now + (retry + lastResort) * 103 / 100
     watch.singleFrom = calm + 4 * watch.vacancyLimit + 30_000_000
     // Two planned handovers one after another: to the best that has started, and to one that starts later.
     let handovers = 2 * ElectionLimits.quietenDeadline.nanoseconds + 200_000_000
-    watch.stillFrom = watch.singleFrom + handovers + 20 * heartbeat.nanoseconds
+    watch.lastSingleFrom = watch.singleFrom + untold
+    watch.stillFrom = watch.lastSingleFrom + handovers + 20 * heartbeat.nanoseconds
     watch.nextLookAt = watch.singleFrom
     queue.push(at: watch.stillFrom + 1_400_000_000, .rested)
   }

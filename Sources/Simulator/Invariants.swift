@@ -24,6 +24,8 @@ struct InvariantWatch {
   var answersLost = false
   /// From here on one holder at most, and vacancies are short.
   var singleFrom = Int64.max
+  /// The same for the last VIP, which some configuration may lack.
+  var lastSingleFrom = Int64.max
   /// From here on nothing changes hands.
   var stillFrom = Int64.max
   /// How long a VIP may be without a holder then.
@@ -57,7 +59,7 @@ struct InvariantWatch {
 
   /// Nothing has to be at rest any more.
   mutating func beginRound() {
-    (singleFrom, stillFrom, vacancyLimit, nextLookAt) = (.max, .max, .max, .max)
+    (singleFrom, lastSingleFrom, stillFrom, vacancyLimit, nextLookAt) = (.max, .max, .max, .max, .max)
     answersLost = false
     for vip in vacantSince.indices {
       vacantSince[vip] = nil
@@ -130,7 +132,7 @@ extension Simulation {
       watch.takenAt[vip.value][host] = .min / 2
       return
     }
-    if network.isWell(since: now - 8 * detection, delayBelow: heartbeat.nanoseconds / 2) {
+    if isWell(since: now - 8 * detection) {
       watch.takings += 1
       let isDouble = watch.takenAt[vip.value].indices.contains {
         $0 != host && isHolder($0, vip) && now - watch.takenAt[vip.value][$0] < heartbeat.nanoseconds
@@ -177,13 +179,27 @@ extension Simulation {
     }
   }
 
+  /// Nothing is lost or slow, and each host reaches each over some path, without a change since `time`.
+  private func isWell(since time: Int64) -> Bool {
+    guard network.loss == 0, network.lossChangedAt <= time, network.delay.upperBound < heartbeat.nanoseconds / 2 else {
+      return false
+    }
+    return (0..<count).allSatisfy { a in
+      (0..<a).allSatisfy { b in
+        (0..<network.pathCount).contains { path in
+          let hasCarriers = (hosts[a].carriers & hosts[b].carriers) >> UInt8(path) & 1 == 1
+          return hasCarriers && hosts[a].carrierChangedAt <= time && hosts[b].carrierChangedAt <= time
+            && network.isUp(path, a, b, since: time) && network.isUp(path, b, a, since: time)
+        }
+      }
+    }
+  }
+
   /// Clocks that differ by what the simulation lets them differ may overlap by that much of a detection time. Two may take
   /// what nobody holds any more at the same moment, until one hears the other: they learned of it from different datagrams,
   /// or may act at all since then.
   private mutating func checkGates() {
-    guard network.isWell(since: now - 8 * detection, delayBelow: heartbeat.nanoseconds / 2),
-      hosts.allSatisfy({ Int($0.carriers) == 1 << network.pathCount - 1 })
-    else { return }
+    guard isWell(since: now - 8 * detection) else { return }
     let tolerance = detection * DetectionTime.growthLimit / 24
     for vip in 0..<vipCount where watch.addressedTwice >> UInt64(vip) & 1 == 1 {
       var first: Int?
@@ -207,6 +223,10 @@ extension Simulation {
   private mutating func countHolders() {
     watch.nextLookAt = now < watch.stillFrom ? watch.stillFrom : .max
     for vip in 0..<vipCount {
+      if vip == vipCount - 1, now < watch.lastSingleFrom {
+        watch.nextLookAt = min(watch.nextLookAt, watch.lastSingleFrom)
+        continue
+      }
       let holders = (0..<count).filter { isHolder($0, VIPIndex(vip)) }
       if isForbidden(vip) {
         if let holder = holders.first { violate("STRICT", "n\(holder + 1) holds vip\(vip) without what it requires") }
@@ -224,6 +244,9 @@ extension Simulation {
       }
       watch.vacantSince[vip] = nil
       guard now >= watch.stillFrom else { continue }
+      if isStrict(vip), !hosts[holder].balancerReady {
+        violate("STRICT", "n\(holder + 1) keeps vip\(vip) without what it requires")
+      }
       if let still = watch.stillHolder[vip], still != holder {
         violate("V4", "vip\(vip) flaps from n\(still + 1) to n\(holder + 1)")
       }

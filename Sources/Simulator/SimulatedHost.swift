@@ -35,6 +35,7 @@ struct SimulatedHost {
   var balancerReady = true
   /// Bit per path.
   var carriers: UInt8
+  var carrierChangedAt: Int64 = 0
   /// Which keys it has, see `Simulation.authenticator`.
   var keyStage = 0
   /// Its configuration lacks the last VIP.

@@ -19,13 +19,10 @@ struct SimulatedNetwork {
   private var multicastCut: [Bool]
   private var unicastCut: [Bool]
   private var changedAt: [Int64]
-  private var cutCount = 0
   /// In 1/1000 of the datagrams.
   var loss: UInt64 = 0
   var duplication: UInt64 = 0
   var lossChangedAt: Int64 = 0
-  /// When anything of it changed last.
-  private(set) var touchedAt: Int64 = 0
   /// Delay of a datagram, uniform; a wide range reorders.
   var delay: ClosedRange<Int64>
 
@@ -60,8 +57,6 @@ struct SimulatedNetwork {
     for one in 0..<pathCount where path == nil || path == one {
       for each in Kind.allCases where kind == nil || kind == each {
         guard carries(each, one, from, to) != up else { continue }
-        touchedAt = time
-        cutCount += up ? -1 : 1
         let place = place(one, from, to)
         switch each {
         case .multicast: multicastCut[place] = !up
@@ -71,14 +66,6 @@ struct SimulatedNetwork {
       }
     }
   }
-
-  /// Nothing is cut, lost or slow, and has not been since `time`.
-  func isWell(since time: Int64, delayBelow limit: Int64) -> Bool {
-    loss == 0 && lossChangedAt <= time && touchedAt <= time && delay.upperBound < limit && cutCount == 0
-  }
-
-  /// A host's cable went or came.
-  mutating func touch(at time: Int64) { touchedAt = time }
 
   mutating func healAll(at time: Int64) {
     for from in 0..<count { for to in 0..<count { set(from, to, up: true, at: time) } }

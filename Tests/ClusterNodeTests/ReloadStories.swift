@@ -39,7 +39,7 @@ struct LostVIPStories {
     bench.run(.milliseconds(500))
     #expect(bench.deaths == 0)
     #expect(bench.holders(1).isEmpty)
-    bench.run(.milliseconds(2500))
+    bench.run(.milliseconds(5000))
     #expect(bench.holders(1) == [1])
   }
 
