@@ -360,13 +360,17 @@ struct Housekeeper: ~Copyable {
     // Old figures are worth nothing: none are sent while others wait.
     if backlog.isEmpty {
       let status = StatusAssembly(plane).status(
-        registry, now: now, warnings: warnings + names.warnings + logWarnings, rates: &rates)
+        registry, now: now, warnings: allWarnings(now), rates: &rates)
       report(.status(status))
     }
     // Those of thousands of servers take their time.
     let cost = Clock.monotonic - now
     earliestStatus = now + min(cost * Self.statusShare, Self.longestStatusInterval)
     nextStatus = max(earliestStatus, now + Self.statusInterval)
+  }
+
+  private func allWarnings(_ now: Instant) -> [String] {
+    warnings + names.warnings + logWarnings + (registry.warning(now: now).map { [$0] } ?? [])
   }
 
   private var logWarnings: [String] {

@@ -23,10 +23,12 @@ struct RegisteredServer {
   var poolPlace = 0
   /// Of its name, see `NameBook.Entry`.
   var lookUpFailure = ""
+  /// Its check is due, and waits until fewer scripts run.
+  var waitsForTurn = false
 
   /// When its check starts, or is over time.
   var due: Instant {
-    if !configuration.hasAddress { return .distantFuture }
+    if !configuration.hasAddress || waitsForTurn { return .distantFuture }
     return probe.isRunning ? probe.deadline : health.nextCheck
   }
 
@@ -69,17 +71,22 @@ extension RegisteredServer {
     return "ejected for \(left) s more, \(ejectionCause); its last check: \(lastCheck)"
   }
 
-  /// A new configuration of the same server: what is known of it stays. With other checks the next one is due at once.
+  /// A new configuration of the same server: what is known of it stays. With other checks, or another host that they name,
+  /// the next one is due at once.
   fileprivate mutating func adopt(
-    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern?, now: Instant
+    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern?, _ scripts: ScriptRuns,
+    now: Instant
   ) {
-    let isCheckedOtherwise = pool.check != self.pool.check
+    let isNamedOtherwise = server != configuration || pool.discovery?.name != self.pool.discovery?.name
+    let isSame = pool.check == self.pool.check
+    let next = isSame && !isNamedOtherwise ? probe : HealthProbe(server, pool, pattern, scripts: scripts)
     if pool.passive != self.pool.passive { passive = PassiveHealth(pool.passive) }
     self.pool = pool
     configuration = server
-    if !isCheckedOtherwise { return }
+    if isSame && next.request == probe.request { return }
     probe.close()
-    probe = HealthProbe(server, pool, pattern)
+    probe = next
+    waitsForTurn = false
     if pool.check.kind.isNone {
       health = HealthState(uncheckedSince: now)
     } else {
@@ -126,10 +133,14 @@ struct ServerRegistry {
   /// Of the wheel's ticks.
   private let origin: Instant
   private let memory = ProbeMemory()
+  private let scripts = ScriptRuns()
+  private var turns = ScriptTurns()
   private var patterns: [String: BodyPattern] = [:]
   /// Of the last check that was started.
   private var generation: UInt32 = 0
 
+  /// Checks that have waited so long for their turn are told of.
+  private static let longWait = TimeSpan.seconds(10)
   /// The first checks of new servers start this far apart on average: few come at once, many do not come in one burst.
   private static let firstCheckSpacing = TimeSpan.microseconds(100)
 
@@ -163,7 +174,7 @@ struct ServerRegistry {
         servers[slot] = nil
         let before = known.availability
         if known.passive == nil { known.failuresSeen = failures(slot) }
-        known.adopt(server, pool, pattern(of: pool), now: now)
+        known.adopt(server, pool, pattern(of: pool), scripts, now: now)
         next[slot] = known
         if known.availability != before {
           changes.append(ServerChange(index: slot, cause: "it is not checked any more"))
@@ -172,6 +183,7 @@ struct ServerRegistry {
     }
     for slot in servers.indices { servers[slot]?.probe.close() }
     servers = next
+    turns.keep { servers[$0]?.waitsForTurn == true }
     scheduleAll()
     return changes
   }
@@ -213,8 +225,8 @@ struct ServerRegistry {
       : HealthState(
         settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
     var registered = RegisteredServer(
-      pool: pool, configuration: server, health: health, probe: HealthProbe(server, pool, pattern(of: pool)),
-      passive: PassiveHealth(pool.passive))
+      pool: pool, configuration: server, health: health,
+      probe: HealthProbe(server, pool, pattern(of: pool), scripts: scripts), passive: PassiveHealth(pool.passive))
     registered.administration = wanted(registered)
     return registered
   }
@@ -236,10 +248,11 @@ struct ServerRegistry {
   /// Starts checks that are due and ends those that took too long.
   mutating func advance(now: Instant, poller: borrowing Poller) -> [ServerChange] {
     var changes = takeBack(now)
+    scripts.reap()
     let current = tick(now)
     while true {
       let index = Int(wheel.nextExpired(current))
-      if index < 0 { return changes }
+      if index < 0 { break }
       guard let due = servers[index]?.due, let isRunning = servers[index]?.probe.isRunning else { continue }
       if now < due {
         schedule(index)
@@ -250,24 +263,47 @@ struct ServerRegistry {
         changes.append(change)
       }
     }
+    while scripts.hasRoom, let index = turns.next() {
+      guard servers[index]?.waitsForTurn == true else { continue }
+      servers[index]?.waitsForTurn = false
+      if let change = startCheck(index, now, poller) { changes.append(change) }
+    }
+    return changes
   }
 
   private mutating func startCheck(_ index: Int, _ now: Instant, _ poller: borrowing Poller) -> ServerChange? {
     guard let timeout = servers[index]?.probe.timeout else { return nil }
+    if servers[index]?.probe.mustWait == true {
+      servers[index]?.waitsForTurn = true
+      turns.append(index, now)
+      schedule(index)
+      return nil
+    }
     servers[index]?.health.checkStarted(now: now, timeout: timeout)
     // Another holder of the slot may have a probe on its way: the number is never used twice.
     generation &+= 1
     servers[index]?.generation = generation
     if let outcome = servers[index]?.probe.start(now: now) { return finish(index, outcome, now) }
     schedule(index)
-    guard let descriptor = servers[index]?.probe.descriptor else { return nil }
     let token = EventToken(.server, index: Int32(index), generation: generation)
-    do {
-      try poller.add(descriptor, .allEdges, token: token.rawValue)
+    do throws(SystemError) {
+      try servers[index]?.probe.watch(poller, token: token.rawValue)
       return nil
     } catch {
-      return finish(index, .failure("cannot watch the check's connection"), now)
+      return finish(index, .failure("the check cannot be watched: \(error.cause)"), now)
     }
+  }
+
+  /// Said while checks come late because too many are scripts, or those take too long.
+  func warning(now: Instant) -> String? {
+    guard let since = turns.waitingSince, now - since >= Self.longWait else { return nil }
+    return "checks by script are late: \(ScriptRuns.largestCount) run at once, and \(turns.count) wait for their turn"
+  }
+
+  /// Ends all checks, and what they have started.
+  mutating func close() {
+    for index in servers.indices { servers[index]?.probe.close() }
+    scripts.waitForEnds()
   }
 
   /// Nobody has looked at the checks for that long: those on their way get as much more time.
@@ -278,7 +314,7 @@ struct ServerRegistry {
     }
   }
 
-  /// A check's socket is ready.
+  /// A check's socket is ready, or its script has something to tell.
   mutating func probeIsReady(_ token: EventToken, now: Instant) -> ServerChange? {
     let index = Int(token.index)
     guard servers.indices.contains(index), servers[index]?.probe.isRunning == true,
