@@ -25,6 +25,10 @@ struct RegisteredServer {
   var lookUpFailure = ""
   /// Its check is due, and waits until fewer scripts run.
   var waitsForTurn = false
+  /// Its name has another address, which has not passed a check yet: which, and what came of its last check.
+  var succession = ""
+  /// It has come with many others: that its first check succeeds is not told.
+  var isOneOfMany = false
 
   /// When its check starts, or is over time.
   var due: Instant {
@@ -65,7 +69,8 @@ extension RegisteredServer {
     if !configuration.hasAddress {
       return lookUpFailure.isEmpty ? "\(configuration.hostName ?? "its name") is being looked up" : lookUpFailure
     }
-    let lastCheck = health.lastCheck + (lookUpFailure.isEmpty ? "" : " (\(lookUpFailure); the last one is kept)")
+    var lastCheck = health.lastCheck + (lookUpFailure.isEmpty ? "" : " (\(lookUpFailure); the last one is kept)")
+    if !succession.isEmpty { lastCheck += " (\(succession); this one is used until that works)" }
     guard let until = passive?.ejectedUntil else { return lastCheck }
     let left = max(1, (until - now).nanoseconds / 1_000_000_000)
     return "ejected for \(left) s more, \(ejectionCause); its last check: \(lastCheck)"
@@ -73,7 +78,7 @@ extension RegisteredServer {
 
   /// A new configuration of the same server: what is known of it stays. With other checks, or another host that they name,
   /// the next one is due at once.
-  fileprivate mutating func adopt(
+  mutating func adopt(
     _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern?, _ scripts: ScriptRuns,
     now: Instant
   ) {
@@ -117,6 +122,8 @@ struct ServerChange {
   /// Slot of the server.
   let index: Int
   let cause: String
+  /// In the events, not only to the workers.
+  var isTold = true
 }
 
 struct ServerRegistry {
@@ -132,9 +139,15 @@ struct ServerRegistry {
   private var wheel = TimerWheel(capacity: 64)
   /// Of the wheel's ticks.
   private let origin: Instant
-  private let memory = ProbeMemory()
-  private let scripts = ScriptRuns()
+  let memory = ProbeMemory()
+  let scripts = ScriptRuns()
   private var turns = ScriptTurns()
+  /// New addresses of servers, by their servers.
+  var trials: [ServerKey: RunningTrial] = [:]
+  /// When one of them has to be looked at.
+  var nextTrial = Instant.distantFuture
+  /// One of them has passed since somebody asked.
+  var hasProven = false
   private var patterns: [String: BodyPattern] = [:]
   /// Of the last check that was started.
   private var generation: UInt32 = 0
@@ -188,7 +201,7 @@ struct ServerRegistry {
     return changes
   }
 
-  private func pattern(of pool: PoolConfiguration) -> BodyPattern? {
+  func pattern(of pool: PoolConfiguration) -> BodyPattern? {
     guard case .http(_, _, _, let expected) = pool.check.kind else { return nil }
     return expected.bodyPattern.flatMap { patterns[$0] }
   }
@@ -216,14 +229,15 @@ struct ServerRegistry {
     wheel.set(Int32(index), tick(due) &+ 1)
   }
 
-  private mutating func newcomer(
+  mutating func newcomer(
     _ server: ServerConfiguration, _ pool: PoolConfiguration, _ spread: TimeSpan, _ now: Instant
   ) -> RegisteredServer {
     let health =
       pool.check.kind.isNone
       ? HealthState(uncheckedSince: now)
-      : HealthState(
-        settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
+      : provenHealth(server, pool)
+        ?? HealthState(
+          settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
     var registered = RegisteredServer(
       pool: pool, configuration: server, health: health,
       probe: HealthProbe(server, pool, pattern(of: pool), scripts: scripts), passive: PassiveHealth(pool.passive))
@@ -242,7 +256,7 @@ struct ServerRegistry {
   func nextDue(_ now: Instant) -> Instant {
     let ticks = wheel.ticksUntilNext(tick(now), limit: 256)
     let boundary = origin + TimerWheel.span * Int64(tick(now) &+ ticks)
-    return min(nextReturn, max(boundary, now))
+    return min(nextReturn, nextTrial, max(boundary, now))
   }
 
   /// Starts checks that are due and ends those that took too long.
@@ -268,7 +282,14 @@ struct ServerRegistry {
       servers[index]?.waitsForTurn = false
       if let change = startCheck(index, now, poller) { changes.append(change) }
     }
+    advanceTrials(now: now, poller: poller)
     return changes
+  }
+
+  /// Another holder of a slot may have a probe on its way: the number is never used twice.
+  mutating func newGeneration() -> UInt32 {
+    generation &+= 1
+    return generation
   }
 
   private mutating func startCheck(_ index: Int, _ now: Instant, _ poller: borrowing Poller) -> ServerChange? {
@@ -280,8 +301,7 @@ struct ServerRegistry {
       return nil
     }
     servers[index]?.health.checkStarted(now: now, timeout: timeout)
-    // Another holder of the slot may have a probe on its way: the number is never used twice.
-    generation &+= 1
+    let generation = newGeneration()
     servers[index]?.generation = generation
     if let outcome = servers[index]?.probe.start(now: now) { return finish(index, outcome, now) }
     schedule(index)
@@ -303,6 +323,7 @@ struct ServerRegistry {
   /// Ends all checks, and what they have started.
   mutating func close() {
     for index in servers.indices { servers[index]?.probe.close() }
+    tryOut([], now: Clock.monotonic)
     scripts.waitForEnds()
   }
 
@@ -312,10 +333,15 @@ struct ServerRegistry {
       servers[index]?.probe.putOff(span)
       schedule(index)
     }
+    excuseTrials(span)
   }
 
   /// A check's socket is ready, or its script has something to tell.
   mutating func probeIsReady(_ token: EventToken, now: Instant) -> ServerChange? {
+    if token.index == Self.trialIndex {
+      trialIsReady(token, now: now)
+      return nil
+    }
     let index = Int(token.index)
     guard servers.indices.contains(index), servers[index]?.probe.isRunning == true,
       let generation = servers[index]?.generation, token.isFor(generation),
@@ -330,8 +356,13 @@ struct ServerRegistry {
     guard let change = servers[index]?.health.handle(outcome, now: now) else { return nil }
     // Checks that have seen it go down and come back know more than the failures before that.
     if change.verdict == .up { _ = servers[index]?.passive?.recover() }
-    return ServerChange(index: index, cause: change.cause)
+    defer { servers[index]?.isOneOfMany = false }
+    let isTold = change.verdict != .up || servers[index]?.isOneOfMany != true
+    return ServerChange(index: index, cause: change.cause, isTold: isTold)
   }
+
+  /// These have come together.
+  mutating func tellLess(_ indices: [Int]) { for index in indices { servers[index]?.isOneOfMany = true } }
 
   /// What the look-ups have said. `news`: words for the servers of a name.
   mutating func apply(_ entries: [String: NameBook.Entry], news: [String: String]) -> [ServerChange] {
@@ -339,7 +370,11 @@ struct ServerRegistry {
     for index in servers.indices {
       guard let name = servers[index]?.configuration.hostName else { continue }
       servers[index]?.lookUpFailure = entries[name]?.failure ?? ""
-      if let words = news[name] { changes.append(ServerChange(index: index, cause: words)) }
+      guard var words = news[name] else { continue }
+      if let server = servers[index], !server.succession.isEmpty {
+        words += "; \(server.configuration.endpoint.address) is used until a check of the new one succeeds"
+      }
+      changes.append(ServerChange(index: index, cause: words))
     }
     return changes
   }
@@ -374,8 +409,4 @@ struct ServerRegistry {
     }
     return changes
   }
-}
-
-extension HealthCheckConfiguration.Kind {
-  fileprivate var isNone: Bool { if case .none = self { true } else { false } }
 }
