@@ -49,6 +49,7 @@ struct Housekeeper: ~Copyable {
   private var revisions: [(revision: UInt64, generation: UInt64)] = []
 
   private var rates = RateBook()
+  private var logLosses = LogLosses()
   private var backlog: [[UInt8]] = []
   private var quietening: [Quietening] = []
   /// What the agent was last asked to filter for us.
@@ -108,11 +109,12 @@ struct Housekeeper: ~Copyable {
         throw BalancerFault("a worker could not start: \(warnings.last ?? "for no known reason")")
       }
 
-      takeEvents(timeout: min(registry.nextDue(now), nextWake) - now)
+      // Counted from here on: what was done above took its time, and what became due meanwhile is not waited for.
+      takeEvents(timeout: min(registry.nextDue(now), nextWake) - Clock.monotonic)
     }
   }
 
-  /// Waits for events, and takes all that have come.
+  /// Waits for events, and takes all that have come. Of a time-out that is over already it only looks.
   private mutating func takeEvents(timeout: TimeSpan) {
     var timeout = max(timeout, .zero)
     var isWhole = false
@@ -328,8 +330,9 @@ struct Housekeeper: ~Copyable {
   private mutating func sendStatus(_ now: Instant) {
     // Old figures are worth nothing: none are sent while others wait.
     if backlog.isEmpty {
+      let warnings = allWarnings(now)
       let status = StatusAssembly(plane).status(
-        registry, unknownPools: names.unknownPools(now), now: now, warnings: allWarnings(now), rates: &rates)
+        registry, unknownPools: names.unknownPools(now), now: now, warnings: warnings, rates: &rates)
       report(.status(status))
     }
     // Those of thousands of servers take their time.
@@ -338,18 +341,10 @@ struct Housekeeper: ~Copyable {
     nextStatus = max(earliestStatus, now + Self.statusInterval)
   }
 
-  private func allWarnings(_ now: Instant) -> [String] {
-    warnings + names.warnings + logWarnings + (registry.warning(now: now).map { [$0] } ?? [])
-  }
-
-  private var logWarnings: [String] {
-    var found = plane.accessLog.failure.map { [$0] } ?? []
-    let dropped = plane.accessLog.figures.dropped
-    if dropped > 0 {
-      found.append(
-        "\(dropped) lines of the access log are lost: where it goes is slower than the requests, or cannot be written")
-    }
-    return found
+  private mutating func allWarnings(_ now: Instant) -> [String] {
+    let lost = logLosses.warning(dropped: plane.accessLog.figures.dropped, now: now)
+    return warnings + names.warnings
+      + [plane.accessLog.failure, lost, registry.warning(now: now)].compactMap { $0 }
   }
 
   mutating func report(_ report: BalancerReport) {
