@@ -21,8 +21,9 @@ extension Worker {
     if clientsID == .kept || route(of: client)?.pointee.request.decidesRequestID == true { return }
     if clientsID == .replaced {
       let name: StaticString = "x-request-id"
+      let (bytes, fields) = (receiveStart, headScratch)
       withUnsafePointer(to: Text(start: name.utf8Start, count: name.utf8CodeUnitCount)) {
-        head.cut(UnsafeBufferPointer(start: $0, count: 1), from: receiveStart, scratch: headScratch)
+        head.cut(UnsafeBufferPointer(start: $0, count: 1), from: bytes, scratch: fields)
       }
     }
     let via = additions.via

@@ -84,7 +84,7 @@ struct RegistryTests {
       let lines = String(decoding: registry.servers[slot]?.probe.request ?? [], as: UTF8.self).split(separator: "\r\n")
       return lines.first { $0.hasPrefix("Host: ") }.map { String($0.dropFirst(6)) }
     }
-    #expect(host(of: 0) == "192.0.2.1")
+    #expect(host(of: 0) == "192.0.2.1:80")
     var next = before
     next.pools[0].servers[0].host = "shop.example"
     next.pools[0].servers[1].hostName = "b.example"

@@ -99,8 +99,8 @@ import Testing
     _ = registry.configure(configuration(check), layout, failures: { _ in 0 }, now: start)
     let due = start + .seconds(1)
     #expect(registry.advance(now: due, poller: poller).isEmpty)
-    func count(_ isCounted: (RegisteredServer) -> Bool) -> Int { registry.servers.count { $0.map(isCounted) ?? false } }
-    #expect(count { $0.probe.isRunning } == ScriptRuns.largestCount && count { $0.waitsForTurn } == 13)
+    func number(_ isCounted: (RegisteredServer) -> Bool) -> Int { registry.servers.count { $0.map(isCounted) ?? false } }
+    #expect(number { $0.probe.isRunning } == ScriptRuns.largestCount && number { $0.waitsForTurn } == 13)
     #expect(registry.warning(now: due + .seconds(9)) == nil)
     #expect(
       registry.warning(now: due + .seconds(11))
@@ -108,8 +108,8 @@ import Testing
     // Time-outs make room for those who wait, whose own time begins only then.
     let late = due + .seconds(61)
     #expect(registry.advance(now: late, poller: poller).count == ScriptRuns.largestCount)
-    #expect(count { $0.probe.isRunning } == 13 && count { $0.waitsForTurn } == 0)
-    #expect(count { $0.state == .starting } == 13 && count { $0.state == .down } == ScriptRuns.largestCount)
+    #expect(number { $0.probe.isRunning } == 13 && number { $0.waitsForTurn } == 0)
+    #expect(number { $0.state == .starting } == 13 && number { $0.state == .down } == ScriptRuns.largestCount)
     let words = registry.servers.compactMap { $0?.health.lastCheck }.filter { !$0.isEmpty }
     #expect(Set(words) == ["script /usr/bin/yes did not end within 60 s"])
     // Another check at once, by which all are up.
@@ -124,8 +124,8 @@ import Testing
         _ = registry.probeIsReady(EventToken(rawValue: poller.event(position).token), now: now)
       }
     }
-    #expect(count { $0.state == .up } == count)
+    #expect(number { $0.state == .up } == count)
     registry.close()
-    #expect(count { $0.probe.isRunning } == 0)
+    #expect(number { $0.probe.isRunning } == 0)
   }
 }
