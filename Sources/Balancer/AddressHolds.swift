@@ -2,6 +2,7 @@
 // passed, and until then the one before is as good as its own checks say. So a pool of a single server has no hole when its
 // server moves.
 
+internal import Balancing
 internal import Control
 internal import Health
 internal import Primitives

@@ -72,7 +72,7 @@ extension ServerRegistry {
       if now >= trial.due {
         if trial.probe.isRunning {
           finishTrial(key, trial.probe.timedOut(), now)
-        } else if trial.probe.mustWait {
+        } else if trial.probe.isScript && !scripts.hasRoom {
           nextTrial = min(nextTrial, now + Self.trialWait)
           continue
         } else {

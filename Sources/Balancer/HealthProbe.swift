@@ -98,8 +98,7 @@ struct HealthProbe {
 
   var isRunning: Bool { descriptor >= 0 || run != nil }
 
-  /// It has to wait until fewer scripts run.
-  var mustWait: Bool { if case .script = kind { !scripts.hasRoom } else { false } }
+  var isScript: Bool { if case .script = kind { true } else { false } }
 
   /// Starts a check; an outcome if it failed at once.
   mutating func start(now: Instant) -> CheckOutcome? {

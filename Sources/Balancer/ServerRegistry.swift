@@ -273,6 +273,8 @@ struct ServerRegistry {
       } else if isRunning {
         guard let outcome = servers[index]?.probe.timedOut() else { continue }
         if let change = finish(index, outcome, now) { changes.append(change) }
+      } else if mustWait(index, now) {
+        schedule(index)
       } else if let change = startCheck(index, now, poller) {
         changes.append(change)
       }
@@ -292,14 +294,16 @@ struct ServerRegistry {
     return generation
   }
 
+  /// Whether a check that is due is a script that has to wait for its turn, behind those that do already.
+  private mutating func mustWait(_ index: Int, _ now: Instant) -> Bool {
+    guard let probe = servers[index]?.probe, probe.isScript, !scripts.hasRoom || turns.count > 0 else { return false }
+    servers[index]?.waitsForTurn = true
+    turns.append(index, now)
+    return true
+  }
+
   private mutating func startCheck(_ index: Int, _ now: Instant, _ poller: borrowing Poller) -> ServerChange? {
     guard let timeout = servers[index]?.probe.timeout else { return nil }
-    if servers[index]?.probe.mustWait == true {
-      servers[index]?.waitsForTurn = true
-      turns.append(index, now)
-      schedule(index)
-      return nil
-    }
     servers[index]?.health.checkStarted(now: now, timeout: timeout)
     let generation = newGeneration()
     servers[index]?.generation = generation

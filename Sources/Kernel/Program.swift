@@ -47,7 +47,8 @@ package struct Program: ~Copyable, Sendable {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_adddup2(&actions, theirs.raw, 1)
     posix_spawn_file_actions_adddup2(&actions, theirs.raw, 2)
-    posix_spawn_file_actions_addclosefrom_np(&actions, 3)
+    let code = afloat_spawn_closes_from(&actions, 3)
+    guard code == 0 else { throw SystemError("start \(path)", code: code) }
     process = try ChildProcess.spawn(path, arguments: arguments, &actions, ownGroup: true, environment: environment)
     self.output = output
   }

@@ -19,7 +19,7 @@ import Testing
     "of what is printed the first line that says something is shown, as far as it can be printed",
     arguments: [
       ("", ""), ("\n \n", ""), ("no replication\nmore\n", "no replication"), ("  indented \r\nmore", "indented"),
-      ("a\tb\u{1b}[31mred\u{7}", "a b?[31mred?"), ("é – 好", "é – 好"), ("a\u{202e}b\u{feff}\u{85}", "a?b??"),
+      ("a\tb\u{1b}[31mr\u{7}ed\u{7}", "a b?[31mr?ed"), ("é – 好", "é – 好"), ("a\u{202e}b\u{feff}\u{85}", "a?b??"),
     ])
   func firstLine(_ printed: String, _ shown: String) {
     #expect(Self.line(Array(printed.utf8)) == shown)
@@ -99,7 +99,9 @@ import Testing
     _ = registry.configure(configuration(check), layout, failures: { _ in 0 }, now: start)
     let due = start + .seconds(1)
     #expect(registry.advance(now: due, poller: poller).isEmpty)
-    func number(_ isCounted: (RegisteredServer) -> Bool) -> Int { registry.servers.count { $0.map(isCounted) ?? false } }
+    func number(_ isCounted: (RegisteredServer) -> Bool) -> Int {
+      registry.servers.count { $0.map(isCounted) ?? false }
+    }
     #expect(number { $0.probe.isRunning } == ScriptRuns.largestCount && number { $0.waitsForTurn } == 13)
     #expect(registry.warning(now: due + .seconds(9)) == nil)
     #expect(
