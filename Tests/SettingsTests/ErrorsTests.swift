@@ -336,24 +336,6 @@ import Testing
       ("servers: {a: 192.0.2.1:80}, check: {http: /, tcp: }", "pools.app.check is both http and tcp (keep one)"),
       ("servers: {a: 192.0.2.1:80}, check: {tls: yes}", "\"tls\" is not supported yet (remove it)"),
       (
-        "servers: {a: 192.0.2.1:80}, check: {script: bin/works}",
-        "pools.app.check.script: \"bin/works\" is not a path from the root (it starts with /, for instance "
-          + "/usr/local/bin/app-works)"
-      ),
-      (
-        "servers: {a: 192.0.2.1:80}, check: script",
-        "pools.app.check: script needs a path (for instance {script: /usr/local/bin/app-works})"
-      ),
-      (
-        "servers: {a: 192.0.2.1:80}, check: {script: /x, expect: {status: 200}}",
-        "\"expect\" has a meaning only in an http check (remove it)"
-      ),
-      ("servers: {a: 192.0.2.1:80}, check: {script: /x, tcp: }", "pools.app.check is both tcp and script (keep one)"),
-      (
-        "servers: {a: 192.0.2.1:80}, check: {script: /x, every: 50ms}",
-        "pools.app.check.every is 50ms (it must be from 100ms to 1h)"
-      ),
-      (
         "servers: {a: 192.0.2.1:80}, check: {http: /, rise: 0}",
         "pools.app.check.rise is 0 (it must be from 1 to 100)"
       ),

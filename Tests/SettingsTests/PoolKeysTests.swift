@@ -71,6 +71,33 @@ import Testing
     #expect(configuration.programWarnings { _ in "it is gone" } == [words])
   }
 
+  @Test(
+    "mistakes about scripts",
+    arguments: [
+      (
+        "{script: bin/works}",
+        "pools.app.check.script: \"bin/works\" is not a path from the root (it starts with /, for instance "
+          + "/usr/local/bin/app-works)"
+      ),
+      (
+        "script",
+        "pools.app.check: script needs a path (for instance {script: /usr/local/bin/app-works})"
+      ),
+      (
+        "{script: /x, expect: {status: 200}}",
+        "\"expect\" has a meaning only in an http check (remove it)"
+      ),
+      ("{script: /x, tcp: }", "pools.app.check is both tcp and script (keep one)"),
+      (
+        "{script: /x, every: 50ms}",
+        "pools.app.check.every is 50ms (it must be from 100ms to 1h)"
+      ),
+    ]) func scriptMistakes(_ check: String, _ expected: String)
+  {
+    let lines = errors(web.replacing("{servers:", with: "{check: \(check), servers:"))
+    #expect(lines.count == 1 && lines[0].hasSuffix(": " + expected), "\(lines)")
+  }
+
   @Test("a pool that stands in for another counts as used") func standIn() throws {
     let text = web + "  sorry: {servers: {s1: \"192.0.2.22:8080\"}}\n"
     let configuration = try parse(

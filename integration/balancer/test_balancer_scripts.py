@@ -101,7 +101,8 @@ ps -o pgid= -p $$ > {place}/group; echo $$ > {place}/pid"""
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }  # fmt: skip
         fields = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
-        assert int(fields["SigBlk"], 16) == 0 and int(fields["SigIgn"], 16) == 0
+        # 32 and 33 are the C library's own: it has every program that it spawns ignore them.
+        assert int(fields["SigBlk"], 16) == 0 and int(fields["SigIgn"], 16) & ~(3 << 31) == 0
         assert int(fields["CapEff"], 16) == 0 and fields["NoNewPrivs"].strip() == "1"
         assert "0" not in fields["Uid"].split(), "not root"
         # /dev/null, the file that ls prints to, standard error, and the folder that ls itself has open.
@@ -155,7 +156,7 @@ def test_endless_output_ends_the_check_and_delays_no_other(place):
         balancer.wait_state("app", "s", "down")
         said(balancer, f"script {path} printed more than 64 KiB: begun")
         script(place, "printf '\\033[2J\\377secret\\n'")
-        said(balancer, ": ?[2J?secret")
+        said(balancer, ": [2J?secret")
 
 
 def test_a_reload_and_the_end_leave_none_running(place):

@@ -12,7 +12,7 @@ from lone_balancer import start_with
 from name_server import Names, Resolver
 from peers import Server, Wire, plain
 
-CHECK = "{http: /, every: 200ms, fast: 50ms, timeout: 500ms, rise: 1, fall: 2}"
+CHECK = "{http: /, every: 200ms, fast: 50ms, timeout: 500ms, rise: 1, fall: 2, down: 500ms}"
 CONFIGURATION = f"""listeners:
   web: {{bind: ["*:80"], pool: app}}
   raw: {{bind: ["*:81"], mode: tcp, pool: raw}}
