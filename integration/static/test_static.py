@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from lab import Lan
+from lab import Lan, wait_until
 from lone_balancer import ask, start_with
 from peers import Server, Wire, plain
 
@@ -113,7 +113,8 @@ def test_nothing_else_goes_out(site, target, status):
     assert head.status == status and b"secret" not in body and b"root:" not in body
     if status == 200:
         assert body == b"app\n"  # it left the prefix, so it is no file at all
-    assert descriptors(site) <= before + 1
+    # The client's end is noticed a moment later; one connection to the server may stay.
+    wait_until(lambda: descriptors(site) <= before + 1, 5, "no descriptor of a file")
 
 
 def test_another_method_is_refused(site):
