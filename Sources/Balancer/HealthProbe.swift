@@ -58,6 +58,8 @@ struct HealthProbe {
   private var started = Instant(nanoseconds: 0)
   private var isConnected = false
   private var sentCount = 0
+  /// The server has closed its side.
+  private var hasEnded = false
   private var received: [UInt8] = []
 
   init(
@@ -103,7 +105,8 @@ struct HealthProbe {
   /// Starts a check; an outcome if it failed at once.
   mutating func start(now: Instant) -> CheckOutcome? {
     if case .script(let path) = kind { return start(path, now) }
-    let result = StreamSocket.connect(to: address)
+    let result =
+      request.isEmpty ? StreamSocket.connect(to: address) : StreamSocket.connectToSpeakOnce(to: address)
     if result < 0 { return .failure(StreamSocket.words(for: -result)) }
     descriptor = result
     started = now
@@ -111,6 +114,7 @@ struct HealthProbe {
     isConnected = false
     sentCount = 0
     received = []
+    hasEnded = false
     return nil
   }
 
@@ -144,8 +148,10 @@ struct HealthProbe {
     }
     run = nil
     if descriptor >= 0 {
-      // Nothing was said on it that could be lost, and no end has to be waited for.
-      if case .tcp(_, let expect) = kind, request.isEmpty, expect.isEmpty {
+      // Where nothing was said that could be lost, or all has been said, no end has to be waited for.
+      var saysNothing = false
+      if case .tcp(_, let expect) = kind { saysNothing = request.isEmpty && expect.isEmpty }
+      if saysNothing || hasEnded {
         StreamSocket.closeAbortively(descriptor)
       } else {
         StreamSocket.close(descriptor)
@@ -169,7 +175,8 @@ struct HealthProbe {
   /// The socket is ready for something, or the script has printed something or ended; an outcome once there is one.
   mutating func advance(now: Instant, _ memory: ProbeMemory) -> CheckOutcome? {
     if case .script(let path) = kind { return run.flatMap { outcome($0, path, now) } }
-    if !isConnected {
+    // Where something is sent that tells as well.
+    if !isConnected, request.isEmpty {
       let code = StreamSocket.pendingError(descriptor)
       if code != 0 { return .failure(StreamSocket.words(for: code)) }
       isConnected = true
@@ -182,6 +189,7 @@ struct HealthProbe {
       if sent == StreamSocket.wouldBlock { return nil }
       if sent < 0 { return .failure(StreamSocket.words(for: Int32(-sent))) }
       sentCount += sent
+      isConnected = true
     }
     switch kind {
     case .none, .script: return .success("not checked")
@@ -212,7 +220,12 @@ struct HealthProbe {
       if count == StreamSocket.wouldBlock { return nil }
       if count < 0 { return .failure(StreamSocket.words(for: Int32(-count))) }
       received.append(contentsOf: UnsafeBufferPointer(start: memory.area, count: count))
-      if let outcome = judge(self, count == 0) { return outcome }
+      hasEnded = count == 0
+      if let outcome = judge(self, hasEnded) {
+        // The end comes with the answer, as a rule.
+        if !hasEnded { hasEnded = StreamSocket.receive(descriptor, memory.area, ProbeMemory.readByteCount) == 0 }
+        return outcome
+      }
       if count == 0 || received.count >= Self.largestAnswerByteCount {
         return .failure("the answer is incomplete or too long")
       }

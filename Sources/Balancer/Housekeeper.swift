@@ -23,8 +23,8 @@ struct Housekeeper: ~Copyable {
   /// A storm of failures must not keep this thread from its checks.
   private static let failureLookInterval = TimeSpan.milliseconds(5)
   /// Of its time this thread spends at most one part in so many on figures for the agent.
-  private static let statusShare: Int64 = 25
-  private static let longestStatusInterval = TimeSpan.seconds(1)
+  private static let statusShare: Int64 = 50
+  private static let longestStatusInterval = TimeSpan.seconds(5)
 
   private struct Quietening {
     let token: UInt64

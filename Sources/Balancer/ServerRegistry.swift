@@ -296,7 +296,7 @@ struct ServerRegistry {
 
   /// Whether a check that is due is a script that has to wait for its turn, behind those that do already.
   private mutating func mustWait(_ index: Int, _ now: Instant) -> Bool {
-    guard let probe = servers[index]?.probe, probe.isScript, !scripts.hasRoom || turns.count > 0 else { return false }
+    guard servers[index]?.probe.isScript == true, !scripts.hasRoom || turns.count > 0 else { return false }
     servers[index]?.waitsForTurn = true
     turns.append(index, now)
     return true
