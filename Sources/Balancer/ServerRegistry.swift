@@ -36,6 +36,18 @@ struct RegisteredServer {
     return probe.isRunning ? probe.deadline : health.nextCheck
   }
 
+  // Mutating, though they change nothing, so that a server is looked at where it is: the compiler copies the whole of it out of
+  // an array otherwise, and there are thousands of looks in a second.
+  mutating func standing() -> (due: Instant, isChecking: Bool) { (due, probe.isRunning) }
+  mutating func isChecking(_ token: EventToken) -> Bool { probe.isRunning && token.isFor(generation) }
+
+  /// True if a check is on its way.
+  mutating func putOff(_ span: TimeSpan) -> Bool {
+    guard probe.isRunning else { return false }
+    probe.putOff(span)
+    return true
+  }
+
   var isEjected: Bool { passive?.ejectedUntil != nil }
 
   /// What `status` shows, but for backups that stand by.
@@ -228,7 +240,7 @@ struct ServerRegistry {
 
   /// After anything that may have moved the server's next time.
   mutating func schedule(_ index: Int) {
-    guard let due = servers[index]?.due, due != .distantFuture else {
+    guard let due = servers[index]?.standing().due, due != .distantFuture else {
       wheel.cancel(Int32(index))
       return
     }
@@ -273,10 +285,10 @@ struct ServerRegistry {
     while true {
       let index = Int(wheel.nextExpired(current))
       if index < 0 { break }
-      guard let due = servers[index]?.due, let isRunning = servers[index]?.probe.isRunning else { continue }
-      if now < due {
+      guard let standing = servers[index]?.standing() else { continue }
+      if now < standing.due {
         schedule(index)
-      } else if isRunning {
+      } else if standing.isChecking {
         guard let outcome = servers[index]?.probe.timedOut() else { continue }
         if let change = finish(index, outcome, now) { changes.append(change) }
       } else if mustWait(index, now) {
@@ -343,10 +355,7 @@ struct ServerRegistry {
 
   /// Nobody has looked at the checks for that long: those on their way get as much more time.
   mutating func excuse(_ span: TimeSpan) {
-    for index in servers.indices where servers[index]?.probe.isRunning == true {
-      servers[index]?.probe.putOff(span)
-      schedule(index)
-    }
+    for index in servers.indices where servers[index]?.putOff(span) == true { schedule(index) }
     excuseTrials(span)
   }
 
@@ -364,8 +373,7 @@ struct ServerRegistry {
       return nil
     }
     let index = Int(token.index)
-    guard servers.indices.contains(index), servers[index]?.probe.isRunning == true,
-      let generation = servers[index]?.generation, token.isFor(generation),
+    guard servers.indices.contains(index), servers[index]?.isChecking(token) == true,
       let outcome = servers[index]?.probe.advance(now: now, memory)
     else { return nil }
     return finish(index, outcome, now)

@@ -147,7 +147,7 @@ package enum BalancerCommand: Codable, Sendable {
 /// `backup`: up, and gets nothing while others are.
 package enum ServerState: String, Codable, Sendable { case up, down, starting, drain, maint, backup }
 
-package struct ServerStatus: Codable, Equatable, Sendable {
+package struct ServerStatus: Equatable, Sendable {
   package var name: String
   package var endpoint: Endpoint
   package var state: ServerState
@@ -181,7 +181,7 @@ extension ServerStatus {
   package var configuration: ServerConfiguration { ServerConfiguration(name: name, endpoint: endpoint, weight: weight) }
 }
 
-package struct PoolStatus: Codable, Equatable, Sendable {
+package struct PoolStatus: Equatable, Sendable {
   package var name: String
   package var servers: [ServerStatus]
   /// Who they are is being looked up for the first time.
