@@ -1,15 +1,18 @@
 """Checks by a script: what it gets, how its end is told, and that none of its processes is left behind."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
+import resource
 import shutil
+import signal
 import tempfile
 import time
 
 import pytest
 from balancer_backends import Client, http_backend
-from balancer_harness import Balancer, _check, listener, no_check, pool, server
+from balancer_harness import Balancer, _check, listener, no_check, pool, server, tcp_check
 
 
 def script_check(path, every=0.2, timeout=1.0, rise=1, fall=2, fast=0.1, down=0.2):
@@ -63,7 +66,12 @@ def wait_gone(mark, seconds=5):
 
 
 def children(pid):
-    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Each is listed with the thread that started it."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += (task / "children").read_text().split()
+    return found
 
 
 def test_up_and_down_with_its_own_words(place):
@@ -178,6 +186,63 @@ def test_a_reload_and_the_end_leave_none_running(place):
         assert "reconfigured" in balancer.reconfigure(listeners, shrunk)
         balancer.wait(lambda: processes(mark), "a script")
     wait_gone(mark)
+
+
+@contextlib.contextmanager
+def unreadable(path):
+    """Whoever opens the file, to run it too, hangs in the kernel meanwhile (for `fs.lease-break-time` at most, 45 s)."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        yield
+    finally:
+        os.close(descriptor)
+        signal.signal(signal.SIGIO, before)
+
+
+def test_a_start_that_hangs_holds_up_nobody(place):
+    bad, good = script(place, f"echo ran >> {place}/runs"), script(place, "exit 0", "good")
+    backend = http_backend("b")
+    at = f"127.0.0.1:{backend.port}"
+    pools = [
+        pool("app", [server("s", at)], check=script_check(bad, timeout=0.3)),
+        pool("other", [server("t", at)], check=script_check(good, every=0.1)),
+    ]  # fmt: skip
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], pools) as balancer:
+        balancer.wait_state("app", "s", "up")
+        balancer.wait_state("other", "t", "up")
+        with unreadable(bad):
+            said(balancer, f"script {bad} did not end within 300 ms")
+            began, count = time.monotonic(), balancer.statuses
+            said(balancer, f"script {bad} was killed and has not ended, it hangs in the kernel")
+            balancer.wait(lambda: balancer.statuses >= count + 4, "reports go on")
+            assert time.monotonic() - began < 5
+            assert balancer.server("app", "s")["state"] == "down" and balancer.server("other", "t")["state"] == "up"
+            assert len(children(balancer.process.pid)) <= 2, "the only one for its server"
+            count = len((place / "runs").read_text().splitlines())
+        balancer.wait_state("app", "s", "up")
+        assert len((place / "runs").read_text().splitlines()) > count
+
+
+@pytest.mark.parametrize("by", ["script", "connection"])
+def test_a_check_that_the_node_cannot_make_is_put_off(place, by):
+    path = script(place, f"test ! -e {place}/broken")
+    check = script_check(path) if by == "script" else tcp_check(rise=1, fall=2)
+    with running(check) as balancer:
+        balancer.wait_state("app", "s", "up")
+        hard = resource.prlimit(balancer.process.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(balancer.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+        what = f"script {path} cannot be started" if by == "script" else "no connection can be opened"
+        words = f"checks are put off, this node lacks something for them: {what}: too many open files"
+        balancer.wait(lambda: words in balancer.status["warnings"], words)
+        time.sleep(1)  # tries enough to fail by
+        balancer.fresh_status()
+        assert balancer.server("app", "s")["state"] == "up" and not [one for one in balancer.changes if one["state"] == "down"]
+        resource.prlimit(balancer.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+        if by == "script":
+            (place / "broken").touch()
+            balancer.wait_state("app", "s", "down")
 
 
 def test_many_servers_share_the_bound(place):
