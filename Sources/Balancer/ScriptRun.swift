@@ -118,10 +118,11 @@ final class ScriptRun: Sendable {
     if hasEnding { board.post(token) }
   }
 
-  /// Ends it with all that it has started in its group, now or as soon as it has been started.
+  /// Ends it with all that it has started in its group, now or as soon as it has been started. Nobody is told of it any more.
   func kill() {
     state.withLock { state in
       state.isKilled = true
+      state.token = nil
       state.group?.kill()
     }
   }

@@ -147,7 +147,8 @@ import Testing
     bad.close()
 
     var (good, next, _) = registry("/bin/true")
-    Self.run(&good, poller) { $0.hasProven }
+    let other = try Poller()
+    Self.run(&good, other) { $0.hasProven }
     #expect(good.isProven(Self.key, Self.two) && !good.isProven(Self.key, Self.one))
     let changes = good.configure(next, Layout(servers: [[1]]), failures: { _ in 0 }, now: Self.start)
     #expect(changes.isEmpty && good.state(of: 1) == .up, "from the first moment on")

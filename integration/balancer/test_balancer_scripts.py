@@ -4,9 +4,9 @@ import contextlib
 import fcntl
 import os
 import pathlib
-import resource
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 
@@ -96,7 +96,7 @@ def test_all_that_it_gets(place):
     text = f"""env > {place}/environment.new && mv {place}/environment.new {place}/environment
 ls -l /proc/self/fd > {place}/descriptors
 grep -E 'Sig(Blk|Ign)|CapEff|NoNewPrivs|^Uid' /proc/self/status > {place}/status
-ps -o pgid= -p $$ > {place}/group; echo $$ > {place}/pid"""
+ps -o pgid= -p $$ > {place}/group; ulimit -Sn > {place}/limit; echo $$ > {place}/pid"""
     check = script_check(script(place, text))
     check["port"] = 4242
     with running(check) as balancer:
@@ -118,6 +118,7 @@ ps -o pgid= -p $$ > {place}/group; echo $$ > {place}/pid"""
         assert len(open_ones) == 4, open_ones
         assert not any("socket" in one or "anon_inode" in one for one in open_ones), open_ones
         assert (place / "group").read_text().strip() == (place / "pid").read_text().strip(), "a group of its own"
+        assert int((place / "limit").read_text()) <= 1024
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_started(place):
@@ -225,21 +226,28 @@ def test_a_start_that_hangs_holds_up_nobody(place):
         assert len((place / "runs").read_text().splitlines()) > count
 
 
+def allow_descriptors(balancer, count):
+    """From now on, by its own user's leave."""
+    status = pathlib.Path(f"/proc/{balancer.process.pid}/status").read_text()
+    user, group = (int(status.split(f"\n{what}:")[1].split()[0]) for what in ("Uid", "Gid"))
+    command = ["prlimit", f"--pid={balancer.process.pid}", f"--nofile={count}:"]
+    subprocess.run(command, user=user, group=group, extra_groups=[], check=True)
+
+
 @pytest.mark.parametrize("by", ["script", "connection"])
 def test_a_check_that_the_node_cannot_make_is_put_off(place, by):
     path = script(place, f"test ! -e {place}/broken")
     check = script_check(path) if by == "script" else tcp_check(rise=1, fall=2)
     with running(check) as balancer:
         balancer.wait_state("app", "s", "up")
-        hard = resource.prlimit(balancer.process.pid, resource.RLIMIT_NOFILE)[1]
-        resource.prlimit(balancer.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+        allow_descriptors(balancer, 3)
         what = f"script {path} cannot be started" if by == "script" else "no connection can be opened"
         words = f"checks are put off, this node lacks something for them: {what}: too many open files"
         balancer.wait(lambda: words in balancer.status["warnings"], words)
         time.sleep(1)  # tries enough to fail by
         balancer.fresh_status()
         assert balancer.server("app", "s")["state"] == "up" and not [one for one in balancer.changes if one["state"] == "down"]
-        resource.prlimit(balancer.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+        allow_descriptors(balancer, 500)
         if by == "script":
             (place / "broken").touch()
             balancer.wait_state("app", "s", "down")
