@@ -20,13 +20,23 @@ struct RunningTrial {
   /// Of the server that is in force.
   var slot: Int
   var server: RegisteredServer
+  /// The server has had another address since then.
+  let since: Instant
+  /// Nil: it does not wait until a script may run.
+  var waitingSince: Instant?
 }
 
 extension ServerRegistry {
   /// Of the events of all trials; which one is meant is told by the generation.
   static let trialIndex: Int32 = -1
-  /// A trial by script that finds too many running looks again after this.
-  private static let trialWait = TimeSpan.milliseconds(100)
+  /// Of the event that scripts have ended, of trials and others.
+  static let scriptsIndex: Int32 = -2
+
+  /// Trials whose scripts wait for others to end, and since when the first does.
+  var waitingTrials: (count: Int, since: Instant) {
+    let times = trials.values.compactMap(\.waitingSince)
+    return (times.count, times.min() ?? .distantFuture)
+  }
 
   /// Checks these from now on, and no others: one that is on trial already goes on as it is.
   mutating func tryOut(_ wanted: [AddressTrial], now: Instant) {
@@ -34,19 +44,23 @@ extension ServerRegistry {
     var next: [ServerKey: RunningTrial] = [:]
     for index in servers.indices { servers[index]?.succession = "" }
     for trial in wanted {
-      if var known = trials[trial.key]?.server, known.configuration.endpoint == trial.server.endpoint {
-        known.adopt(trial.server, trial.pool, pattern(of: trial.pool), scripts, now: now)
-        next[trial.key] = RunningTrial(slot: trial.slot, server: known)
+      let before = trials[trial.key]
+      if let before, before.server.configuration.endpoint == trial.server.endpoint {
+        var known = before
+        known.slot = trial.slot
+        known.server.adopt(trial.server, trial.pool, pattern(of: trial.pool), scripts, now: now)
+        next[trial.key] = known
         trials[trial.key] = nil
       } else {
         let begun = newcomer(trial.server, trial.pool, .zero, now)
-        next[trial.key] = RunningTrial(slot: trial.slot, server: begun)
+        next[trial.key] = RunningTrial(slot: trial.slot, server: begun, since: before?.since ?? now)
       }
     }
     for key in Array(trials.keys) { trials[key]?.server.probe.close() }
     trials = next
     for key in next.keys { describe(key) }
     nextTrial = now
+    trialsWait = trials.values.contains { $0.waitingSince != nil }
   }
 
   /// Whether a check of that address has passed.
@@ -65,23 +79,30 @@ extension ServerRegistry {
 
   /// Starts trials that are due and ends those that took too long.
   mutating func advanceTrials(now: Instant, poller: borrowing Poller) {
-    if now < nextTrial { return }
+    // Those that wait are looked at when a script has ended, which wakes this thread.
+    if now < nextTrial && !(trialsWait && scripts.hasRoom) { return }
     nextTrial = .distantFuture
-    for key in Array(trials.keys) {
+    let keys = trials.keys.sorted { waitingSince($0) < waitingSince($1) }
+    for key in keys {
       guard let trial = trials[key]?.server else { continue }
       if now >= trial.due {
         if trial.probe.isRunning {
           finishTrial(key, trial.probe.timedOut(), now)
         } else if trial.probe.isScript && !scripts.hasRoom {
-          nextTrial = min(nextTrial, now + Self.trialWait)
+          if trials[key]?.waitingSince == nil { trials[key]?.waitingSince = now }
           continue
         } else {
+          trials[key]?.waitingSince = nil
           startTrial(key, now, poller)
         }
       }
       if let due = trials[key]?.server.due { nextTrial = min(nextTrial, due) }
     }
+    trialsWait = trials.values.contains { $0.waitingSince != nil }
+    if trialsWait && scripts.hasRoom { nextTrial = now }
   }
+
+  private func waitingSince(_ key: ServerKey) -> Instant { trials[key]?.waitingSince ?? .distantFuture }
 
   private mutating func startTrial(_ key: ServerKey, _ now: Instant, _ poller: borrowing Poller) {
     guard let timeout = trials[key]?.server.probe.timeout else { return }
@@ -91,9 +112,9 @@ extension ServerRegistry {
     if let outcome = trials[key]?.server.probe.start(now: now) { return finishTrial(key, outcome, now) }
     do throws(SystemError) {
       let token = EventToken(.server, index: Self.trialIndex, generation: generation)
-      try trials[key]?.server.probe.watch(poller, token: token.rawValue)
+      try watch(trials[key]?.server.probe, poller, token)
     } catch {
-      finishTrial(key, .failure("the check cannot be watched: \(error.cause)"), now)
+      finishTrial(key, .notMade("the check cannot be watched: \(error.cause)"), now)
     }
   }
 
@@ -107,6 +128,7 @@ extension ServerRegistry {
 
   private mutating func finishTrial(_ key: ServerKey, _ outcome: CheckOutcome, _ now: Instant) {
     trials[key]?.server.probe.close()
+    note(outcome, now)
     if trials[key]?.server.health.handle(outcome, now: now)?.verdict == .up { hasProven = true }
     describe(key)
   }

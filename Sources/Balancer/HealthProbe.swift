@@ -39,6 +39,8 @@ final class ProbeMemory {
 struct HealthProbe {
   /// Of an answer this much is looked at.
   static let largestAnswerByteCount = 64 * 1024
+  /// For what was killed to end.
+  private static let patience = TimeSpan.seconds(1)
 
   let kind: HealthCheckConfiguration.Kind
   let request: [UInt8]
@@ -52,8 +54,8 @@ struct HealthProbe {
   /// -1 while no check runs on a connection.
   private var descriptor: Int32 = -1
   private var run: ScriptRun?
-  /// One that was killed and may not have ended yet.
-  private var killed: ScriptRun?
+  /// One that was killed and may not have ended yet, and when that was.
+  var killed: (run: ScriptRun, at: Instant)?
   private(set) var deadline = Instant.distantFuture
   private var started = Instant(nanoseconds: 0)
   private var isConnected = false
@@ -107,7 +109,10 @@ struct HealthProbe {
     if case .script(let path) = kind { return start(path, now) }
     let result =
       request.isEmpty ? StreamSocket.connect(to: address) : StreamSocket.connectToSpeakOnce(to: address)
-    if result < 0 { return .failure(StreamSocket.words(for: -result)) }
+    if result < 0 {
+      let words = StreamSocket.words(for: -result)
+      return SystemError.isShortage(-result) ? .notMade("no connection can be opened: \(words)") : .failure(words)
+    }
     descriptor = result
     started = now
     deadline = now + timeout
@@ -120,15 +125,19 @@ struct HealthProbe {
 
   /// One process at a time and server: one that cannot even be killed stays the only one.
   private mutating func start(_ path: String, _ now: Instant) -> CheckOutcome? {
-    if let killed {
-      killed.reap()
-      if !killed.isReaped { return .failure("script \(path) was killed and has not ended, it hangs in the kernel") }
+    if let killed, !killed.run.isOver {
+      if Clock.monotonic - killed.at < Self.patience { return .notMade(nil) }
+      return .failure("script \(path) was killed and has not ended, it hangs in the kernel")
     }
     killed = nil
+    if scripts.isStuck {
+      let count = ScriptRuns.largestHangingCount
+      return .notMade("\(count) scripts were killed and have not ended, they hang in the kernel")
+    }
     do throws(SystemError) {
       run = try scripts.start(path, environment: environment)
     } catch {
-      return .failure("script \(path) cannot be started: \(error.cause)")
+      return .notMade("script \(path) cannot be started: \(error.cause)")
     }
     started = now
     deadline = now + timeout
@@ -137,14 +146,14 @@ struct HealthProbe {
 
   /// Has `poller` tell under `token` when `advance` has something to do, until `close`.
   func watch(_ poller: borrowing Poller, token: UInt64) throws(SystemError) {
-    if let run { return try run.watch(poller, token: token) }
+    if let run { return run.watch(token) }
     try poller.add(descriptor, .allEdges, token: token)
   }
 
   mutating func close() {
     if let run {
       scripts.end(run)
-      killed = run.isReaped ? nil : run
+      killed = run.isOver ? nil : (run, Clock.monotonic)
     }
     run = nil
     if descriptor >= 0 {
@@ -162,6 +171,9 @@ struct HealthProbe {
     received = []
   }
 
+  /// This one checks the same server from now on, with no run of its own yet: what is left of `other`'s is still the only one.
+  mutating func succeed(_ other: HealthProbe) { killed = other.killed }
+
   mutating func putOff(_ span: TimeSpan) { deadline = deadline + span }
 
   /// The deadline has passed.
@@ -172,7 +184,7 @@ struct HealthProbe {
     return .failure("\(isConnected ? "no answer" : "no connection") within \(Self.words(timeout))")
   }
 
-  /// The socket is ready for something, or the script has printed something or ended; an outcome once there is one.
+  /// The socket is ready for something, or the script has ended; an outcome once there is one.
   mutating func advance(now: Instant, _ memory: ProbeMemory) -> CheckOutcome? {
     if case .script(let path) = kind { return run.flatMap { outcome($0, path, now) } }
     // Where something is sent that tells as well.
@@ -202,12 +214,14 @@ struct HealthProbe {
   }
 
   private func outcome(_ run: ScriptRun, _ path: String, _ now: Instant) -> CheckOutcome? {
-    guard let ending = run.advance() else { return nil }
+    guard let ending = run.ending else { return nil }
     let (script, said) = ("script \(path)", run.words)
     return switch ending {
     case .ended(.exited(0)): .success("\(script) succeeded in \(Self.words(now - started))\(said)")
     case .ended(.exited(let status)): .failure("\(script) exited with \(status)\(said)")
     case .ended(let other): .failure("\(script) was ended by \(other.words)\(said)")
+    case .notStarted(let error) where error.isShortage: .notMade("\(script) cannot be started: \(error.cause)")
+    case .notStarted(let error): .failure("\(script) cannot be started: \(error.cause)")
     case .printedTooMuch: .failure("\(script) printed more than \(ScriptRun.largestOutputByteCount / 1024) KiB\(said)")
     }
   }

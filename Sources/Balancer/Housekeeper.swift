@@ -129,7 +129,7 @@ struct Housekeeper: ~Copyable {
       for position in 0..<count {
         let token = EventToken(rawValue: poller.event(position).token)
         switch token.kind {
-        case .server: if let change = registry.probeIsReady(token, now: now) { note([change], now) }
+        case .server: note(registry.probeIsReady(token, now: now), now)
         case .listener: obey(now)
         case .wakeUp: if token.index == Source.names.rawValue { takeNames(now) } else { takeReports(now) }
         case .client: break
@@ -343,8 +343,7 @@ struct Housekeeper: ~Copyable {
 
   private mutating func allWarnings(_ now: Instant) -> [String] {
     let lost = logLosses.warning(dropped: plane.accessLog.figures.dropped, now: now)
-    return warnings + names.warnings
-      + [plane.accessLog.failure, lost, registry.warning(now: now)].compactMap { $0 }
+    return warnings + names.warnings + [plane.accessLog.failure, lost].compactMap { $0 } + registry.warnings(now: now)
   }
 
   mutating func report(_ report: BalancerReport) {

@@ -68,6 +68,7 @@ extension Housekeeper {
       }
     }
     registry.tryOut(trials, now: now)
+    registry.noteHeld(pools: plane.holds.pools.keys, now: now)
   }
 
   /// Servers that have left the address that they were held at.

@@ -8,7 +8,7 @@ internal import Primitives
 enum LogDetail: UInt8, Sendable {
   case nothing
   case requestLine
-  /// And the fields Host, Referer and User-Agent.
+  /// And the fields Host, Referer and User-Agent, and the id, which servers get.
   case fields
 }
 

@@ -31,19 +31,28 @@ struct NameBook {
   private var discovered: [(pool: String, name: String)] = []
 
   /// Before a configuration is in force: names that are new in it begin with the addresses that the same servers have now.
+  /// Where a name stands for one server and for all servers of a pool, it has the address of the one and all of the other.
   mutating func inherit(_ next: BalancerConfiguration, from running: BalancerConfiguration) {
-    for pool in next.pools {
-      guard let before = running.pools.first(where: { $0.name == pool.name }) else { continue }
+    let pools = next.pools.compactMap { pool in
+      running.pools.first { $0.name == pool.name }.map { (pool, $0) }
+    }
+    var isNew: Set<String> = []
+    for (pool, before) in pools {
       for server in pool.servers {
         guard let name = server.hostName, entries[name] == nil,
           let old = before.servers.first(where: { $0.name == server.name && $0.hasAddress })
         else { continue }
         entries[name] = Entry(address: old.endpoint.address, all: [old.endpoint.address])
+        isNew.insert(name)
       }
-      if let name = pool.discovery?.name, entries[name] == nil, before.discovery != nil, !before.servers.isEmpty {
-        entries[name] = Entry(
-          address: before.servers[0].endpoint.address, all: before.servers.map(\.endpoint.address))
-      }
+    }
+    for (pool, before) in pools where before.discovery != nil && !before.servers.isEmpty {
+      guard let name = pool.discovery?.name, entries[name] == nil || isNew.contains(name) else { continue }
+      isNew.insert(name)
+      let all = before.servers.map(\.endpoint.address)
+      let known = entries[name] ?? Entry(address: all[0])
+      // Another pool of that name may have known fewer.
+      if all.count >= known.all.count { entries[name] = Entry(address: known.address, all: all) }
     }
   }
 

@@ -102,7 +102,9 @@ extension RegisteredServer {
     configuration = server
     if isSame && next.request == probe.request { return }
     probe.close()
+    let before = probe
     probe = next
+    probe.succeed(before)
     waitsForTurn = false
     if pool.check.kind.isNone {
       health = HealthState(uncheckedSince: now)
@@ -153,19 +155,23 @@ struct ServerRegistry {
   private let origin: Instant
   let memory = ProbeMemory()
   let scripts = ScriptRuns()
-  private var turns = ScriptTurns()
+  private(set) var turns = ScriptTurns()
+  /// The last thing that this node lacked for a check, and when that was.
+  var shortage: (words: String, at: Instant)?
+  /// Pools that keep addresses which their names have no more, since when.
+  var heldPools: [String: Instant] = [:]
   /// New addresses of servers, by their servers.
   var trials: [ServerKey: RunningTrial] = [:]
   /// When one of them has to be looked at.
   var nextTrial = Instant.distantFuture
+  /// Scripts of theirs wait until others have ended.
+  var trialsWait = false
   /// One of them has passed since somebody asked.
   var hasProven = false
   private var patterns: [String: BodyPattern] = [:]
   /// Of the last check that was started.
   private var generation: UInt32 = 0
 
-  /// Checks that have waited so long for their turn are told of.
-  private static let longWait = TimeSpan.seconds(10)
   /// The first checks of new servers start this far apart on average: few come at once, many do not come in one burst.
   private static let firstCheckSpacing = TimeSpan.microseconds(100)
 
@@ -291,12 +297,13 @@ struct ServerRegistry {
         changes.append(change)
       }
     }
+    // Those come and go, and servers wait for what comes of them: they go first.
+    advanceTrials(now: now, poller: poller)
     while scripts.hasRoom, let index = turns.next() {
       guard servers[index]?.waitsForTurn == true else { continue }
       servers[index]?.waitsForTurn = false
       if let change = startCheck(index, now, poller) { changes.append(change) }
     }
-    advanceTrials(now: now, poller: poller)
     return changes
   }
 
@@ -308,7 +315,8 @@ struct ServerRegistry {
 
   /// Whether a check that is due is a script that has to wait for its turn, behind those that do already.
   private mutating func mustWait(_ index: Int, _ now: Instant) -> Bool {
-    guard servers[index]?.probe.isScript == true, !scripts.hasRoom || turns.count > 0 else { return false }
+    guard servers[index]?.probe.isScript == true, !scripts.hasRoom || turns.count > 0 || trialsWait
+    else { return false }
     servers[index]?.waitsForTurn = true
     turns.append(index, now)
     return true
@@ -323,17 +331,19 @@ struct ServerRegistry {
     schedule(index)
     let token = EventToken(.server, index: Int32(index), generation: generation)
     do throws(SystemError) {
-      try servers[index]?.probe.watch(poller, token: token.rawValue)
+      try watch(servers[index]?.probe, poller, token)
       return nil
     } catch {
-      return finish(index, .failure("the check cannot be watched: \(error.cause)"), now)
+      return finish(index, .notMade("the check cannot be watched: \(error.cause)"), now)
     }
   }
 
-  /// Said while checks come late because too many are scripts, or those take too long.
-  func warning(now: Instant) -> String? {
-    guard let since = turns.waitingSince, now - since >= Self.longWait else { return nil }
-    return "checks by script are late: \(ScriptRuns.largestCount) run at once, and \(turns.count) wait for their turn"
+  /// Has `poller` tell under `token` when the probe, which has started, has something to tell; a script by way of them all.
+  func watch(_ probe: HealthProbe?, _ poller: borrowing Poller, _ token: EventToken) throws(SystemError) {
+    if probe?.isScript == true {
+      try scripts.watch(poller, token: EventToken(.server, index: Self.scriptsIndex).rawValue)
+    }
+    try probe?.watch(poller, token: token.rawValue)
   }
 
   /// Ends all checks, and what they have started.
@@ -349,8 +359,15 @@ struct ServerRegistry {
     excuseTrials(span)
   }
 
-  /// A check's socket is ready, or its script has something to tell.
-  mutating func probeIsReady(_ token: EventToken, now: Instant) -> ServerChange? {
+  /// A check's socket is ready, or scripts have ended.
+  mutating func probeIsReady(_ token: EventToken, now: Instant) -> [ServerChange] {
+    if token.index == Self.scriptsIndex {
+      return scripts.takeAll().compactMap { advanceCheck(EventToken(rawValue: $0), now) }
+    }
+    return advanceCheck(token, now).map { [$0] } ?? []
+  }
+
+  private mutating func advanceCheck(_ token: EventToken, _ now: Instant) -> ServerChange? {
     if token.index == Self.trialIndex {
       trialIsReady(token, now: now)
       return nil
@@ -364,6 +381,7 @@ struct ServerRegistry {
 
   private mutating func finish(_ index: Int, _ outcome: CheckOutcome, _ now: Instant) -> ServerChange? {
     servers[index]?.probe.close()
+    note(outcome, now)
     defer { schedule(index) }
     guard let change = servers[index]?.health.handle(outcome, now: now) else { return nil }
     // Checks that have seen it go down and come back know more than the failures before that.

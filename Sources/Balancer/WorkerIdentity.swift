@@ -1,5 +1,5 @@
-// The id of a request, where requests are logged: servers get it as X-Request-ID, so that their logs can be laid beside ours.
-// Without a log none of this runs, and the field passes as any other.
+// The id of a request, where ids are logged: servers get it as X-Request-ID, so that their logs can be laid beside ours.
+// Without a log, or with one in HAProxy's format, whose lines have no id, none of this runs, and the field passes as any other.
 
 internal import HTTP1
 internal import Primitives

@@ -35,7 +35,7 @@ struct ExchangeNotes {
   var connect = notReached
   /// 0: none has been given.
   var requestID: UInt64 = 0
-  /// What becomes of an X-Request-ID of the client's, where requests are logged.
+  /// What becomes of an X-Request-ID of the client's, where ids are logged.
   var clientsID = ClientsID.none
   /// Of the bytes: those of a tunnel that have been counted already.
   var relayedIn: Int64 = 0
@@ -112,6 +112,10 @@ extension Worker {
     let bytes = UnsafePointer(receiveStart)
     func text(_ range: ByteRange) -> Text { Text(start: bytes + range.offset, count: range.count) }
     let line = Text(start: bytes + Int(head.start), count: Int(head.fieldsStart) - 2 - Int(head.start))
+    if snapshot.logDetail == .requestLine {
+      capture(client, line: line, .empty, .empty, .empty)
+      return
+    }
     let fields = head.loggedFields(in: bytes)
     var id = Text.empty
     if fields.requestIDCount > 0 {
@@ -119,10 +123,6 @@ extension Worker {
         client.pointee.isTrusted && fields.requestIDCount == 1 && RequestID.isUsable(text(fields.requestID))
       client.pointee.exchange.notes.clientsID = isKept ? .kept : .replaced
       if isKept { id = text(fields.requestID) }
-    }
-    if snapshot.logDetail == .requestLine {
-      capture(client, line: line, id: id, .empty, .empty, .empty)
-      return
     }
     capture(client, line: line, id: id, text(head.host), text(fields.referer), text(fields.agent))
   }

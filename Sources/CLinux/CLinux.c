@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <spawn.h>
 #include <string.h>
@@ -64,6 +65,19 @@ uint64_t afloat_open_files_to_hard_limit(void) {
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
   return limit.rlim_cur;
+}
+
+void afloat_limit_open_files_of(pid_t pid, uint64_t soft) {
+  struct rlimit limit;
+  if (prlimit(pid, RLIMIT_NOFILE, NULL, &limit) != 0 || limit.rlim_cur <= soft) return;
+  limit.rlim_cur = soft;
+  prlimit(pid, RLIMIT_NOFILE, &limit, NULL);
+}
+
+int afloat_leave_descriptors(unsigned kept) {
+  // With this flag the kernel copies no more than what stays. Only a table of our own may be closed.
+  if (syscall(SYS_close_range, kept + 1, ~0u, CLOSE_RANGE_UNSHARE) != 0) return -1;
+  return kept > 3 ? (int)syscall(SYS_close_range, 3u, kept - 1, 0u) : 0;
 }
 
 int afloat_set_fifo_for_threads(int priority) {

@@ -120,16 +120,17 @@ struct Trailers {
     }
   }
 
-  /// RFC 9110, section 6.5.1: nothing that frames, routes, authenticates or is of one hop. Names with "_" neither.
+  /// RFC 9110, section 6.5.1: nothing that frames, routes, authenticates or is of one hop. Names with "_" neither, nor an id
+  /// of the request, which is given in its head.
   private static func mayPass(_ bytes: Bytes, _ field: FieldLine) -> Bool {
     if field.hasUnderscore { return false }
     let name = ByteRange(field.nameStart, field.nameStart + field.nameCount)
     if name.count > 12 && matches(bytes + name.offset, "x-forwarded-") { return false }
     if name.count > 6 && matches(bytes + name.offset, "proxy-") { return false }
-    let names: [21 of StaticString] = [
+    let names: [22 of StaticString] = [
       "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "via",
       "forwarded", "cookie", "set-cookie", "authorization", "www-authenticate", "cache-control", "expect",
-      "max-forwards", "content-encoding", "content-type", "content-range", "range",
+      "max-forwards", "content-encoding", "content-type", "content-range", "range", "x-request-id",
     ]
     for index in names.indices where equalsIgnoringCase(bytes, name, names[index]) { return false }
     return true

@@ -120,10 +120,10 @@ struct CutList {
   /// any number of those may come, so they must cost no walk.
   private static func isProtected(_ bytes: Bytes, _ name: ByteRange) -> Bool {
     if name.count > 12 && matches(bytes + name.offset, "x-forwarded-") { return true }
-    let names: [16 of StaticString] = [
+    let names: [17 of StaticString] = [
       "close", "keep-alive", "upgrade", "te", "host", "content-length", "via", "forwarded", "cookie", "set-cookie",
       "authorization", "cache-control", "date",
-      "expect", "max-forwards", "content-type",
+      "expect", "max-forwards", "content-type", "x-request-id",
     ]
     for index in names.indices where equalsIgnoringCase(bytes, name, names[index]) { return true }
     return false

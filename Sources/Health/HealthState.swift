@@ -39,6 +39,8 @@ package enum CheckOutcome: Equatable, Sendable {
   case success(String)
   /// In words, "connection refused", "no answer within 1 s", "status 500".
   case failure(String)
+  /// It could not be made, which says nothing of the server. In words, what this node lacks for it; nil: it was only too early.
+  case notMade(String?)
 }
 
 /// What the shell has to know after a check.
@@ -60,6 +62,8 @@ package struct HealthState: Sendable {
   /// Checks in a row that contradict the verdict.
   package private(set) var streak = 0
   private var isChecked: Bool
+  /// Between a check that could not be made and the next try.
+  private static let longestPutOff = TimeSpan.seconds(1)
   private var random: SeededRandom
 
   /// The first check is due within `first`, at a time that `seed` decides: the checks of many servers, and those of many
@@ -110,6 +114,10 @@ package struct HealthState: Sendable {
     case .failure(let words):
       succeeded = false
       lastCheck = words
+    case .notMade(let words):
+      if verdict == .unknown, let words { lastCheck = words }
+      nextCheck = now + jittered(min(settings.fast, Self.longestPutOff))
+      return nil
     }
     let change = apply(succeeded, now)
     nextCheck = now + jittered(interval)

@@ -60,19 +60,19 @@ package struct ChildProcess: ~Copyable, Sendable {
         &pid, path, &actions, &attributes, &argv, environment == nil ? afloat_environment() : own.baseAddress)
     }
     guard code == 0 else { throw SystemError("start \(path)", code: code) }
-    return try watched(pid)
+    return try watched(pid, ownGroup: ownGroup)
   }
 
-  /// A child that cannot be watched does not live on unknown. `open` is pidfd_open(2).
+  /// A child that cannot be watched does not live on unknown, nor what it has started in its own group. `open` is pidfd_open(2).
   static func watched(
-    _ pid: Int32, open: (Int32) -> Int32 = { afloat_pidfd_open($0) }
+    _ pid: Int32, ownGroup: Bool = false, open: (Int32) -> Int32 = { afloat_pidfd_open($0) }
   ) throws(SystemError) -> ChildProcess {
     do throws(SystemError) {
       let pidfd = try checkedCall("watch process \(pid)") { open(pid) }
       return ChildProcess(pid: pid, pidfd: FileDescriptor(owning: pidfd))
     } catch {
       // Not reaped yet, so the number is still the child's.
-      kill(pid, SIGKILL)
+      kill(ownGroup ? -pid : pid, SIGKILL)
       var status: Int32 = 0
       while waitpid(pid, &status, 0) < 0, errno == EINTR {}
       throw error

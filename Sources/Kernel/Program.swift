@@ -25,6 +25,14 @@ package enum ProcessEnding: Equatable, Sendable {
   }
 }
 
+/// The process group of a program, for who does not hold the program. Once the program has been reaped its number may be another's.
+package struct ProcessGroup: Sendable {
+  fileprivate let leader: Int32
+
+  /// Ends all of it.
+  package func kill() { _ = Glibc.kill(-leader, SIGKILL) }
+}
+
 package struct Program: ~Copyable, Sendable {
   private let process: ChildProcess
   private let output: FileDescriptor
@@ -35,8 +43,11 @@ package struct Program: ~Copyable, Sendable {
   package var outputDescriptor: Int32 { output.raw }
 
   /// Starts `path`. Its standard input is empty, beyond standard output and error it has no other descriptor;
-  /// `environment` is all that it gets, `NAME=VALUE` each.
-  package init(_ path: String, arguments: [String] = [], environment: [String]) throws(SystemError) {
+  /// `environment` is all that it gets, `NAME=VALUE` each. `descriptorLimit`: how many descriptors it, and what it starts, may
+  /// have open from its first moments on; nil: as many as we.
+  package init(
+    _ path: String, arguments: [String] = [], environment: [String], descriptorLimit: UInt64? = nil
+  ) throws(SystemError) {
     var ends: [Int32] = [-1, -1]
     try checkedCall("create a pipe") { afloat_pipe(&ends) }
     let output = FileDescriptor(owning: ends[0])
@@ -51,6 +62,18 @@ package struct Program: ~Copyable, Sendable {
     guard code == 0 else { throw SystemError("start \(path)", code: code) }
     process = try ChildProcess.spawn(path, arguments: arguments, &actions, ownGroup: true, environment: environment)
     self.output = output
+    if let descriptorLimit { afloat_limit_open_files_of(process.pid, descriptorLimit) }
+  }
+
+  package var group: ProcessGroup { ProcessGroup(leader: process.pid) }
+
+  /// Waits until the program has ended, or there is something to be read, if that is asked for; sometimes for less.
+  package borrowing func wait(forOutput: Bool) {
+    var polls = [
+      pollfd(fd: process.pidfd.raw, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: output.raw, events: Int16(POLLIN), revents: 0),
+    ]
+    _ = poll(&polls, forOutput ? 2 : 1, -1)
   }
 
   /// What it has printed, up to the room: nil when there is nothing now, no bytes at the end.
@@ -62,7 +85,7 @@ package struct Program: ~Copyable, Sendable {
   }
 
   /// Ends the program and everything in its group. Only before `ending` has answered: later the number may be another's.
-  package borrowing func killGroup() { _ = kill(-process.pid, SIGKILL) }
+  package borrowing func killGroup() { group.kill() }
 
   /// Whether the program itself has ended, reaped or not.
   package var hasEnded: Bool { ProcessDescriptor.hasEnded(process.pidfd, within: .zero) }

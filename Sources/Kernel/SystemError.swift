@@ -23,6 +23,12 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
   package static let tryAgain = EAGAIN
   package static let permissionDenied = EPERM
 
+  /// This node lacks something for the moment: nobody else has a part in it.
+  package var isShortage: Bool { Self.isShortage(code) }
+  package static func isShortage(_ code: Int32) -> Bool {
+    [EAGAIN, ENOMEM, EMFILE, ENFILE, ENOBUFS].contains(code)
+  }
+
   package var cause: String { String(cString: strerror(code)).lowercasedFirst }
   package var description: String { "cannot \(operation): \(cause)" }
 }

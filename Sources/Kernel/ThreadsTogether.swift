@@ -61,4 +61,10 @@ extension Threads {
   package static func leaveNetwork() throws(SystemError) {
     try checkedCall("make a network namespace") { afloat_leave_network() }
   }
+
+  /// Leaves the calling thread, for good, with a table of descriptors of its own, in which only the standard ones and `kept`
+  /// are. Where the kernel cannot do that it goes on with those of the process.
+  package static func leaveDescriptors(keeping kept: borrowing FileDescriptor) {
+    _ = afloat_leave_descriptors(UInt32(kept.raw))
+  }
 }

@@ -147,11 +147,38 @@ import Testing
     bad.close()
 
     var (good, next, _) = registry("/bin/true")
-    Self.run(&good, poller) { $0.hasProven }
+    let other = try Poller()
+    Self.run(&good, other) { $0.hasProven }
     #expect(good.isProven(Self.key, Self.two) && !good.isProven(Self.key, Self.one))
     let changes = good.configure(next, Layout(servers: [[1]]), failures: { _ in 0 }, now: Self.start)
     #expect(changes.isEmpty && good.state(of: 1) == .up, "from the first moment on")
     #expect(good.servers[1]?.health.lastCheck.hasPrefix("script /bin/true succeeded") == true)
     good.close()
+  }
+
+  @Test("an address that is kept for a minute is told of, however often the new one changes")
+  func longHolds() {
+    let file = Self.configuration(.script(path: "/bin/false"))
+    var registry = ServerRegistry(now: Self.start, seed: 1)
+    _ = registry.configure(
+      Self.filled(file, Self.names(file, Self.one)), Layout(servers: [[0]]), failures: { _ in 0 }, now: Self.start)
+    for (second, address) in [(0, Self.two), (30, Self.three)] {
+      let next = Self.filled(file, Self.names(file, address))
+      registry.tryOut(
+        [AddressTrial(slot: 0, pool: next.pools[0], server: next.pools[0].servers[0])],
+        now: Self.start + .seconds(Int64(second)))
+    }
+    registry.noteHeld(pools: ["all", "new"], now: Self.start)
+    registry.noteHeld(pools: ["all"], now: Self.start + .seconds(10))
+    registry.noteHeld(pools: ["all", "new"], now: Self.start + .seconds(30))
+    #expect(registry.warnings(now: Self.start + .seconds(59)).isEmpty)
+    #expect(
+      registry.warnings(now: Self.start + .seconds(61)) == [
+        "app/s is used at 192.0.2.1, which it has left: app.example is 192.0.2.3 now: not checked yet",
+        "pool all keeps addresses that its name has no more: no server at those that it has takes clients",
+      ])
+    registry.tryOut([], now: Self.start)
+    registry.noteHeld(pools: [], now: Self.start)
+    #expect(registry.warnings(now: Self.start + .seconds(99)).isEmpty)
   }
 }

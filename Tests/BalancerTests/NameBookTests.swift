@@ -66,6 +66,26 @@ struct NameBookTests {
     #expect(book.allAddresses == ["new": [one, two]])
   }
 
+  @Test func `a pool goes on with all of its servers where one of them has the same name`() {
+    var before = configuration("app")
+    before.pools[0].servers[0].endpoint = Endpoint(address: two, port: 80)
+    var all = before.pools[0]
+    (all.name, all.discovery) = ("all", PoolConfiguration.Discovery(name: "app", port: 80))
+    all.servers = all.discovery!.servers([one, two])
+    var few = all
+    (few.name, few.servers) = ("few", all.discovery!.servers([one]))
+    for pools in [[before.pools[0], all, few], [few, all, before.pools[0]]] {
+      before.pools = pools
+      var book = NameBook()
+      book.inherit(before, from: before)
+      #expect(book.allAddresses == ["app": [one, two]] && book.addresses == ["app": two])
+      #expect(book.configure(before, now: start) == ["app"])
+      _ = book.take("app", found(two))
+      book.inherit(before, from: before)
+      #expect(book.allAddresses == ["app": [two]], "what is known is better")
+    }
+  }
+
   @Test func `an address stays while it is one of those of its name`() {
     var book = NameBook()
     _ = book.configure(configuration("a"), now: start)

@@ -112,7 +112,8 @@ struct ForwardedBody: Sendable {
     ForwardedBody("0\n\n", "0\n\n", ""),
     ForwardedBody("1\na\n0\nX: 1\nY-Sum: 2\n\n", "1\na\n0\nX: 1\nY-Sum: 2\n\n", "a"),
     ForwardedBody(
-      "1\na\n0\nContent-Length: 1\nX: 1\nhost: b\nA_B: 1\nX-Forwarded-For: 1\nY: 2\n\n", "1\na\n0\nX: 1\nY: 2\n\n", "a"),
+      "1\na\n0\nContent-Length: 1\nX: 1\nhost: b\nA_B: 1\nX-Forwarded-For: 1\nx-request-ID: 1\nY: 2\n\n",
+      "1\na\n0\nX: 1\nY: 2\n\n", "a"),
   ]
 
   static let refused: [RefusedBody] = [

@@ -38,6 +38,10 @@ struct Rewrite: Sendable, CustomTestStringConvertible {
         "POST / HTTP/1.1\nHost: a\nContent-Length: 5\nCookie: c\nConnection: host, content-length, cookie, via\n\n",
       output: "POST / HTTP/1.1\nHost: a\nContent-Length: 5\nCookie: c\n" + ours),
     Rewrite(
+      name: "Connection does not name the id of the request away",
+      input: "GET / HTTP/1.1\nHost: a\nX-Request-ID: 1\nConnection: x-request-id, x-b\nX-B: 2\n\n",
+      output: "GET / HTTP/1.1\nHost: a\nX-Request-ID: 1\n" + ours),
+    Rewrite(
       name: "names with an underscore go",
       input: "GET / HTTP/1.1\nHost: a\nX_Forwarded_For: 1\nA_B: 2\nC: 3\n\n",
       output: "GET / HTTP/1.1\nHost: a\nC: 3\n" + ours),

@@ -28,6 +28,22 @@ import Testing
     #expect(spread.allSatisfy { (0...2_000_000_000).contains($0) } && Set(spread).count > 150)
   }
 
+  @Test("a check that could not be made says nothing of the server, the next is soon", arguments: [1, 500, 60_000])
+  func notMade(_ fast: Int64) {
+    var settings = Self.settings
+    settings.fast = .milliseconds(fast)
+    var state = HealthState(settings: settings, now: Self.at(0), seed: 1)
+    #expect(state.handle(.notMade("no memory"), now: Self.at(0)) == nil)
+    #expect(state.verdict == .unknown && state.lastCheck == "no memory")
+    _ = state.handle(.success("fine"), now: Self.at(1))
+    _ = state.handle(.failure("refused"), now: Self.at(2))
+    _ = state.handle(.failure("refused"), now: Self.at(3))
+    for _ in 0..<5 { #expect(state.handle(.notMade("no memory"), now: Self.at(4)) == nil) }
+    #expect(state.verdict == .up && state.streak == 2 && state.lastCheck == "refused")
+    #expect(within(state, of: min(.milliseconds(fast), .seconds(1)), after: Self.at(4)))
+    #expect(state.handle(.failure("refused"), now: Self.at(5))?.verdict == .down, "the third")
+  }
+
   @Test("one success suffices to come up from unknown")
   func firstSuccess() {
     var state = HealthState(settings: Self.settings, now: Self.at(0), seed: 1)

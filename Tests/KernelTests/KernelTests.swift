@@ -105,6 +105,40 @@ struct ChildProcessTests {
     #expect(waitpid(pid, nil, WNOHANG) == -1, "there is no such child any more")
   }
 
+  @Test("are ended with what they have started where they have a group of their own and cannot be watched")
+  func unwatchedGroup() throws {
+    var ends: [Int32] = [-1, -1]
+    #expect(pipe(&ends) == 0)
+    defer { close(ends[0]) }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
+    posix_spawn_file_actions_addclose(&actions, ends[0])
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+    let argv: [UnsafeMutablePointer<CChar>?] = [
+      strdup("/bin/sh"), strdup("-c"), strdup("sleep 600 & echo; sleep 600"), nil,
+    ]
+    defer { for argument in argv { free(argument) } }
+    var pid: pid_t = 0
+    #expect(posix_spawn(&pid, "/bin/sh", &actions, &attributes, argv, nil) == 0)
+    close(ends[1])
+    var byte: UInt8 = 0
+    #expect(read(ends[0], &byte, 1) == 1, "both run")
+    #expect(throws: SystemError.self) {
+      _ = try ChildProcess.watched(pid, ownGroup: true) { _ in
+        errno = EMFILE
+        return -1
+      }
+    }
+    // The end of the output: nobody has it open any more.
+    var poll = pollfd(fd: ends[0], events: Int16(POLLIN), revents: 0)
+    #expect(Glibc.poll(&poll, 1, 20_000) == 1 && read(ends[0], &byte, 1) == 0)
+  }
+
   @Test("a program that is not there is a clear error")
   func missing() {
     do {

@@ -1,15 +1,18 @@
 """Checks by a script: what it gets, how its end is told, and that none of its processes is left behind."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
+import signal
+import subprocess
 import tempfile
 import time
 
 import pytest
 from balancer_backends import Client, http_backend
-from balancer_harness import Balancer, _check, listener, no_check, pool, server
+from balancer_harness import Balancer, _check, listener, no_check, pool, server, tcp_check
 
 
 def script_check(path, every=0.2, timeout=1.0, rise=1, fall=2, fast=0.1, down=0.2):
@@ -63,7 +66,12 @@ def wait_gone(mark, seconds=5):
 
 
 def children(pid):
-    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Each is listed with the thread that started it."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += (task / "children").read_text().split()
+    return found
 
 
 def test_up_and_down_with_its_own_words(place):
@@ -88,7 +96,7 @@ def test_all_that_it_gets(place):
     text = f"""env > {place}/environment.new && mv {place}/environment.new {place}/environment
 ls -l /proc/self/fd > {place}/descriptors
 grep -E 'Sig(Blk|Ign)|CapEff|NoNewPrivs|^Uid' /proc/self/status > {place}/status
-ps -o pgid= -p $$ > {place}/group; echo $$ > {place}/pid"""
+ps -o pgid= -p $$ > {place}/group; ulimit -Sn > {place}/limit; echo $$ > {place}/pid"""
     check = script_check(script(place, text))
     check["port"] = 4242
     with running(check) as balancer:
@@ -110,6 +118,7 @@ ps -o pgid= -p $$ > {place}/group; echo $$ > {place}/pid"""
         assert len(open_ones) == 4, open_ones
         assert not any("socket" in one or "anon_inode" in one for one in open_ones), open_ones
         assert (place / "group").read_text().strip() == (place / "pid").read_text().strip(), "a group of its own"
+        assert int((place / "limit").read_text()) <= 1024
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_started(place):
@@ -178,6 +187,70 @@ def test_a_reload_and_the_end_leave_none_running(place):
         assert "reconfigured" in balancer.reconfigure(listeners, shrunk)
         balancer.wait(lambda: processes(mark), "a script")
     wait_gone(mark)
+
+
+@contextlib.contextmanager
+def unreadable(path):
+    """Whoever opens the file, to run it too, hangs in the kernel meanwhile (for `fs.lease-break-time` at most, 45 s)."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        yield
+    finally:
+        os.close(descriptor)
+        signal.signal(signal.SIGIO, before)
+
+
+def test_a_start_that_hangs_holds_up_nobody(place):
+    bad, good = script(place, f"echo ran >> {place}/runs"), script(place, "exit 0", "good")
+    backend = http_backend("b")
+    at = f"127.0.0.1:{backend.port}"
+    pools = [
+        pool("app", [server("s", at)], check=script_check(bad, timeout=0.3)),
+        pool("other", [server("t", at)], check=script_check(good, every=0.1)),
+    ]  # fmt: skip
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], pools) as balancer:
+        balancer.wait_state("app", "s", "up")
+        balancer.wait_state("other", "t", "up")
+        with unreadable(bad):
+            said(balancer, f"script {bad} did not end within 300 ms")
+            began, count = time.monotonic(), balancer.statuses
+            said(balancer, f"script {bad} was killed and has not ended, it hangs in the kernel")
+            balancer.wait(lambda: balancer.statuses >= count + 4, "reports go on")
+            assert time.monotonic() - began < 5
+            assert balancer.server("app", "s")["state"] == "down" and balancer.server("other", "t")["state"] == "up"
+            assert len(children(balancer.process.pid)) <= 2, "the only one for its server"
+            count = len((place / "runs").read_text().splitlines())
+        balancer.wait_state("app", "s", "up")
+        assert len((place / "runs").read_text().splitlines()) > count
+
+
+def allow_descriptors(balancer, count):
+    """From now on, by its own user's leave."""
+    status = pathlib.Path(f"/proc/{balancer.process.pid}/status").read_text()
+    user, group = (int(status.split(f"\n{what}:")[1].split()[0]) for what in ("Uid", "Gid"))
+    command = ["prlimit", f"--pid={balancer.process.pid}", f"--nofile={count}:"]
+    subprocess.run(command, user=user, group=group, extra_groups=[], check=True)
+
+
+@pytest.mark.parametrize("by", ["script", "connection"])
+def test_a_check_that_the_node_cannot_make_is_put_off(place, by):
+    path = script(place, f"test ! -e {place}/broken")
+    check = script_check(path) if by == "script" else tcp_check(rise=1, fall=2)
+    with running(check) as balancer:
+        balancer.wait_state("app", "s", "up")
+        allow_descriptors(balancer, 3)
+        what = f"script {path} cannot be started" if by == "script" else "no connection can be opened"
+        words = f"checks are put off, this node lacks something for them: {what}: too many open files"
+        balancer.wait(lambda: words in balancer.status["warnings"], words)
+        time.sleep(1)  # tries enough to fail by
+        balancer.fresh_status()
+        assert balancer.server("app", "s")["state"] == "up" and not [one for one in balancer.changes if one["state"] == "down"]
+        allow_descriptors(balancer, 500)
+        if by == "script":
+            (place / "broken").touch()
+            balancer.wait_state("app", "s", "down")
 
 
 def test_many_servers_share_the_bound(place):

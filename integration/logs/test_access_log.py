@@ -148,7 +148,7 @@ def seen_ids(head):
     return [line.split(b": ", 1)[1].decode() for line in head.split(b"\r\n") if line.lower().startswith(b"x-request-id:")]
 
 
-@pytest.mark.parametrize("log_format", ["json", "hap"])
+@pytest.mark.parametrize("log_format", ["json", "combined"])
 def test_servers_get_the_id_that_is_logged(logged, log_format):
     heads = []
 
@@ -172,6 +172,38 @@ def test_servers_get_the_id_that_is_logged(logged, log_format):
     assert len(set(flat)) == 8
     if log_format == "json":
         assert [line["id"] for line in log.next(8)] == flat
+
+
+def test_a_format_without_ids_leaves_the_field_alone(logged):
+    heads = []
+
+    def handler(connection, _):
+        reader = Reader(connection)
+        while True:
+            heads.append(reader.until(b"\r\n\r\n"))
+            connection.sendall(OK)
+
+    balancer, _ = logged(handler, log_format="hap")
+    with Client(balancer.port) as client:
+        for fields in (f"X-Request-ID: {GIVEN}\r\n", "", "X-Request-ID: a\r\nx-request-id: b\r\n"):
+            assert client.get("/", fields)[0] == 200
+    assert [seen_ids(head) for head in heads] == [[GIVEN], [], ["a", "b"]]
+
+
+def test_connection_does_not_name_the_id_away(logged):
+    heads = []
+
+    def handler(connection, _):
+        heads.append(Reader(connection).until(b"\r\n\r\n"))
+        connection.sendall(OK)
+
+    balancer, log = logged(handler, trust=["127.0.0.2/32"])
+    for source in ("127.0.0.1", "127.0.0.2"):
+        with Client(balancer.port, source=source) as client:
+            client.send(f"GET / HTTP/1.1\r\nHost: h\r\nX-Request-ID: {GIVEN}\r\nConnection: close, x-request-id\r\n\r\n")
+            assert client.reader.response()[0] == 200
+    ids = [seen_ids(head) for head in heads]
+    assert ids == [[log.next()["id"]], [GIVEN]] and ids[0] != ids[1]
 
 
 def test_answers_of_our_own_carry_the_id_of_a_trusted_forwarder(logged):

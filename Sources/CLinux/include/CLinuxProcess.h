@@ -33,6 +33,11 @@ int afloat_allowed_cores(int *cores, int room);
 int afloat_set_limit(int limit, uint64_t value);
 // Raises the soft limit of open files to the hard one and returns it.
 uint64_t afloat_open_files_to_hard_limit(void);
+// Lowers the soft limit of open files of a process of ours to `soft`, if it can; it never raises it.
+void afloat_limit_open_files_of(pid_t pid, uint64_t soft);
+// Gives the calling thread, for good, a table of descriptors of its own with 0, 1, 2 and `kept` (3 at least) in it. 0, or -1
+// with errno: it shares the process's still, as where the kernel is older than 5.9.
+int afloat_leave_descriptors(unsigned kept);
 // Locks the pages of this process in memory as they are touched (MCL_ONFAULT).
 int afloat_lock_memory_on_fault(void);
 // The same for what is mapped now, not for what comes later.
