@@ -86,7 +86,7 @@ package struct APISources: Sendable {
         fence: view.gate?.fence(of: vip.name).rawValue ?? "none",
         ineligible: status == nil ? electorDown : status?.ineligible,
         eligible: status?.eligible.map(\.text) ?? [], claimedBy: status?.claimedBy,
-        requires: view.requirements[vip.name] ?? [])
+        requires: view.requirements[vip.name] ?? [], holderToldBy: status?.toldBy?.text)
     }
   }
 

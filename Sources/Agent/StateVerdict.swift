@@ -28,8 +28,10 @@ package enum Verdict {
     let allAreHere = voters.allSatisfy { $0.state == .alive || $0.state == .suspect }
     for vip in sources.vips {
       guard let holder = vip.holder else { continue }
-      // Kept because nobody else may have it (or until it is handed over).
-      if holder == sources.node.text {
+      if let witness = vip.holderToldBy {
+        degraded.append("\(holder) holds VIP \(vip.name), as \(witness) says (not heard here)")
+      } else if holder == sources.node.text {
+        // Kept because nobody else may have it (or until it is handed over).
         if let why = vip.ineligible {
           degraded.append("VIP \(vip.name) is kept by a node that should not hold it: \(why)")
         }

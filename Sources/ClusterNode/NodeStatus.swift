@@ -8,6 +8,8 @@ package struct VIPView: Hashable, Sendable {
   /// False for a free slot; the rest means nothing then.
   package var isConfigured = false
   package var holder: MemberIndex?
+  /// The member that says so, where this node does not hear the holder itself.
+  package var toldBy: MemberIndex?
   package var position = VIPPosition.idle
   /// When the holder last changed, on the node's clock; nil if it never did.
   package var since: Instant?

@@ -30,6 +30,10 @@ extension NodeCore {
     view.ineligible = ineligibility(vip, now: now)
     view.position = record.isClaimed ? .holder : (view.ineligible == nil ? .candidate : .idle)
     view.holder = record.isClaimed ? selfIndex : record.holderSeen
+    if view.holder == nil, let unheard = VIPClaim.heldUnheard(vip, members, candidacies, now) {
+      view.holder = unheard.holder
+      view.toldBy = unheard.witness
+    }
     for slot in 0..<memberCount {
       let member = MemberIndex(slot)
       let isThere = member == selfIndex ? view.ineligible == nil : members.isAlive(member)

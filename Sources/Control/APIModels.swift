@@ -121,7 +121,9 @@ package struct APIVIP: Codable, Equatable, Sendable {
   package var interface: String
   /// Null while nobody holds it.
   @OrNull package var holder: String?
-  /// When the holder last changed.
+  /// The member that says so, where the node that answers does not hear the holder itself; else null.
+  @OrNull package var holderToldBy: String?
+  /// When the holder last changed; null where that is not known.
   @OrNull package var since: APITime?
   /// Why it last changed, in words.
   package var cause: String
@@ -142,12 +144,13 @@ package struct APIVIP: Codable, Equatable, Sendable {
   package init(
     name: String, addresses: [String], interface: String, holder: String?, since: APITime?, cause: String,
     quorum: String = "none", term: UInt64? = nil, fence: String = "none", ineligible: String? = nil,
-    eligible: [String] = [], claimedBy: String? = nil, requires: [APIRequirement] = []
+    eligible: [String] = [], claimedBy: String? = nil, requires: [APIRequirement] = [], holderToldBy: String? = nil
   ) {
     self.name = name
     self.addresses = addresses
     self.interface = interface
     self.holder = holder
+    self.holderToldBy = holderToldBy
     self.since = since
     self.cause = cause
     self.quorum = quorum
@@ -162,6 +165,7 @@ package struct APIVIP: Codable, Equatable, Sendable {
   enum CodingKeys: String, CodingKey {
     case name, addresses, interface, holder, since, cause, quorum, term, fence, ineligible, eligible, requires
     case claimedBy = "claimed_by"
+    case holderToldBy = "holder_told_by"
   }
 }
 

@@ -149,8 +149,10 @@ package struct VIPStatus: Codable, Equatable, Sendable {
   package var name: String
   /// Who holds it in this node's eyes.
   package var holder: NodeName?
+  /// Who says so, where this node does not hear the holder itself.
+  package var toldBy: NodeName?
   package var role: VIPRole
-  /// When the holder last changed: nanoseconds since 1970, 0 if it never did.
+  /// When the holder last changed: nanoseconds since 1970, 0 if it never did or that is not known here.
   package var sinceUnixNanoseconds: Int64
   /// Why it last changed, in words.
   package var cause: String
@@ -163,10 +165,11 @@ package struct VIPStatus: Codable, Equatable, Sendable {
 
   package init(
     name: String, holder: NodeName?, role: VIPRole, sinceUnixNanoseconds: Int64, cause: String, ineligible: String?,
-    eligible: [NodeName] = [], claimedBy: String? = nil
+    eligible: [NodeName] = [], claimedBy: String? = nil, toldBy: NodeName? = nil
   ) {
     self.name = name
     self.holder = holder
+    self.toldBy = toldBy
     self.role = role
     self.sinceUnixNanoseconds = sinceUnixNanoseconds
     self.cause = cause

@@ -23,11 +23,14 @@ extension Hands {
         VIPStatus(
           name: configuration.name, holder: view.holder.flatMap { names.members[$0.value] },
           role: VIPRole(view.position),
-          sinceUnixNanoseconds: view.since.map { unixAtTaking - (takenAt - $0).nanoseconds } ?? 0,
-          cause: words(view.cause, vip: slot), ineligible: view.ineligible.map { words($0, vip: slot) },
+          // What this node has not heard itself began it does not know when.
+          sinceUnixNanoseconds: view.toldBy == nil
+            ? view.since.map { unixAtTaking - (takenAt - $0).nanoseconds } ?? 0 : 0,
+          cause: causeOfHolder(view, vip: slot), ineligible: view.ineligible.map { words($0, vip: slot) },
           eligible: names.members.enumerated().compactMap { (slot, name) in
             view.eligibleMembers >> UInt64(slot) & 1 == 1 ? name : nil
-          }.sorted(), claimedBy: claimant(of: slot, now: takenAt)))
+          }.sorted(), claimedBy: claimant(of: slot, now: takenAt),
+          toldBy: view.toldBy.flatMap { names.members[$0.value] }))
     }
     var members: [MemberStatus] = []
     for (slot, name) in names.members.enumerated() {
@@ -63,6 +66,11 @@ extension Hands {
         + "\(milliseconds(snapshot.configuredDetectionTime)): this host kept the elector from running for "
         + "up to \(milliseconds(snapshot.lateness)) lately"
     ]
+  }
+
+  private func causeOfHolder(_ view: VIPView, vip slot: Int) -> String {
+    guard let holder = view.holder, let witness = view.toldBy else { return words(view.cause, vip: slot) }
+    return "\(names.member(holder)) holds it, as \(names.member(witness)) says (not heard here)"
   }
 
   private func words(_ cause: TransitionCause, vip slot: Int) -> String {

@@ -91,6 +91,16 @@ import Testing
     #expect(sources.status.reasons == ["nobody holds VIP web, and this node may not: the balancer is not ready"])
   }
 
+  @Test func `a holder that is known from another member only degrades, and is not said to hold what it should not`() throws {
+    var sources = try healthy()
+    sources.view.elector!.vips[0] = VIPStatus(
+      name: "web", holder: n3, role: .candidate, sinceUnixNanoseconds: 0, cause: "n3 holds it, as n2 says", ineligible: nil,
+      eligible: [n1, n2], toldBy: n2)
+    #expect(sources.status.verdict == .degraded)
+    #expect(sources.status.reasons == ["n3 holds VIP web, as n2 says (not heard here)"])
+    #expect(sources.vips[0].holder == "n3" && sources.vips[0].holderToldBy == "n2" && sources.vips[0].since == nil)
+  }
+
   @Test func `one server down degrades, all down is critical`() throws {
     var sources = try healthy()
     sources.view.balancer!.pools[0].servers[0].state = .down

@@ -99,6 +99,20 @@ import Testing
         """)
   }
 
+  @Test("a holder that is known by hearsay is named, with who says so") func hearsay() {
+    let vip = APIVIP(
+      name: "web", addresses: ["192.0.2.100/24"], interface: "eth0", holder: "n3", since: nil,
+      cause: "n3 holds it, as n2 says (not heard here)", fence: "kernel-gate", holderToldBy: "n2")
+    #expect(
+      Self.plain.vips([vip]) == """
+        VIP  ADDRESSES       HOLDER  SINCE  FENCE        CAUSE
+        web  192.0.2.100/24  n3      -      kernel-gate  n3 holds it, as n2 says (not heard here)
+
+        """)
+    let coloured = Views(style: Style(isColoured: true), now: Self.now).vips([vip])
+    #expect(coloured.contains("\u{1b}[33mn3\u{1b}[0m"))
+  }
+
   @Test("a lone balancer that works says OK and little else") func loneBalancer() {
     let status = APIStatus(verdict: .ok, reasons: [], cluster: nil, node: "edge", version: "0.1.0")
     #expect(Self.plain.status(status) == "OK\nlone balancer edge, afloat 0.1.0\n")

@@ -27,8 +27,8 @@ import Testing
       since: APITime(unixNanoseconds: 1_000_000), cause: "start")
     #expect(
       try Self.json(vip)
-        == #"{"addresses":["192.0.2.100/24"],"cause":"start","claimed_by":null,"eligible":[],"fence":"none","holder":null,"ineligible":null,"#
-        + #""interface":"eth0","name":"web","quorum":"none","requires":[],"since":"1970-01-01T00:00:00.001Z","term":null}"#
+        == #"{"addresses":["192.0.2.100/24"],"cause":"start","claimed_by":null,"eligible":[],"fence":"none","holder":null,"#
+        + #""holder_told_by":null,"ineligible":null,"interface":"eth0","name":"web","quorum":"none","requires":[],"since":"1970-01-01T00:00:00.001Z","term":null}"#
     )
     let server = APIServer(
       name: "s1", address: "192.0.2.21:80", state: .maint, weight: 100, connections: 1, requests: 2, failures: 3,
