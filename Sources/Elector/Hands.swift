@@ -41,8 +41,7 @@ final class Hands: @unchecked Sendable {
   /// When the lifetimes of what is held begin anew.
   var prolongAt = Instant(nanoseconds: 0)
   var prolongTurn = 0
-  /// When each VIP's addresses were last added or prolonged.
-  var prolongedAt = [Instant](repeating: Instant(nanoseconds: 0), count: VIPIndex.limit)
+  var lifetimes = AddressLifetimes()
   /// Addresses that are not held any more and would not go.
   var owed = OwedRemovals()
   /// Addresses that others remove.

@@ -64,6 +64,7 @@ extension Hands {
       return false
     }
     held[vip.value] = nil
+    for address in addresses { lifetimes.forget(address) }
     connections[vip.value].passedTo = nil
     connections[vip.value].kept = VIPConnections.Kept(addresses: addresses, gate: gate, since: Clock.monotonic)
     reporter.report(
@@ -78,7 +79,7 @@ extension Hands {
       return endKeeping(vip)
     }
     for address in kept.addresses {
-      do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
+      do throws(SystemError) { try netlink.add(address, lifetime: AddressLifetimes.span) } catch {
         reporter.warn("\(error)")
       }
     }
