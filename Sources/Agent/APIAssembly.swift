@@ -47,7 +47,12 @@ package struct APISources: Sendable {
       configuration: (isSelf ? configuration.digest : status?.configurationDigest).map(Self.hexadecimal),
       worstStallMilliseconds: isSelf ? view.elector.map { Self.milliseconds($0.worstStall) } : nil,
       detectionMilliseconds: status?.detectionTime.map(Self.milliseconds),
-      version: isSelf ? version : status?.softwareVersion, links: links(of: member.name))
+      version: isSelf ? version : status?.softwareVersion, links: links(of: member.name),
+      paths: (status?.paths ?? []).map { path in
+        APIPath(
+          interface: path.interface, heard: path.isHeard,
+          lastHeardMilliseconds: path.lastHeardAgo.map(Self.milliseconds), multicast: path.isMulticast)
+      })
   }
 
   private func links(of name: NodeName) -> [APILink] {

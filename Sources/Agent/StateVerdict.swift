@@ -14,6 +14,7 @@ package enum Verdict {
     judgePools(sources, &critical, &degraded)
     judgeProcesses(sources, &critical, &degraded)
     judgeMembers(sources, &degraded)
+    judgePaths(sources, &degraded)
     if !critical.isEmpty { return (.critical, critical + degraded) }
     return degraded.isEmpty ? (.ok, []) : (.degraded, degraded)
   }
@@ -106,6 +107,24 @@ package enum Verdict {
       degraded.append("tolerates \(tolerated) failure\(tolerated == 1 ? "" : "s")")
     }
     degraded += missing
+  }
+
+  /// Members that are heard, but not over every interface: the next failure may be that of the last one.
+  private static func judgePaths(_ sources: APISources, _ degraded: inout [String]) {
+    let heard = sources.members.filter { $0.paths.contains { $0.heard == true } }
+    for interface in heard.first?.paths.map(\.interface) ?? [] {
+      func path(_ member: APIMember) -> APIPath? { member.paths.first { $0.interface == interface } }
+      let lost = heard.filter { path($0)?.heard == false }
+      let isAll = lost.count > 1 && lost.count == heard.count
+      for group in isAll ? [lost] : lost.map({ [$0] }) {
+        let who = isAll ? "no member is" : "\(group[0].name) is not"
+        let since = group.compactMap { path($0)?.lastHeardMilliseconds }.min().map(ago) ?? "never was"
+        let left = group.map { member in member.paths.count { $0.heard == true } }.min() ?? 0
+        degraded.append(
+          "\(who) heard on \(interface) (\(since)): heartbeats have "
+            + "\(left == 1 ? "one interface" : "\(left) interfaces") left")
+      }
+    }
   }
 
   /// `12 s`, `3 min`, `5 h`.

@@ -72,7 +72,7 @@ package struct Views {
         Cell(Words.milliseconds(member.worstStallMilliseconds)), Cell(Words.milliseconds(member.detectionMilliseconds)),
         Cell(member.version ?? "-"))
     }
-    return table.text(style) + links(members)
+    return table.text(style) + paths(members) + links(members)
   }
 
   private func memberName(_ member: APIMember) -> Cell { Cell(member.name + (member.isSelf ? " (here)" : ""), .strong) }

@@ -35,6 +35,28 @@ package struct APILink: Codable, Equatable, Sendable {
   }
 }
 
+/// How the node that answers hears a member over one of the heartbeats' interfaces.
+package struct APIPath: Codable, Equatable, Sendable {
+  package var interface: String
+  /// Null while the member has come so lately that it may still be.
+  @OrNull package var heard: Bool?
+  @OrNull package var lastHeardMilliseconds: Double?
+  /// Its multicasts too, not only what it addresses to the node; null unless it is heard.
+  @OrNull package var multicast: Bool?
+
+  package init(interface: String, heard: Bool?, lastHeardMilliseconds: Double? = nil, multicast: Bool? = nil) {
+    self.interface = interface
+    self.heard = heard
+    self.lastHeardMilliseconds = lastHeardMilliseconds
+    self.multicast = multicast
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case interface, heard, multicast
+    case lastHeardMilliseconds = "last_heard_ms"
+  }
+}
+
 /// GET /v1/members: an array of these.
 package struct APIMember: Codable, Equatable, Sendable {
   package enum State: String, Codable, Sendable { case alive, suspect, dead, draining, drained, starting }
@@ -60,12 +82,14 @@ package struct APIMember: Codable, Equatable, Sendable {
   @OrNull package var version: String?
   /// With every other member that is alive.
   @OrEmpty package var links: [APILink]
+  /// One for each interface of the heartbeats, in their order; none of the node that answers.
+  @OrEmpty package var paths: [APIPath]
 
   package init(
     name: String, address: String, role: String, state: State, isSelf: Bool = false, rttMilliseconds: Double? = nil,
     lossIn: Double? = nil, lossOut: Double? = nil, lastHeardMilliseconds: Double? = nil, configuration: String? = nil,
     worstStallMilliseconds: Double? = nil, detectionMilliseconds: Double? = nil, version: String? = nil,
-    links: [APILink] = []
+    links: [APILink] = [], paths: [APIPath] = []
   ) {
     self.name = name
     self.address = address
@@ -81,10 +105,11 @@ package struct APIMember: Codable, Equatable, Sendable {
     self.detectionMilliseconds = detectionMilliseconds
     self.version = version
     self.links = links
+    self.paths = paths
   }
 
   enum CodingKeys: String, CodingKey {
-    case name, address, role, state, configuration, version, links
+    case name, address, role, state, configuration, version, links, paths
     case isSelf = "self"
     case rttMilliseconds = "rtt_ms"
     case lossIn = "loss_in"

@@ -179,6 +179,23 @@ package struct VIPStatus: Codable, Equatable, Sendable {
   }
 }
 
+/// How this node hears a member over one of the heartbeats' interfaces.
+package struct PathStatus: Codable, Equatable, Sendable {
+  package var interface: String
+  /// Nil while the member has come so lately that it may still be.
+  package var isHeard: Bool?
+  package var lastHeardAgo: TimeSpan?
+  /// Its multicasts too, not only what it addresses to this node. Nil unless it is heard.
+  package var isMulticast: Bool?
+
+  package init(interface: String, isHeard: Bool?, lastHeardAgo: TimeSpan?, isMulticast: Bool?) {
+    self.interface = interface
+    self.isHeard = isHeard
+    self.lastHeardAgo = lastHeardAgo
+    self.isMulticast = isMulticast
+  }
+}
+
 package struct MemberStatus: Codable, Equatable, Sendable {
   package enum State: String, Codable, Sendable { case alive, suspect, dead, starting }
   package var name: NodeName
@@ -196,13 +213,16 @@ package struct MemberStatus: Codable, Equatable, Sendable {
   package var softwareVersion: String?
   /// How long it may be silent before this node takes it for dead; for this node itself, what it announces.
   package var detectionTime: TimeSpan?
+  /// One for each interface of the heartbeats, in their order; none of this node itself.
+  package var paths: [PathStatus]
 
   package init(
     name: NodeName, state: State, draining: Bool, roundTrip: TimeSpan?, lossIn: Double?, lossOut: Double?,
     lastHeardAgo: TimeSpan?, configurationDigest: UInt64?, intentsDigest: UInt64?, softwareVersion: String?,
-    detectionTime: TimeSpan? = nil
+    detectionTime: TimeSpan? = nil, paths: [PathStatus] = []
   ) {
     self.detectionTime = detectionTime
+    self.paths = paths
     self.name = name
     self.state = state
     self.draining = draining
@@ -264,9 +284,11 @@ package struct ElectorStatus: Codable, Equatable, Sendable {
 package struct ElectorEvent: Codable, Equatable, Sendable {
   package enum Kind: String, Codable, Sendable {
     case vipGained, vipLost, vipAddressFailed, memberAlive, memberSuspect, memberDead, handoverDone, warning
+    /// Members that are heard otherwise are not heard on the interface; they have been heard there for a while again.
+    case pathLost, pathBack
   }
   package var kind: Kind
-  /// VIP or member.
+  /// VIP, member or interface.
   package var subject: String
   package var cause: String
   package var unixNanoseconds: Int64

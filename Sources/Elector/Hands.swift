@@ -57,6 +57,7 @@ final class Hands: @unchecked Sendable {
   /// What the agent said of VIPs with requirements, by name. A VIP of a new configuration may be judged before the node has
   /// given it a slot; it is told again then.
   var standings: [String: VIPStanding] = [:]
+  var pathWatch = PathWatch()
   /// When the agent was last told who hears whom.
   var linksToldAt = Instant(nanoseconds: 0)
   /// Late wake-ups since they were last told of.
@@ -164,6 +165,9 @@ final class Hands: @unchecked Sendable {
     case .softwareVersion(let member, let text): reporter.softwareVersions[member.value] = text
     case .names(let table):
       endKeepingOfOthers(than: table)
+      for slot in names.members.indices where names.members[slot] != table.members[slot] {
+        pathWatch.forget(MemberIndex(slot))
+      }
       names = table
       reconcile()
       let configured = Set(plan.configuration.vips.map(\.name))

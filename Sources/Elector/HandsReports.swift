@@ -33,6 +33,7 @@ extension Hands {
           toldBy: view.toldBy.flatMap { names.members[$0.value] }))
     }
     var members: [MemberStatus] = []
+    var pathNews = PathNews()
     for (slot, name) in names.members.enumerated() {
       guard let name, picture.snapshot.members[slot].isConfigured else { continue }
       let view = picture.snapshot.members[slot]
@@ -43,8 +44,10 @@ extension Hands {
           lastHeardAgo: view.lastHeard.map { takenAt - $0 }, configurationDigest: view.configurationDigest,
           intentsDigest: view.intentsDigest,
           softwareVersion: view.isSelf ? SoftwareVersion.text : reporter.softwareVersions[slot],
-          detectionTime: view.isSelf ? view.detectionTime : view.patience))
+          detectionTime: view.isSelf ? view.detectionTime : view.patience,
+          paths: paths(of: slot, picture.snapshot, &pathNews)))
     }
+    tell(pathNews, at: takenAt)
     var dropped: [String: UInt64] = [:]
     for reason in DropReason.allCases where reason != .ownName && picture.dropped[reason.rawValue] > 0 {
       dropped[reason.words] = picture.dropped[reason.rawValue]
@@ -164,7 +167,9 @@ extension Hands {
     tell(kind, subject: names.vip(vip), cause: cause, at: at, steps: [:])
   }
 
-  private func tell(_ kind: ElectorEvent.Kind, subject: String, cause: String, at: Instant, steps: [String: Int64]) {
+  func tell(
+    _ kind: ElectorEvent.Kind, subject: String, cause: String, at: Instant, steps: [String: Int64] = [:]
+  ) {
     let unix = Clock.unixNanoseconds - (Clock.monotonic - at).nanoseconds
     reporter.report(
       .event(ElectorEvent(kind: kind, subject: subject, cause: cause, unixNanoseconds: unix, steps: steps)))

@@ -129,6 +129,35 @@ import Testing
         """)
   }
 
+  @Test("over which of several interfaces each member is heard") func paths() {
+    func member(_ name: String, _ paths: [APIPath], isSelf: Bool = false) -> APIMember {
+      APIMember(name: name, address: "192.0.2.1", role: "voter", state: .alive, isSelf: isSelf, paths: paths)
+    }
+    let members = [
+      member("n1", [], isSelf: true),
+      member(
+        "n2",
+        [
+          APIPath(interface: "eth0", heard: true, lastHeardMilliseconds: 4, multicast: false),
+          APIPath(interface: "eth1", heard: false, lastHeardMilliseconds: 12_300),
+        ]),
+      member("n3", [APIPath(interface: "eth0", heard: true, multicast: true), APIPath(interface: "eth1", heard: nil)]),
+      member("n4", [APIPath(interface: "eth0", heard: false, lastHeardMilliseconds: -1), APIPath(interface: "eth1", heard: false)]),
+      member("n5", []),
+    ]
+    #expect(
+      Self.plain.paths(members) == """
+
+        HEARD HERE  ON eth0     ON eth1
+        n2          by unicast  not for 12 s
+        n3          yes         not yet
+        n4          no          never
+        n5          -           -
+
+        """)
+    #expect(Self.plain.paths([members[0], member("n2", [APIPath(interface: "eth0", heard: true)])]) == "")
+  }
+
   @Test("who hears whom, as a matrix and in words") func links() {
     func member(_ name: String, _ links: [APILink]) -> APIMember {
       APIMember(name: name, address: "192.0.2.1", role: "voter", state: .alive, links: links)
