@@ -23,14 +23,11 @@ extension Views {
   }
 
   private func cell(_ path: APIPath) -> Cell {
-    switch (path.heard, path.lastHeardMilliseconds) {
-    case (true, _): return path.multicast == false ? "by unicast" : Cell("yes", .good)
-    case (nil, _): return Cell("not yet", .warning)
-    case (false, nil): return Cell("never", .bad)
-    case (false, let heard?):
-      guard heard.isFinite, (0..<1e15).contains(heard) else { return Cell("no", .bad) }
-      return Cell("not for \(Words.span(seconds: Int64(heard / 1_000)))", .bad)
-    }
+    guard let isHeard = path.heard else { return Cell("not yet", .warning) }
+    if isHeard { return path.multicast == false ? "by unicast" : Cell("yes", .good) }
+    guard let heard = path.lastHeardMilliseconds else { return Cell("never", .bad) }
+    guard heard.isFinite, (0..<1e15).contains(heard) else { return Cell("no", .bad) }
+    return Cell("not for \(Words.span(seconds: Int64(heard / 1_000)))", .bad)
   }
 
   /// Empty where there are no two members that are alive.

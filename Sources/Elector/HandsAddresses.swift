@@ -43,6 +43,7 @@ extension Hands {
       }
       addressFaults[vip.value] = nil
       tellNode(.command(.addressResult(vip, ok: true)))
+      addLinkAddress(beside: vip)
     } catch {
       held[vip.value] = nil
       for address in added { removeOrOwe(address) }
@@ -70,6 +71,7 @@ extension Hands {
       for address in held[slot] ?? [] where !putBacks.isPausing(address) {
         do throws(SystemError) { try add(address) } catch { reporter.warn("\(error)") }
       }
+      if held[slot] != nil { addLinkAddress(beside: VIPIndex(slot)) }
     }
     if now >= countConnectionsAt, connections.contains(where: { $0.kept != nil }) { countKeptConnections(now: now) }
     for slot in connections.indices where connections[slot].kept != nil {

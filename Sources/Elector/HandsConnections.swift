@@ -83,7 +83,21 @@ extension Hands {
         reporter.warn("\(error)")
       }
     }
+    addLinkAddress(beside: vip)
     deadlines?.prolongConnections(kept.gate, until: Clock.boot + GateRefresh.keptAtOnce)
+  }
+
+  /// The link-local address by which this node is reached beside an IPv6 VIP, for the time of one lifetime: it expires when
+  /// nothing needs it any more.
+  func addLinkAddress(beside vip: VIPIndex) {
+    guard let configuration = names.vips[vip.value], let address = plan.linkAddress(beside: configuration),
+      let link = interfaces[configuration.interface], let prefix = AddressPrefix(address: address, length: 128)
+    else { return }
+    do throws(SystemError) {
+      try netlink.add(
+        InterfaceAddress(interface: link.index, prefix: prefix, isOurs: true, noPrefixRoute: true),
+        lifetime: AddressLifetimes.span)
+    } catch { reporter.warn("connections may not outlive a handover: \(error)") }
   }
 
   /// One look for all that are kept. The kernel's list may be long, and the hands are a real-time thread: they spend at most

@@ -47,7 +47,8 @@ extension Hands {
         tell(.pathLost, subject: interface, cause: Self.pathWords(lost, of: news.hereCount, interface, ""), at: at)
       }
       if let back = news.back[path] {
-        tell(.pathBack, subject: interface, cause: Self.pathWords(back, of: news.hereCount, interface, " again"), at: at)
+        tell(
+          .pathBack, subject: interface, cause: Self.pathWords(back, of: news.hereCount, interface, " again"), at: at)
       }
     }
   }

@@ -31,29 +31,35 @@ struct PathWatch {
     at member: MemberIndex, isAlive: Bool, heardAt: [Instant?], patience: TimeSpan, now: Instant
   ) -> [(isHeard: Bool?, news: News?)] {
     let heard = heardAt.map { $0.map { now - $0 <= patience } ?? false }
-    guard isAlive, heard.contains(true) else {
-      // Its silence is told as such. What was lost before is so still when it comes back.
-      hereSince[member.value] = nil
-      for path in heard.indices { paths[place(member, path)].heardSince = nil }
-      return heard.map { ($0, nil) }
-    }
-    let since = hereSince[member.value] ?? now
+    let isHere = isAlive && heard.contains(true)
+    // A member's silence is told as such. What was lost before is so still when it comes back.
+    let since = isHere ? hereSince[member.value] ?? now : nil
     hereSince[member.value] = since
-    return heard.indices.map { path in
-      let place = place(member, path)
-      guard heard[path] else {
-        paths[place].heardSince = nil
-        // A member that has just come may still be heard there.
-        guard paths[place].isLost || now - since > patience else { return (nil, nil) }
-        defer { paths[place].isLost = true }
-        return (false, paths[place].isLost ? nil : .lost)
-      }
-      let steadySince = paths[place].heardSince ?? now
-      paths[place].heardSince = steadySince
-      guard paths[place].isLost, now - steadySince >= Self.steadyAfter else { return (true, nil) }
-      paths[place].isLost = false
-      return (true, .back)
+    var found: [(isHeard: Bool?, news: News?)] = []
+    for path in heard.indices {
+      found.append(
+        Self.look(at: &paths[place(member, path)], isHeard: heard[path], since: since, patience: patience, now: now))
     }
+    return found
+  }
+
+  /// - Parameter since: since when the member has been heard by whatever way; nil if it is not.
+  private static func look(
+    at path: inout Path, isHeard: Bool, since: Instant?, patience: TimeSpan, now: Instant
+  ) -> (isHeard: Bool?, news: News?) {
+    guard isHeard else {
+      path.heardSince = nil
+      guard let since else { return (false, nil) }
+      // A member that has just come may still be heard there.
+      guard path.isLost || now - since > patience else { return (nil, nil) }
+      defer { path.isLost = true }
+      return (false, path.isLost ? nil : .lost)
+    }
+    let steadySince = path.heardSince ?? now
+    path.heardSince = steadySince
+    guard path.isLost, now - steadySince >= steadyAfter else { return (true, nil) }
+    path.isLost = false
+    return (true, .back)
   }
 
   /// The slot means another member from now on.

@@ -91,17 +91,21 @@ import Testing
     #expect(sources.status.reasons == ["nobody holds VIP web, and this node may not: the balancer is not ready"])
   }
 
-  @Test func `a holder that is known from another member only degrades, and is not said to hold what it should not`() throws {
+  @Test func `a holder that is known from another member only degrades, and is not said to hold what it should not`()
+    throws
+  {
     var sources = try healthy()
     sources.view.elector!.vips[0] = VIPStatus(
-      name: "web", holder: n3, role: .candidate, sinceUnixNanoseconds: 0, cause: "n3 holds it, as n2 says", ineligible: nil,
+      name: "web", holder: n3, role: .candidate, sinceUnixNanoseconds: 0, cause: "n3 holds it, as n2 says",
+      ineligible: nil,
       eligible: [n1, n2], toldBy: n2)
     #expect(sources.status.verdict == .degraded)
     #expect(sources.status.reasons == ["n3 holds VIP web, as n2 says (not heard here)"])
     #expect(sources.vips[0].holder == "n3" && sources.vips[0].holderToldBy == "n2" && sources.vips[0].since == nil)
   }
 
-  @Test func `a member that is not heard on one of the interfaces degrades, and all of them are one complaint`() throws {
+  @Test func `a member that is not heard on one of the interfaces degrades, and all of them are one complaint`() throws
+  {
     func paths(_ second: Bool?, ago: Int64? = 12_300) -> [PathStatus] {
       [
         PathStatus(interface: "eth0", isHeard: true, lastHeardAgo: .milliseconds(1), isMulticast: true),

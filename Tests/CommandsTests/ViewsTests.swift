@@ -142,7 +142,9 @@ import Testing
           APIPath(interface: "eth1", heard: false, lastHeardMilliseconds: 12_300),
         ]),
       member("n3", [APIPath(interface: "eth0", heard: true, multicast: true), APIPath(interface: "eth1", heard: nil)]),
-      member("n4", [APIPath(interface: "eth0", heard: false, lastHeardMilliseconds: -1), APIPath(interface: "eth1", heard: false)]),
+      member(
+        "n4",
+        [APIPath(interface: "eth0", heard: false, lastHeardMilliseconds: -1), APIPath(interface: "eth1", heard: false)]),
       member("n5", []),
     ]
     #expect(
