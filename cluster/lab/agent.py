@@ -214,7 +214,8 @@ class Cluster:
 
     def wait_for_service(self, port=80, timeout=20):
         """Until a client gets a 200 through the VIP."""
-        command = ["curl", "-s", "-o", "/dev/null", "-m", "1", "-w", "%{http_code}", f"http://{self.vip}:{port}/"]
+        vip = f"[{self.vip}]" if ":" in self.vip else self.vip
+        command = ["curl", "-s", "-o", "/dev/null", "-m", "1", "-w", "%{http_code}", f"http://{vip}:{port}/"]
         wait_until(lambda: self.lan.client.run(*command, check=False).stdout == "200", timeout, "a 200 through the VIP")
 
     def logs(self, lines=40):
