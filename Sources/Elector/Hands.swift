@@ -100,13 +100,14 @@ final class Hands: @unchecked Sendable {
       let count = poller.wait(timeout: patience)
       var readsAgent = false
       var readsNetwork = false
+      var claimsHeard: [HeardClaim] = []
       for index in 0..<count {
         switch Token(rawValue: poller.token(index)) {
         case .orders: shared.handsWakeUp.clear()
         case .agent: readsAgent = true
         case .network: readsNetwork = true
-        case .claims: readClaims()
-        case .neighbours: readNeighbours()
+        case .claims: readClaims(into: &claimsHeard)
+        case .neighbours: readNeighbours(into: &claimsHeard)
         case nil: break
         }
       }
@@ -120,6 +121,7 @@ final class Hands: @unchecked Sendable {
         }
         carryOut(order)
       }
+      weigh(claimsHeard)
       payOwedRemovals(now: Clock.monotonic)
       putBackWhatIsDue(now: Clock.monotonic)
       if readsNetwork { readNetwork() }

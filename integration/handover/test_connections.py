@@ -168,8 +168,8 @@ def test_established_connections_and_new_clients_do_not_notice_a_move(stage, kin
             holder = cluster[name]
         time.sleep(0.3)
     assert len(fresh.took) > 20 and fresh.faults == []
-    # A SYN that was lost would have cost a second.
-    assert max(fresh.took) < 0.8 * len(addresses)
+    # A SYN that was lost would have cost a second. While the kernel sets an IPv6 address up, in the background, one may be.
+    assert max(fresh.took) < (0.8 if addresses == [VIP] else 1.8)
     if old.faults:
         pytest.fail(f"{len(old.faults)} faults on established connections: {old.faults[:3]}")
     asks_all()
