@@ -38,7 +38,7 @@ extension NodeCore {
   /// While keys are exchanged, a member that is not heard to use the key that this node signs with may not have it: it is
   /// told everything in the other one as well. Members that are not there count too: they may come back without it.
   var wantsCopy: Bool {
-    exchangesKeys
+    exchangesKeys && !faults.contains(.noCopyInOtherKey)
       && (0..<memberCount).contains { slot in
         let member = MemberIndex(slot)
         return members[member].isConfigured && member != selfIndex && !members[member].hasOurKey

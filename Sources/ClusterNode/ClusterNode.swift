@@ -6,11 +6,11 @@ package import Membership
 package import Primitives
 package import Wire
 
-/// Keep one copy and mutate it in place: a second copy makes the next change allocate.
+/// Not copyable: a copy would make the next change allocate, and the compiler makes copies for a look at one field.
 ///
 /// The order of calls after a wake-up: `receive` for every datagram that waits, then `advance`, then wait until
 /// `nextDeadline`. `now` never goes back between calls.
-package struct ClusterNode<Authenticator: DatagramAuthenticator> {
+package struct ClusterNode<Authenticator: DatagramAuthenticator>: ~Copyable {
   private var core: NodeCore
   private var authenticator: Authenticator
   package private(set) var dropped = DropCounters()
@@ -116,8 +116,4 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator> {
   package func vipName(_ index: VIPIndex) -> String? { core.vipName(index) }
   /// Software version that a member announced, nil until heard. Allocates.
   package func softwareVersion(_ index: MemberIndex) -> String? { core.softwareVersion(index) }
-}
-
-extension ClusterNode: CustomStringConvertible {
-  package var description: String { "node \(core.configuration.node)" }
 }

@@ -16,11 +16,15 @@ extension NodeCore {
     case .requirements(let vip, let verdict):
       guard vips[vip.value].isConfigured, vips[vip.value].requirements != verdict else { break }
       vips[vip.value].requirements = verdict
+      if verdict == .unmet(strict: true), faults.contains(.strictIgnored) {
+        vips[vip.value].requirements = .unmet(strict: false)
+      }
       changedStanding()
     case .carrier(let up): changeCarrier(up: up, now: now, effects: &effects)
     case .vipCarrier(let vip, let up):
       guard vips[vip.value].isConfigured, vips[vip.value].hasCarrier != up else { break }
       vips[vip.value].hasCarrier = up
+      if up { vips[vip.value].forgetAddressFailures() }
       changedStanding()
     case .intentsDigest(let digest): intentsDigest = digest
     case .move(let vip, let to):
@@ -49,6 +53,7 @@ extension NodeCore {
     guard hasCarrier != up else { return }
     hasCarrier = up
     if up {
+      for slot in 0..<vipCount { vips[slot].forgetAddressFailures() }
       beginListening(now: now)
     } else {
       dropAll(cause: .noCarrier, now: now, effects: &effects)
@@ -77,6 +82,7 @@ extension NodeCore {
     vips[slot].acquiresPending -= 1
     guard vips[slot].acquiresPending == 0, vips[slot].phase == .acquiring else { return }
     if ok {
+      vips[slot].addressFailures = 0
       vips[slot].phase = .holding
       vips[slot].announcements.startBurst(now: now)
     } else {
@@ -87,6 +93,7 @@ extension NodeCore {
 
   private mutating func addressRemoved(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
     let slot = vip.value
+    if confirmLost(slot, now: now) { return }
     guard vips[slot].releasesPending > 0 else { return }
     vips[slot].releasesPending -= 1
     guard vips[slot].releasesPending == 0 else { return }

@@ -81,12 +81,14 @@ extension NodeCore {
         kept[vips[slot].nameHash] = slot
         continue
       }
-      if vips[slot].isClaimed {
+      let lost = vips[slot]
+      if lost.isClaimed {
         effects.append(.release(VIPIndex(slot), cause: .unconfigured))
         effects.append(.event(NodeEvent(.vipLost(VIPIndex(slot)), cause: .unconfigured)))
       }
       vips[slot] = VIPRecord()
-      candidacies.forget(vip: VIPIndex(slot))
+      lose(slot, lost, now: now)
+      if vips[slot].lost == nil { candidacies.forget(vip: VIPIndex(slot)) }
     }
     vipSlots.removeAll()
     let alive = (0..<memberCount).map { MemberIndex($0) }.filter { members.isAlive($0) }
@@ -101,6 +103,9 @@ extension NodeCore {
       else { preconditionFailure("no free slot for a VIP") }
       // A peer that had it before tells of it when it hears of this node's new configuration, in several heartbeats.
       if kept[hash] == nil { vips[slot].unheardUntil = longestPatience.map { now + $0 } }
+      tellLost(slot, now: now)
+      takeBack(hash)
+      vips[slot].forgetAddressFailures()
       vips[slot].nameHash = hash
       vips[slot].failback = vip.failback
       vips[slot].isConditional = vip.isConditional

@@ -22,6 +22,7 @@ struct Telling: Sendable {
   var vipsLeft = 0
   /// Slots from which news and releases are still to be told.
   var newsFrom = 0
+  var lastLinesFrom = 0
   var noticesFrom = 0
 }
 
@@ -34,7 +35,9 @@ extension NodeCore {
     telling.newsFrom = hasNews ? 0 : vipCount
     telling.noticesFrom = hasNotices ? 0 : PendingNotice.limit
     if goodbyeWanted { return 1 }
-    var byteCount = telling.vipsLeft * VIPReport.byteCount
+    lastLines.removeAll { $0.repeatsLeft == 0 }
+    telling.lastLinesFrom = 0
+    var byteCount = (telling.vipsLeft + lastLines.count) * VIPReport.byteCount
     if hasNews {
       let count = (0..<vipCount).count { vips[$0].isConfigured && vips[$0].urgentRepeats > 0 }
       hasNews = count > 0
@@ -57,15 +60,7 @@ extension NodeCore {
   /// How many reports of a peer there are: the believed boot, and one that is not believed yet.
   private func reportCount(_ member: MemberIndex, now: Instant) -> Int {
     guard member != selfIndex, members[member].isConfigured else { return 0 }
-    return (reportsBelieved(member) ? 1 : 0) + (reportsPending(member, now: now) ? 1 : 0)
-  }
-
-  private func reportsBelieved(_ member: MemberIndex) -> Bool {
-    members[member].boot != .none && !members[member].window.isEmpty && members[member].heardAt != nil
-  }
-
-  private func reportsPending(_ member: MemberIndex, now: Instant) -> Bool {
-    members[member].pendingBoot != .none && now - members[member].pendingAt <= MemberTable.echoFreshness
+    return members.reportCount(of: member, now: now)
   }
 
   mutating func encode(into writer: inout DatagramWriter, keyID: UInt32, now: Instant) {
@@ -83,6 +78,8 @@ extension NodeCore {
         intervalMicroseconds: Self.microseconds(interval), detectionMicroseconds: Self.microseconds(detectionTime),
         configurationDigest: configuration.digest, intentsDigest: intentsDigest))
     if goodbyeWanted {
+      // In both of its datagrams: whichever comes first must say who takes what.
+      telling.noticesFrom = 0
       tellReleases(&writer)
       _ = writer.resign(.left)
       return
@@ -111,7 +108,8 @@ extension NodeCore {
       return
     }
     while telling.noticesFrom < PendingNotice.limit {
-      let slot = telling.noticesFrom
+      // The oldest first: receivers know repeats by their serial, and take none that is older than one they have.
+      let slot = (Int(noticeSerial) + 1 + telling.noticesFrom) % PendingNotice.limit
       if notices[slot].repeatsLeft > 0 {
         guard writer.append(notices[slot].notice) else { break }
         notices[slot].repeatsLeft -= 1
@@ -135,29 +133,24 @@ extension NodeCore {
   }
 
   private func report(_ member: MemberIndex, now: Instant, _ writer: inout DatagramWriter) {
-    if reportsBelieved(member), let heardAt = members[member].heardAt {
-      let window = members[member].window
-      _ = writer.append(
-        PeerReport(
-          peer: members[member].nameHash, bootFold: members[member].boot.fold, lastSequence: window.highest,
-          ageMicroseconds: Self.microseconds(now - heardAt), loss: window.loss ?? 0,
-          multicastPaths: members.multicastPaths(from: member, now: now),
-          roundTrip: Self.tensOfMicroseconds(members[member].roundTrip)))
-    }
-    if reportsPending(member, now: now) {
-      _ = writer.append(
-        PeerReport(
-          peer: members[member].nameHash, bootFold: members[member].pendingBoot.fold,
-          lastSequence: members[member].pendingSequence,
-          ageMicroseconds: Self.microseconds(now - members[member].pendingAt), loss: 0))
-    }
+    if let heard = members.believedReport(of: member, now: now) { append(heard, now: now, &writer) }
+    if let heard = members.pendingReport(of: member, now: now) { append(heard, now: now, &writer) }
+  }
+
+  private func append(_ heard: HeardReport, now: Instant, _ writer: inout DatagramWriter) {
+    _ = writer.append(
+      PeerReport(
+        peer: heard.nameHash, bootFold: heard.bootFold, lastSequence: heard.sequence,
+        ageMicroseconds: Self.microseconds(now - heard.at), loss: heard.loss, multicastPaths: heard.multicastPaths,
+        roundTrip: Self.tensOfMicroseconds(heard.roundTrip)))
   }
 
   /// News, then a few of the others.
   private mutating func tellVIPs(_ writer: inout DatagramWriter, now: Instant) {
-    guard vipCount > 0, writer.begin(.vips, roomFor: VIPReport.byteCount) else { return }
+    guard vipCount > 0 || !lastLines.isEmpty, writer.begin(.vips, roomFor: VIPReport.byteCount) else { return }
     tellNews(&writer, now: now)
-    if telling.newsFrom == vipCount { tellSlice(&writer, now: now) }
+    if telling.newsFrom == vipCount { tellLastLines(&writer) }
+    if telling.newsFrom == vipCount, telling.lastLinesFrom == lastLines.count { tellSlice(&writer, now: now) }
     writer.end()
   }
 
@@ -170,6 +163,17 @@ extension NodeCore {
         vips[slot].toldIn = telling.number
       }
       telling.newsFrom += 1
+    }
+  }
+
+  private mutating func tellLastLines(_ writer: inout DatagramWriter) {
+    while telling.lastLinesFrom < lastLines.count {
+      let position = telling.lastLinesFrom
+      let line = VIPReport(
+        vip: lastLines[position].nameHash, priority: 0, role: .idle, eligible: false, isUnconfigured: true)
+      guard writer.append(line) else { return }
+      lastLines[position].repeatsLeft -= 1
+      telling.lastLinesFrom += 1
     }
   }
 

@@ -11,7 +11,7 @@ import Membership
 import Primitives
 import Wire
 
-struct NodeCore {
+struct NodeCore: ~Copyable {
   let boot: BootID
   let faults: PlantedFaults
   var clusterID: UInt64
@@ -70,6 +70,9 @@ struct NodeCore {
   /// Some notice may have `repeatsLeft`.
   var hasNotices = false
   var lastSerialSeen = [UInt32](repeating: 0, count: MemberIndex.limit)
+  /// How many datagrams counted of each member since a time, see `withdrawUntold`.
+  var heardOf = [(count: Int, since: Instant)](
+    repeating: (0, Instant(nanoseconds: .min / 2)), count: MemberIndex.limit)
 
   /// Two keys are live.
   var exchangesKeys = false
@@ -80,6 +83,10 @@ struct NodeCore {
 
   // What is told, and in turn.
   var telling = Telling()
+  /// Of VIPs that the configuration has lost.
+  var lastLines: [LastLine] = []
+  /// Not later than the earliest `LostVIP.deadline`.
+  var lostDeadline = Instant.distantFuture
   /// Some VIP may have `urgentRepeats`.
   var hasNews = true
   var nextPeerToTell: Int
@@ -92,6 +99,7 @@ struct NodeCore {
     precondition(boot != .none, "a boot id is never zero")
     self.boot = boot
     self.faults = faults
+    lastLines.reserveCapacity(VIPIndex.limit)
     self.configuration = configuration
     clusterID = StableHash.hash(configuration.clusterName)
     members = MemberTable(
@@ -123,11 +131,13 @@ struct NodeCore {
 
   /// Why this node may not take any VIP, or this one.
   func ineligibility(_ vip: VIPIndex, now: Instant) -> Ineligibility? {
-    if !mayHold { return .notVoter }
     if leaving { return .leaving }
+    let record = vips[vip.value]
+    // Before what waits for a successor.
+    if record.isConditional, record.requirements == .unmet(strict: true) { return .requirementsUnmet(strict: true) }
+    if !mayHold { return .notVoter }
     if draining, !faults.contains(.drainingAcquires) { return .draining }
     if !hasCarrier { return .noCarrier }
-    let record = vips[vip.value]
     if !record.hasCarrier { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening, !record.isClaimed { return .starting }
@@ -147,7 +157,9 @@ struct NodeCore {
       evaluateAllWanted = false
       for slot in 0..<vipCount where vips[slot].isConfigured { step(VIPIndex(slot), now: now, effects: &effects) }
     }
-    if leaving, !goodbyeWanted, !(0..<vipCount).contains(where: { vips[$0].isClaimed }) {
+    if leaving, !goodbyeWanted, !(0..<vipCount).contains(where: { vips[$0].isClaimed }),
+      lostDeadline == .distantFuture || !vips.contains(where: { $0.lost != nil })
+    {
       goodbyeWanted = true; sendWanted = true
     }
     // Not a word before it is known whether somebody took over.

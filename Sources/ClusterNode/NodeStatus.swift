@@ -19,6 +19,9 @@ package struct VIPView: Hashable, Sendable {
   /// Who is alive and announced that it may hold it, this node among them: bit i for member slot i.
   package var eligibleMembers: UInt64 = 0
   package var handoverUnderWay = false
+  /// Ineligible until then, because the system refused the address so many times in a row.
+  package var failedUntil: Instant?
+  package var addressFailures = 0
 
   package init() {}
 }

@@ -1,5 +1,7 @@
 // Faults that the simulator plants into nodes and their shells, to prove that it would find them.
 
+import Election
+
 /// Empty everywhere but in the simulator.
 package struct PlantedFaults: OptionSet, Sendable {
   package let rawValue: Int
@@ -34,6 +36,19 @@ package struct PlantedFaults: OptionSet, Sendable {
   /// Whoever yields keeps the address.
   package static let keepsAddress = PlantedFaults(rawValue: 1 << 13)
 
+  /// Takes a VIP of which another says that it is held.
+  package static let hearsayIgnored = PlantedFaults(rawValue: 1 << 14)
+  /// Takes what nobody holds without waiting for those who rank higher.
+  package static let actsOutOfTurn = PlantedFaults(rawValue: 1 << 15)
+  /// Takes what nobody holds at once although it misses what the VIP requires.
+  package static let lastResortAtOnce = PlantedFaults(rawValue: 1 << 16)
+  /// Takes a strict requirement for any other.
+  package static let strictIgnored = PlantedFaults(rawValue: 1 << 17)
+  /// Signs with its first key only while keys are exchanged.
+  package static let noCopyInOtherKey = PlantedFaults(rawValue: 1 << 18)
+  /// Believes what a member told of a VIP that its configuration does not name any more.
+  package static let untoldClaimsCount = PlantedFaults(rawValue: 1 << 19)
+
   /// Each by its name.
   package static let all: [(name: String, fault: PlantedFaults)] = [
     ("own-evidence-only", .ownEvidenceOnly),
@@ -50,5 +65,24 @@ package struct PlantedFaults: OptionSet, Sendable {
     ("resigns-before-gate", .resignsBeforeGate),
     ("announces-early", .announcesEarly),
     ("keeps-address", .keepsAddress),
+    ("hearsay-ignored", .hearsayIgnored),
+    ("acts-out-of-turn", .actsOutOfTurn),
+    ("last-resort-at-once", .lastResortAtOnce),
+    ("strict-ignored", .strictIgnored),
+    ("no-copy-in-other-key", .noCopyInOtherKey),
+    ("untold-claims-count", .untoldClaimsCount),
   ]
+}
+
+extension NodeCore {
+  /// What a node with a fault decides.
+  func planted(_ decision: Decision, _ vip: VIPIndex, _ standing: OwnStanding) -> Decision {
+    let claim = vips[vip.value].claim
+    guard decision == .nothing, !standing.holding, claim.vacantSince != nil else { return decision }
+    switch standing.ineligible {
+    case nil where faults.contains(.actsOutOfTurn): return .acquire(claim.vacancyCause)
+    case .requirementsUnmet(strict: false) where faults.contains(.lastResortAtOnce): return .acquire(claim.vacancyCause)
+    default: return decision
+    }
+  }
 }

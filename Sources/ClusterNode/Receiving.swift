@@ -101,6 +101,7 @@ extension NodeCore {
     if datagram.softwareVersion.count > 0 { versionsHeard[sender.value].set(datagram.softwareVersion) }
     takeReleases(datagram.releases, from: sender, receivedAt: receivedAt)
     takeVIPs(datagram.vips, from: sender, now: now, effects: &effects)
+    withdrawUntold(sender, now: now, effects: &effects)
     if members.hearsUs(sender, now: now), !faults.contains(.ownEvidenceOnly) {
       takeReports(datagram.peers, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
     }
@@ -122,6 +123,9 @@ extension NodeCore {
         announceAgain(slot, now: receivedAt)
         continue
       }
+      // Who yields names the holder that it has heard. What that holder plans for the VIP since then counts.
+      evaluateAllWanted = true
+      if notice.cause == .unsaid, vips[slot].claim.isPromised(toOtherThan: sender, now: receivedAt) { continue }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
       vips[slot].keeper = notice.keepsConnections && successor == selfIndex ? sender : nil
       // Who takes it in the successor's stead does so because it was let go, not because it was planned. The giver's detection
@@ -129,7 +133,6 @@ extension NodeCore {
       vips[slot].claim.reserve(
         for: successor, cause: receivedCause(notice.cause, from: sender), otherwise: .holderReleased(sender),
         until: receivedAt + members[sender].detection, now: receivedAt)
-      evaluateAllWanted = true
     }
     lastSerialSeen[sender.value] = newest
   }
@@ -151,6 +154,7 @@ extension NodeCore {
     for position in 0..<reports.count {
       let report = reports[position]
       guard let slot = vipSlots.slot(of: report.vip) else { continue }
+      if report.isUnconfigured, faults.contains(.untoldClaimsCount) { continue }
       let vip = VIPIndex(slot)
       var priority = report.priority
       if faults.contains(.orderFromOwnConfiguration) { priority = configuredPriority(vip, sender) }
@@ -163,13 +167,15 @@ extension NodeCore {
       let held = candidacies[vip, sender].position == .holder
       let before = candidacies[vip, sender].holderHeard
       candidacies.note(
-        vip, of: sender, passesUnknown: report.passesUnknown, holderHeard: report.holder, now: now)
+        vip, of: sender, passesUnknown: report.passesUnknown, isUnconfigured: report.isUnconfigured,
+        holderHeard: faults.contains(.hearsayIgnored) ? 0 : report.holder, now: now)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
       else {
         if before != 0, report.holder != before { step(vip, now: now, effects: &effects) }
         continue
       }
+      if report.isUnconfigured { vips[slot].claim.memberEnded(sender, now: now) }
       if place == .holder, !held { supersede(vip, by: sender, now: now) }
       if held, place != .holder, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: .holderReleased(sender), now: now)
@@ -186,6 +192,27 @@ extension NodeCore {
         !members.isHeardDirectly(other, now: now)
       else { continue }
       candidacies.clearPosition(vip, of: other, now: now)
+    }
+  }
+
+  /// A member whose configuration lost a VIP says so; who missed that finds it by its silence.
+  private mutating func withdrawUntold(_ sender: MemberIndex, now: Instant, effects: inout EffectBuffer) {
+    let span = ElectionLimits.untoldHeartbeats
+    heardOf[sender.value].count += 1
+    let since = heardOf[sender.value].since
+    guard heardOf[sender.value].count >= span, now - since >= members[sender].interval * Int64(span) else { return }
+    heardOf[sender.value] = (0, now)
+    guard !faults.contains(.untoldClaimsCount) else { return }
+    for slot in 0..<vipCount where vips[slot].isConfigured {
+      let vip = VIPIndex(slot)
+      guard candidacies[vip, sender].isKnown, candidacies[vip, sender].toldAt < since else { continue }
+      let held = candidacies[vip, sender].position == .holder
+      candidacies.withdraw(vip, by: sender, at: now)
+      vips[slot].claim.memberEnded(sender, now: now)
+      if held, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
+        vips[slot].claim.vacate(cause: .holderReleased(sender), now: now)
+      }
+      step(vip, now: now, effects: &effects)
     }
   }
 

@@ -44,6 +44,8 @@ extension NodeCore {
       if isThere, member == selfIndex || candidacies[vip, member].eligible { view.eligibleMembers |= 1 << UInt64(slot) }
     }
     view.since = record.since
+    view.failedUntil = record.failedUntil
+    view.addressFailures = record.addressFailures
     view.cause = record.cause
     switch record.phase {
     case .quietening, .removing: view.handoverUnderWay = true

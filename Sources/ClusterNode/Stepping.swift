@@ -30,9 +30,11 @@ extension NodeCore {
       let vacancy = vips[slot].claim.vacantSince == nil ? nil : vips[slot].claim.vacancyCause
       let standing = OwnStanding(
         holding: vips[slot].isClaimed, ineligible: ineligibility(vip, now: now), failback: vips[slot].failback,
-        gainedAt: vips[slot].gainedAt, gainedByMove: vips[slot].gainedByMove)
-      let decision = vips[slot].claim.decide(
+        gainedAt: vips[slot].gainedAt, gainedByMove: vips[slot].gainedByMove,
+        refusedBy: refusing(vip))
+      var decision = vips[slot].claim.decide(
         vip, own: standing, members: members, candidacies: candidacies, now: now)
+      if !faults.isEmpty { decision = planted(decision, vip, standing) }
       noteHolder(vip, vacancy: vacancy, now: now, effects: &effects)
       guard carryOut(decision, vip, now: now, effects: &effects) else { break }
     }
@@ -97,6 +99,13 @@ extension NodeCore {
     }
   }
 
+  /// To whom no failback goes.
+  private func refusing(_ vip: VIPIndex) -> MemberIndex? {
+    let record = vips[vip.value]
+    guard let member = record.refusedBy else { return nil }
+    return candidacies[vip, member].toldAt <= record.gainedAt ? member : nil
+  }
+
   // MARK: Transitions
 
   private mutating func acquire(_ vip: VIPIndex, cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
@@ -111,6 +120,10 @@ extension NodeCore {
     vips[slot].holderSeen = selfIndex
     vips[slot].since = now
     vips[slot].cause = cause
+    if let named = vips[slot].awaitedSuccessor, cause == .holderReleased(selfIndex) {
+      // It may not know the VIP any more, and each time costs a detection time without a holder.
+      vips[slot].refusedBy = named
+    }
     vips[slot].awaitedSuccessor = nil
     if faults.contains(.announcesEarly) { vips[slot].announcements.startBurst(now: now) }
     if let keeper = vips[slot].keeper, vips[slot].keepsConnections, cause.isPlanned(by: keeper) {
@@ -126,7 +139,9 @@ extension NodeCore {
   /// whatever the shell is still at.
   mutating func addressFailed(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
     effects.append(.event(NodeEvent(.vipAddressFailed(vip), cause: .addressFailed)))
-    vips[vip.value].failedUntil = now + ElectionLimits.addressRetry
+    let failures = vips[vip.value].addressFailures
+    vips[vip.value].failedUntil = now + ElectionLimits.addressRetry(failures: failures)
+    vips[vip.value].addressFailures = min(failures + 1, VIPRecord.addressFailureLimit)
     announceOwn(vip, now: now)
     let successor = VIPClaim.successor(vip, members, candidacies, now)
     startRemoval(vip, Handover(to: successor, cause: .addressFailed), now: now, effects: &effects)
@@ -146,7 +161,7 @@ extension NodeCore {
     vips[slot].cause = cause
     switch cause {
     case .yielded(let rival), .yieldedUnheard(let rival):
-      noteRelease(vip, successor: rival, Handover(to: rival, cause: cause))
+      noteRelease(vips[slot].nameHash, successor: rival, Handover(to: rival, cause: cause))
     default: break
     }
     sendWanted = true
@@ -219,12 +234,12 @@ extension NodeCore {
     vips[slot].awaitedSuccessor = successor
     effects.append(.event(NodeEvent(.vipLost(vip), cause: handover.cause)))
     vips[slot].cause = handover.cause
-    noteRelease(vip, successor: successor, handover)
+    noteRelease(vips[slot].nameHash, successor: successor, handover)
     announceOwn(vip, now: now)
     sendWanted = true
   }
 
-  private mutating func noteRelease(_ vip: VIPIndex, successor: MemberIndex?, _ handover: Handover) {
+  mutating func noteRelease(_ nameHash: UInt64, successor: MemberIndex?, _ handover: Handover) {
     noticeSerial &+= 1
     let onWire: ReleaseNotice.Cause =
       switch handover.cause {
@@ -237,7 +252,7 @@ extension NodeCore {
       }
     notices[Int(noticeSerial) % PendingNotice.limit] = PendingNotice(
       notice: ReleaseNotice(
-        vip: vips[vip.value].nameHash, successor: successor.map { members[$0].nameHash } ?? 0, serial: noticeSerial,
+        vip: nameHash, successor: successor.map { members[$0].nameHash } ?? 0, serial: noticeSerial,
         cause: onWire, keepsConnections: handover.keepsConnections),
       repeatsLeft: ElectionLimits.releaseRepeats)
     hasNotices = true

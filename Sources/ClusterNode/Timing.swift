@@ -12,6 +12,7 @@ extension NodeCore {
     if listening { deadline = min(deadline, listenUntil) }
     if evaluateAllWanted { deadline = min(deadline, takeNotBefore) }
     if let doubt { deadline = min(deadline, doubt.until) }
+    deadline = min(deadline, lostDeadline)
     return min(deadline, max(members.nextDeadline, stall.judgeNotBefore))
   }
 
@@ -32,6 +33,7 @@ extension NodeCore {
         memberEnded(member, cause: .holderDead(member), now: now, effects: &effects)
       }
     }
+    if now >= lostDeadline { tellLostDue(now: now) }
     if now >= earliestStep { stepDue(now: now, effects: &effects) }
     if now >= nextHeartbeatAt {
       noteLateness(now - nextHeartbeatAt, now: now)

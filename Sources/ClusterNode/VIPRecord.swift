@@ -28,6 +28,8 @@ struct VIPRecord: Sendable {
 
   /// `StableHash` of the name; 0 for a free slot.
   var nameHash: UInt64 = 0
+  /// Of a free slot: which VIP it had, until the peers are told.
+  var lost: LostVIP?
   var failback = FailbackRule.never
   var isConditional = false
   var requirements = RequirementVerdict.unknown
@@ -47,6 +49,9 @@ struct VIPRecord: Sendable {
   var releasesPending = 0
   /// Ineligible until then, because the system refused the address.
   var failedUntil: Instant?
+  /// How often in a row, counted to `addressFailureLimit`.
+  var addressFailures = 0
+  static let addressFailureLimit = 8
   /// New by a reload: peers that had it before have not told of it yet.
   var unheardUntil: Instant?
   var announcements = AnnouncementSchedule()
@@ -61,6 +66,9 @@ struct VIPRecord: Sendable {
   /// A planned handover of ours that is not confirmed yet: successor and start of the swap.
   var awaitedSuccessor: MemberIndex?
   var swapStartedAt = Instant(nanoseconds: 0)
+  /// The successor that this node named last, if it did not take the VIP: no failback goes to it before it has told of the
+  /// VIP again.
+  var refusedBy: MemberIndex?
   /// A change is told in this many of the next heartbeats before the slot waits for its turn.
   var urgentRepeats = 0
   /// The heartbeat (`Telling.number`) that told of it last.
@@ -78,6 +86,12 @@ struct VIPRecord: Sendable {
     if let failedUntil { deadline = min(deadline, failedUntil) }
     if let unheardUntil { deadline = min(deadline, unheardUntil) }
     return deadline
+  }
+
+  /// Whatever was wrong with its address may have been mended.
+  mutating func forgetAddressFailures() {
+    failedUntil = nil
+    addressFailures = 0
   }
 
   /// While `acquiring`: when the address counts as refused.

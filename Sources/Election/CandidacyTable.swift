@@ -15,6 +15,8 @@ package struct Candidacy: Hashable, Sendable {
   package var passesUnknown = false
   /// The holder that it hears, by a fold of the name; 0 for none.
   package var holderHeard: UInt32 = 0
+  /// Its configuration does not name the VIP.
+  package var isUnconfigured = false
   /// When it last told anything of the VIP.
   package var toldAt = Instant(nanoseconds: 0)
   /// When a claim of it ended, by its word or without one, as this node saw it.
@@ -39,7 +41,7 @@ package struct Rank: Comparable, Hashable, Sendable {
   }
 }
 
-package struct CandidacyTable: Sendable {
+package struct CandidacyTable: ~Copyable, Sendable {
   @usableFromInline var rows: [Candidacy]
   /// Slots that there is room for: no more than are needed, so that what is looked at together lies together.
   private var vipRoom: Int
@@ -90,9 +92,11 @@ package struct CandidacyTable: Sendable {
 
   /// Besides an announcement, and nothing that ranks depend on.
   package mutating func note(
-    _ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool, holderHeard: UInt32, now: Instant
+    _ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool, isUnconfigured: Bool = false, holderHeard: UInt32,
+    now: Instant
   ) {
     let index = place(vip, member)
+    rows[index].isUnconfigured = isUnconfigured
     rows[index].passesUnknown = passesUnknown
     rows[index].holderHeard = holderHeard
     rows[index].toldAt = now
@@ -110,6 +114,14 @@ package struct CandidacyTable: Sendable {
     rows[place(vip, member)].claimEndedAt = now
   }
 
+  /// The member does not tell of the VIP any more: it neither holds it nor may take it.
+  package mutating func withdraw(_ vip: VIPIndex, by member: MemberIndex, at now: Instant) {
+    let index = place(vip, member)
+    let ended = rows[index].position == .holder ? now : rows[index].claimEndedAt
+    rows[index] = Candidacy()
+    rows[index].claimEndedAt = ended
+  }
+
   /// The member restarted, or is none any more: nothing that it said counts.
   package mutating func forget(member: MemberIndex) {
     for vip in 0..<vipRoom {
@@ -124,7 +136,7 @@ package struct CandidacyTable: Sendable {
     for member in 0..<memberRoom { rows[place(vip, MemberIndex(member))] = Candidacy() }
   }
 
-  package func rank(_ vip: VIPIndex, _ member: MemberIndex, in members: MemberTable) -> Rank {
+  package func rank(_ vip: VIPIndex, _ member: MemberIndex, in members: borrowing MemberTable) -> Rank {
     let candidacy = self[vip, member]
     return Rank(eligible: candidacy.eligible, priority: candidacy.priority, nameRank: members[member].nameRank)
   }

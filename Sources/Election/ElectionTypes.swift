@@ -158,8 +158,17 @@ package enum ElectionLimits {
   package static let lastResortTurn = TimeSpan.milliseconds(100)
   /// In how many of its intervals a member's word of a holder that it hears grows old: twice as many as it needs to tell all.
   package static let hearsayIntervals: Int64 = 32
-  /// How long a node stays ineligible for a VIP whose address the system refused.
+  /// How long a node stays ineligible for a VIP whose address the system refused for the first time. Each further refusal
+  /// doubles it: a node that ranks first would take the VIP from a holder that serves, again and again.
   package static let addressRetry = TimeSpan.seconds(5)
+  package static let longestAddressRetry = TimeSpan.seconds(60)
+  /// - Parameter failures: how often the system refused the address before, since it last took it.
+  package static func addressRetry(failures: Int) -> TimeSpan {
+    min(addressRetry * (1 << Int64(min(max(failures, 0), 8))), longestAddressRetry)
+  }
+  /// What a member told of a VIP and did not tell again in this many of its datagrams that were heard, and as many
+  /// of its intervals, it does not know any more: every VIP is told in each 16 heartbeats.
+  package static let untoldHeartbeats = 256
   /// A release is repeated in this many datagrams, so that one lost datagram costs an interval, not a detection time.
   package static let releaseRepeats = 5
   /// In how many heartbeats everything is told to a member that came.

@@ -16,10 +16,14 @@ package struct OwnStanding: Sendable {
   package var gainedAt: Instant
   /// An operator put it here: failback waits until a better node becomes eligible anew.
   package var gainedByMove: Bool
+  /// Was named the successor lately and did not take it: no failback goes there.
+  package var refusedBy: MemberIndex?
 
   package init(
-    holding: Bool, ineligible: Ineligibility?, failback: FailbackRule, gainedAt: Instant, gainedByMove: Bool
+    holding: Bool, ineligible: Ineligibility?, failback: FailbackRule, gainedAt: Instant, gainedByMove: Bool,
+    refusedBy: MemberIndex? = nil
   ) {
+    self.refusedBy = refusedBy
     self.holding = holding
     self.ineligible = ineligible
     self.failback = failback
@@ -84,6 +88,11 @@ package struct VIPClaim: Sendable {
     reservationCause = cause
   }
 
+  /// A holder let it go by a plan, and the one that it named has time to take it.
+  package func isPromised(toOtherThan member: MemberIndex? = nil, now: Instant) -> Bool {
+    reservedFor != nil && reservedFor != member && reservationCause.isPlanned && now < reservedUntil
+  }
+
   /// A member has ended. If it was the one that was named, the others begin to count now: their turns must not all have
   /// come already.
   package mutating func memberEnded(_ member: MemberIndex, now: Instant) {
@@ -96,7 +105,8 @@ package struct VIPClaim: Sendable {
   package mutating func rest() { wakeAt = .distantFuture }
 
   package mutating func decide(
-    _ vip: VIPIndex, own: OwnStanding, members: MemberTable, candidacies: CandidacyTable, now: Instant
+    _ vip: VIPIndex, own: OwnStanding, members: borrowing MemberTable, candidacies: borrowing CandidacyTable,
+    now: Instant
   ) -> Decision {
     wakeAt = .distantFuture
     return own.holding
@@ -106,7 +116,8 @@ package struct VIPClaim: Sendable {
   // MARK: Holding
 
   private mutating func decideAsHolder(
-    _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ own: OwnStanding, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable,
+    _ now: Instant
   ) -> Decision {
     vacantSince = nil
     unservedSince = nil
@@ -146,7 +157,8 @@ package struct VIPClaim: Sendable {
   }
 
   private mutating func decideFailback(
-    _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ own: OwnStanding, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable,
+    _ now: Instant
   ) -> Decision {
     let wait: TimeSpan
     switch own.failback {
@@ -157,7 +169,7 @@ package struct VIPClaim: Sendable {
     // A better node may come to be heard both ways without saying anything new.
     wakeAt = now + members.interval * 8
     // Names break ties where somebody must be chosen, and are no reason to move what has a holder.
-    guard let better = Self.successor(vip, members, candidacies, now),
+    guard let better = Self.successor(vip, members, candidacies, now), better != own.refusedBy,
       candidacies[vip, better].priority > candidacies[vip, members.selfIndex].priority
     else { return .nothing }
     let eligibleSince = candidacies[vip, better].eligibleSince
@@ -171,13 +183,15 @@ package struct VIPClaim: Sendable {
   // MARK: Not holding
 
   private mutating func decideAsOther(
-    _ vip: VIPIndex, _ own: OwnStanding, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ own: OwnStanding, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable,
+    _ now: Instant
   ) -> Decision {
     contestedSince = nil
-    if Self.holder(vip, members, candidacies) != nil {
+    if let holder = Self.holder(vip, members, candidacies) {
       vacantSince = nil
       unservedSince = nil
-      reservedFor = nil
+      // A second holder that is about to yield changes nothing of what the first has planned.
+      if holder == reservedFor || !isPromised(now: now) { reservedFor = nil } else { wakeAt = reservedUntil }
       return .nothing
     }
     vacate(cause: .vacant, now: now)
@@ -215,7 +229,7 @@ package struct VIPClaim: Sendable {
 
   /// This node misses what the VIP requires, and not strictly: it takes the VIP after a while if nobody alive is better.
   private mutating func decideAsLastResort(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> Decision {
     let since = unservedSince ?? now
     unservedSince = since
@@ -239,7 +253,7 @@ package struct VIPClaim: Sendable {
 
   /// Somebody who is heard may take it, or may soon know.
   private static func isSomebodyBetter(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> Bool {
     for slot in 0..<members.count {
       let member = MemberIndex(slot)
@@ -253,7 +267,7 @@ package struct VIPClaim: Sendable {
 
   /// Somebody is heard both ways, or everybody else said that it ends. A node that hears nobody may be the one that is cut
   /// off, and what it misses may be a sign of it.
-  private static func knowsTheOthers(_ members: MemberTable, _ now: Instant) -> Bool {
+  private static func knowsTheOthers(_ members: borrowing MemberTable, _ now: Instant) -> Bool {
     var allEnded = true
     for slot in 0..<members.count {
       let member = MemberIndex(slot)
@@ -266,7 +280,7 @@ package struct VIPClaim: Sendable {
 
   /// How many members act before this node. At the very start of a cluster those that still listen count as well.
   private func precedence(
-    _ vip: VIPIndex, eligible: Bool, _ members: MemberTable, _ candidacies: CandidacyTable
+    _ vip: VIPIndex, eligible: Bool, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable
   ) -> Int {
     var own = candidacies.rank(vip, members.selfIndex, in: members)
     own.eligible = eligible
@@ -284,13 +298,15 @@ package struct VIPClaim: Sendable {
   // MARK: Views
 
   /// The best of the members that are alive and said that they hold it.
-  package static func holder(_ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable) -> MemberIndex? {
+  package static func holder(_ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable)
+    -> MemberIndex?
+  {
     best(vip, members, candidacies) { member in candidacies[vip, member].position == .holder }
   }
 
   /// Some member that is heard here lately said that it hears a holder of whom this node knows nothing newer.
   package static func heldUnheard(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> UnheardHolder? {
     for slot in 0..<members.count {
       let witness = MemberIndex(slot)
@@ -307,7 +323,9 @@ package struct VIPClaim: Sendable {
         let own = candidacies[vip, holder]
         // Its own word since then is better, and who has just missed its end still says so for a detection time.
         let isHeard = members.isAlive(holder) && members.isHeardDirectly(holder, now: now)
-        if isHeard, own.toldAt > own.claimEndedAt { continue }
+        if isHeard, own.isUnconfigured { continue }
+        let isLater = said.toldAt > own.toldAt + members[holder].interval * 2
+        if isHeard, own.toldAt > own.claimEndedAt, !isLater { continue }
         if said.toldAt > own.claimEndedAt + members.detection { return UnheardHolder(holder: holder, witness: witness) }
       }
     }
@@ -316,14 +334,14 @@ package struct VIPClaim: Sendable {
 
   /// The best that is heard both ways, eligible or not.
   package static func bestHeard(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> MemberIndex? {
     best(vip, members, candidacies) { members.isHeardBothWays($0, now: now) }
   }
 
   /// As `holder`, among those whom this node hears itself: what a third party's old word says is no reason to yield.
   static func bestRival(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> MemberIndex? {
     best(vip, members, candidacies) { member in
       candidacies[vip, member].position == .holder && members.isHeardDirectly(member, now: now)
@@ -332,7 +350,7 @@ package struct VIPClaim: Sendable {
 
   /// Who should take it from this node: the best that is eligible and heard both ways.
   package static func successor(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, _ now: Instant
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> MemberIndex? {
     best(vip, members, candidacies) { member in
       candidacies[vip, member].eligible && members.isHeardBothWays(member, now: now)
@@ -340,7 +358,8 @@ package struct VIPClaim: Sendable {
   }
 
   private static func best(
-    _ vip: VIPIndex, _ members: MemberTable, _ candidacies: CandidacyTable, where condition: (MemberIndex) -> Bool
+    _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable,
+    where condition: (MemberIndex) -> Bool
   ) -> MemberIndex? {
     var best: MemberIndex?
     for slot in 0..<members.count {

@@ -7,7 +7,8 @@
 
 package import Primitives
 
-package struct MemberTable: Sendable {
+/// Not copyable, so that the compiler cannot copy it for a look at one of its fields.
+package struct MemberTable: ~Copyable, Sendable {
   /// How old the echoed send may be when a new boot is believed, and how long a pending boot is reported.
   package static let echoFreshness = TimeSpan.seconds(2)
 

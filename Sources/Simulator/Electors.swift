@@ -19,7 +19,7 @@ extension Simulation {
     buryAddresses(host)
     let local = clocks[host].local(now)
     var node = ClusterNode(
-      configuration: configurations[host], authenticator: SimulatedAuthenticator(key: key),
+      configuration: configuration(of: host), authenticator: authenticator(of: host),
       bootID: BootID(high: random.next(), low: random.next() | 1), randomSeed: random.next(), now: local,
       plantedFaults: setup.plantedFaults)
     for vip in 0..<vipCount { node.handle(requirements(of: vip, at: host), now: local, effects: &effects) }
@@ -49,24 +49,24 @@ extension Simulation {
     hosts[host].inbox.removeAll()
   }
 
-  mutating func arrive(_ host: Int, _ datagram: DatagramPool.Slot, isMulticast: Bool) {
+  mutating func arrive(_ host: Int, _ datagram: DatagramPool.Slot, route: SimulatedRoute) {
     guard hosts[host].isRunning else { return pool.drop(datagram) }
     if hosts[host].isPaused {
       guard hosts[host].inbox.count < 512 else { return pool.drop(datagram) }
-      hosts[host].inbox.append((datagram, isMulticast, now))
+      hosts[host].inbox.append((datagram, route, now))
     } else {
-      receive(host, datagram, isMulticast: isMulticast, at: now)
+      receive(host, datagram, route: route, at: now)
       // As the shell: what a wake-up found is followed by what is due, by the same reading of the clock.
       advance(host)
     }
   }
 
   /// Ends a use of the datagram.
-  mutating func receive(_ host: Int, _ datagram: DatagramPool.Slot, isMulticast: Bool, at time: Int64) {
+  mutating func receive(_ host: Int, _ datagram: DatagramPool.Slot, route: SimulatedRoute, at time: Int64) {
     let local = clocks[host].local(now)
     let stamp = time == now ? local : clocks[host].local(time)
     nodes[host].receive(
-      pool[datagram], over: Arrival(isMulticast: isMulticast), receivedAt: stamp, now: local, effects: &effects)
+      pool[datagram], over: route.arrival, receivedAt: stamp, now: local, effects: &effects)
     pool.drop(datagram)
     // What it claims and answers for is read off after `advance`, which always follows.
     if !effects.isEmpty { carryOut(host, local) }
@@ -90,19 +90,12 @@ extension Simulation {
 
   // MARK: Waking
 
-  // `inout`, and functions of their own, so that the node is read where it is: the compiler copies an element of an array
-  // before it reads a property of it, and a node retains a dozen arrays for that. It was a sixth of all time.
-  @inline(never)
-  private static func deadline(of node: inout ClusterNode<SimulatedAuthenticator>) -> Instant { node.nextDeadline }
-  @inline(never)
-  static func destinations(of node: inout ClusterNode<SimulatedAuthenticator>) -> Destinations { node.destinations }
-
   mutating func wake(_ host: Int, generation: UInt32) {
     guard hosts[host].wakeGeneration == generation else { return }
     forgetWake(host)
     guard hosts[host].isRunning, !hosts[host].isPaused else { return }
     // What it was asked for may have moved meanwhile.
-    if clocks[host].local(now) < Self.deadline(of: &nodes[host]) { scheduleWake(host) } else { advance(host) }
+    if clocks[host].local(now) < nodes[host].nextDeadline { scheduleWake(host) } else { advance(host) }
   }
 
   mutating func forgetWake(_ host: Int) {
@@ -113,7 +106,7 @@ extension Simulation {
 
   private mutating func scheduleWake(_ host: Int) {
     guard hosts[host].isRunning else { return }
-    let deadline = Self.deadline(of: &nodes[host])
+    let deadline = nodes[host].nextDeadline
     guard deadline != hosts[host].armedFor else { return }
     hosts[host].armedFor = deadline
     let due = clocks[host].trueTime(deadline)
@@ -130,7 +123,7 @@ extension Simulation {
 
   /// As the shell after every call: what the node may answer for, and until when.
   mutating func readOff(_ host: Int) {
-    guard hosts[host].isRunning, hosts[host].readOff(&nodes[host], clocks[host]) else { return }
+    guard hosts[host].isRunning, hosts[host].readOff(nodes[host], clocks[host]) else { return }
     watch.lookNow()
   }
 }

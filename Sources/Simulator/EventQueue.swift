@@ -7,7 +7,7 @@ import Primitives
 
 enum SimulatedEvent {
   /// A datagram reaches a host's socket.
-  case arrive(host: UInt8, datagram: DatagramPool.Slot, isMulticast: Bool)
+  case arrive(host: UInt8, datagram: DatagramPool.Slot, route: SimulatedRoute)
   /// A node's timer; stale unless `generation` is the host's.
   case wake(host: UInt8, generation: UInt32)
   /// The hands of a host finished the oldest piece of work. Stale unless `epoch` is the host's.

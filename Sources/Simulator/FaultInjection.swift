@@ -13,8 +13,8 @@ extension Simulation {
 
   mutating func injectFault() {
     let host = pick()
-    let hostFaults: [UInt64] = [8, 9, 10, 11, 11, 12, 13, 14, 16]
-    switch mix == .hostsOnly ? hostFaults[Int(random.below(9))] : random.below(17) {
+    let hostFaults: [UInt64] = [8, 9, 10, 11, 11, 12, 13, 14, 16, 17, 18]
+    switch mix == .hostsOnly ? hostFaults[Int(random.below(11))] : random.below(19) {
     case 0, 1:
       let other = pick()
       guard other != host else { return }
@@ -25,8 +25,9 @@ extension Simulation {
       guard other != host else { return }
       totals.cuts += 2
       note("cut n\(host + 1) <-> n\(other + 1)")
-      network.set(host, other, up: false, at: now)
-      network.set(other, host, up: false, at: now)
+      let path = somePath()
+      network.set(host, other, path: path, up: false, at: now)
+      network.set(other, host, path: path, up: false, at: now)
     case 3: partition()
     case 4, 5:
       note("links heal")
@@ -48,7 +49,8 @@ extension Simulation {
     case 11: pause(host, for: draw(1_000_000...101_000_000) * slowness)
     case 12:
       guard mix == .all else { return pause(host, for: draw(1_000_000...301_000_000) * slowness) }
-      setCarrier(host, up: !hosts[host].hasCarrier)
+      let path = somePath()
+      setCarriers(host, hosts[host].carriers ^ (path.map { 1 << UInt8($0) } ?? allPaths))
     case 13: setDraining(host, !hosts[host].draining)
     case 14:
       hosts[host].balancerReady.toggle()
@@ -56,6 +58,7 @@ extension Simulation {
       note("balancer of n\(host + 1) ready: \(ready)")
       for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
     case 15: dropMulticasts(of: random.chance(1, in: 2) ? host : nil)
+    case 17, 18: reloadAtRandom(host)
     default:
       if random.chance(1, in: 5) {
         note("n\(host + 1) shuts down")
@@ -66,17 +69,19 @@ extension Simulation {
     }
   }
 
+  private var allPaths: UInt8 { 1 << UInt8(network.pathCount) - 1 }
+
+  /// Nil: all of them.
+  private mutating func somePath() -> Int? {
+    network.pathCount > 1 && random.chance(2, in: 3) ? Int(random.below(UInt64(network.pathCount))) : nil
+  }
+
   /// One way, of everything or of one kind of datagrams only.
   private mutating func cut(_ host: Int, _ other: Int) {
     let kind: SimulatedNetwork.Kind? = [nil, .multicast, .unicast][Int(random.below(3))]
     note("cut n\(host + 1) -> n\(other + 1)\(kind.map { ", \($0) only" } ?? "")")
-    if let kind {
-      totals.kindCuts += 1
-      network.set(kind, host, other, up: false, at: now)
-    } else {
-      totals.cuts += 1
-      network.set(host, other, up: false, at: now)
-    }
+    if kind == nil { totals.cuts += 1 } else { totals.kindCuts += 1 }
+    network.set(host, other, kind: kind, path: somePath(), up: false, at: now)
   }
 
   private mutating func partition() {
@@ -84,9 +89,11 @@ extension Simulation {
     let side = random.next()
     let sides = (0..<count).map { side >> UInt64($0) & 1 }
     note("partition \(sides)")
+    let path = somePath()
     for from in 0..<count {
       for to in 0..<count where from != to {
-        network.set(from, to, up: side >> UInt64(from) & 1 == side >> UInt64(to) & 1, at: now)
+        network.set(
+          from, to, path: path, up: side >> UInt64(from) & 1 == side >> UInt64(to) & 1, at: now)
       }
     }
   }
@@ -96,18 +103,20 @@ extension Simulation {
     totals.kindCuts += 1
     note("no multicasts \(host.map { "of n\($0 + 1)" } ?? "at all")")
     for from in 0..<count where host == nil || from == host {
-      for to in 0..<count where to != from { network.set(.multicast, from, to, up: false, at: now) }
+      for to in 0..<count where to != from { network.set(from, to, kind: .multicast, up: false, at: now) }
     }
   }
 
-  private mutating func setCarrier(_ host: Int, up: Bool) {
-    guard hosts[host].hasCarrier != up else { return }
-    if !up { totals.carrierLosses += 1 }
-    note("cable of n\(host + 1): \(up)")
-    hosts[host].hasCarrier = up
-    network.touch(at: now)
+  /// - Parameter carriers: bit per path.
+  private mutating func setCarriers(_ host: Int, _ carriers: UInt8) {
+    let before = hosts[host].carriers
+    guard before != carriers else { return }
+    if carriers & ~before == 0 { totals.carrierLosses += 1 }
+    note("cables of n\(host + 1): \(carriers)")
+    hosts[host].carriers = carriers
+    hosts[host].carrierChangedAt = now
     hosts[host].runningSince = now
-    command(host, .carrier(up: up))
+    if (before == 0) != (carriers == 0) { command(host, .carrier(up: carriers != 0)) }
   }
 
   private mutating func setDraining(_ host: Int, _ draining: Bool) {
@@ -118,13 +127,15 @@ extension Simulation {
     command(host, .draining(draining))
   }
 
-  /// Every VIP requires the balancer. Configurations do not change: slots are in their order.
+  func isStrict(_ vip: Int) -> Bool { strict >> UInt64(vip) & 1 == 1 }
+
+  /// Every VIP requires the balancer.
   func requirements(of vip: Int, at host: Int) -> Command {
-    .requirements(VIPIndex(vip), hosts[host].balancerReady ? .met : .unmet(strict: false))
+    .requirements(VIPIndex(vip), hosts[host].balancerReady ? .met : .unmet(strict: isStrict(vip)))
   }
 
-  /// Everything is well from now on. Drains stay as they are for some, but never for all; balancers too, and in some
-  /// rounds nobody's is ready: then one that does not drain holds all the same.
+  /// Everything is well from now on. Drains stay as they are for some, but never for all; balancers and configurations that
+  /// lack a VIP too, and in some rounds nobody's balancer is ready: then one that does not drain holds all the same.
   mutating func heal() {
     note("heal")
     isHealed = true
@@ -137,7 +148,7 @@ extension Simulation {
     let nobodyReady = random.chance(1, in: 4)
     for host in 0..<count {
       if hosts[host].isPaused { resume(host) }
-      setCarrier(host, up: true)
+      setCarriers(host, allPaths)
       if host == well || random.chance(1, in: 2) {
         setDraining(host, false)
         hosts[host].draining = false
@@ -145,27 +156,37 @@ extension Simulation {
       }
       if nobodyReady { hosts[host].balancerReady = false }
       for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
+      if host == well || random.chance(1, in: 2) { setLacksLastVIP(host, false) }
       if !hosts[host].isRunning { start(host) }
     }
     // A failed address is tried again after its time; the rest settles in detection times.
-    let retry = ElectionLimits.addressRetry.nanoseconds
-    var isFailing = false
+    var retry: Int64 = 0
     for host in 0..<count where hosts[host].isRunning {
-      nodes[host].snapshot(into: &watch.status, now: clocks[host].local(now))
-      isFailing = isFailing || watch.status.vips.contains { $0.isConfigured && $0.ineligible == .addressFailed }
+      let local = clocks[host].local(now)
+      nodes[host].snapshot(into: &watch.status, now: local)
+      for vip in watch.status.vips where vip.isConfigured {
+        if let until = vip.failedUntil { retry = max(retry, (until - local).nanoseconds) }
+        // An answer that was lost becomes a failure after its deadline.
+        guard watch.answersLost else { continue }
+        let failure = ElectionLimits.acquireDeadline + ElectionLimits.addressRetry(failures: vip.addressFailures)
+        retry = max(retry, failure.nanoseconds)
+      }
     }
-    // An answer that was lost becomes a failure after its deadline.
-    let unanswered = watch.answersLost ? ElectionLimits.acquireDeadline.nanoseconds : 0
     watch.vacancyLimit = longestDetection()
     let lastResort =
       nobodyReady
       ? max(ElectionLimits.lastResort.nanoseconds, 2 * watch.vacancyLimit)
         + Int64(count) * max(ElectionLimits.lastResortTurn.nanoseconds, 2 * watch.vacancyLimit) : 0
-    let calm = now + ((isFailing || unanswered > 0 ? retry + unanswered : 0) + lastResort) * 103 / 100
+    // What somebody's configuration has lost is known by its silence at the latest.
+    let untold =
+      hosts.contains { $0.lacksLastVIP }
+      ? 2 * Int64(ElectionLimits.untoldHeartbeats + 1) * (heartbeat.nanoseconds + network.delay.upperBound) : 0
+    let calm = now + (retry + lastResort) * 103 / 100
     watch.singleFrom = calm + 4 * watch.vacancyLimit + 30_000_000
     // Two planned handovers one after another: to the best that has started, and to one that starts later.
     let handovers = 2 * ElectionLimits.quietenDeadline.nanoseconds + 200_000_000
-    watch.stillFrom = watch.singleFrom + handovers + 20 * heartbeat.nanoseconds
+    watch.lastSingleFrom = watch.singleFrom + untold
+    watch.stillFrom = watch.lastSingleFrom + handovers + 20 * heartbeat.nanoseconds
     watch.nextLookAt = watch.singleFrom
     queue.push(at: watch.stillFrom + 1_400_000_000, .rested)
   }

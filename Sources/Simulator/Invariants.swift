@@ -2,6 +2,7 @@
 //
 // Always: GATE on a network that is well no two hosts answer for a VIP; V3 no announcement without address and claim;
 // TURNS ranks act one after another;
+// STRICT nobody holds a VIP without what it strictly requires;
 // HANDOVER a planned successor starts after the gate has shut, or the address has gone, or did not go in the time for it;
 // DRAIN a draining node takes nothing; LISTEN nothing is claimed before a detection time has passed; EVIDENCE nobody takes
 // over from a holder that a well-connected third node hears.
@@ -23,6 +24,8 @@ struct InvariantWatch {
   var answersLost = false
   /// From here on one holder at most, and vacancies are short.
   var singleFrom = Int64.max
+  /// The same for the last VIP, which some configuration may lack.
+  var lastSingleFrom = Int64.max
   /// From here on nothing changes hands.
   var stillFrom = Int64.max
   /// How long a VIP may be without a holder then.
@@ -56,7 +59,7 @@ struct InvariantWatch {
 
   /// Nothing has to be at rest any more.
   mutating func beginRound() {
-    (singleFrom, stillFrom, vacancyLimit, nextLookAt) = (.max, .max, .max, .max)
+    (singleFrom, lastSingleFrom, stillFrom, vacancyLimit, nextLookAt) = (.max, .max, .max, .max, .max)
     answersLost = false
     for vip in vacantSince.indices {
       vacantSince[vip] = nil
@@ -85,6 +88,9 @@ extension Simulation {
   mutating func checkAcquire(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
     // Commands reach a node at once, so what was set before this event binds it.
     if hosts[host].draining { violate("DRAIN", "n\(host + 1) takes vip\(vip.value) while it is draining") }
+    if isStrict(vip.value), !hosts[host].balancerReady {
+      violate("STRICT", "n\(host + 1) takes vip\(vip.value) without what it requires")
+    }
     checkTurn(host, vip, cause)
     watch.heldSince[vip.value][host] = now
     let age = clocks[host].local(now) - clocks[host].local(hosts[host].startedAt)
@@ -126,7 +132,7 @@ extension Simulation {
       watch.takenAt[vip.value][host] = .min / 2
       return
     }
-    if network.isWell(since: now - 8 * detection, delayBelow: heartbeat.nanoseconds / 2) {
+    if isWell(since: now - 8 * detection) {
       watch.takings += 1
       let isDouble = watch.takenAt[vip.value].indices.contains {
         $0 != host && isHolder($0, vip) && now - watch.takenAt[vip.value][$0] < heartbeat.nanoseconds
@@ -138,6 +144,9 @@ extension Simulation {
     }
     watch.takenAt[vip.value][host] = now
   }
+
+  /// Its configuration names the VIP: it tells of it.
+  private func knows(_ host: Int, _ vip: VIPIndex) -> Bool { !hosts[host].lacksLastVIP || vip.value < vipCount - 1 }
 
   private var isGated: Bool { configurations[0].vips[0].isGated }
   private func isAlive(_ host: Int) -> Bool { hosts[host].isRunning && !hosts[host].isPaused }
@@ -154,15 +163,34 @@ extension Simulation {
       isAlive(index) && hosts[index].runningSince <= since && hosts[index].hasCarrier
     }
     func linked(_ a: Int, _ b: Int) -> Bool {
-      network.isUp(a, b, since: since) && network.isUp(b, a, since: since)
+      (0..<network.pathCount).contains { path in
+        (hosts[a].carriers & hosts[b].carriers) >> UInt8(path) & 1 == 1
+          && network.isUp(path, a, b, since: since) && network.isUp(path, b, a, since: since)
+      }
     }
     guard now - watch.heldSince[vip.value][holder] > 2 * heartbeat.nanoseconds, network.loss == 0,
       network.lossChangedAt <= since, network.delay.upperBound < heartbeat.nanoseconds / 2,
       isHolder(holder, vip), well(holder), well(host)
     else { return }
-    for witness in 0..<count where witness != host && witness != holder {
+    for witness in 0..<count where witness != host && witness != holder && knows(witness, vip) {
       if well(witness), linked(witness, holder), linked(witness, host) {
         violate("EVIDENCE", "n\(host + 1) takes vip\(vip.value) from n\(holder + 1), which n\(witness + 1) hears")
+      }
+    }
+  }
+
+  /// Nothing is lost or slow, and each host reaches each over some path, without a change since `time`.
+  private func isWell(since time: Int64) -> Bool {
+    guard network.loss == 0, network.lossChangedAt <= time, network.delay.upperBound < heartbeat.nanoseconds / 2 else {
+      return false
+    }
+    return (0..<count).allSatisfy { a in
+      (0..<a).allSatisfy { b in
+        (0..<network.pathCount).contains { path in
+          let hasCarriers = (hosts[a].carriers & hosts[b].carriers) >> UInt8(path) & 1 == 1
+          return hasCarriers && hosts[a].carrierChangedAt <= time && hosts[b].carrierChangedAt <= time
+            && network.isUp(path, a, b, since: time) && network.isUp(path, b, a, since: time)
+        }
       }
     }
   }
@@ -171,9 +199,7 @@ extension Simulation {
   /// what nobody holds any more at the same moment, until one hears the other: they learned of it from different datagrams,
   /// or may act at all since then.
   private mutating func checkGates() {
-    guard network.isWell(since: now - 8 * detection, delayBelow: heartbeat.nanoseconds / 2),
-      hosts.indices.allSatisfy({ hosts[$0].hasCarrier })
-    else { return }
+    guard isWell(since: now - 8 * detection) else { return }
     let tolerance = detection * DetectionTime.growthLimit / 24
     for vip in 0..<vipCount where watch.addressedTwice >> UInt64(vip) & 1 == 1 {
       var first: Int?
@@ -197,7 +223,15 @@ extension Simulation {
   private mutating func countHolders() {
     watch.nextLookAt = now < watch.stillFrom ? watch.stillFrom : .max
     for vip in 0..<vipCount {
+      if vip == vipCount - 1, now < watch.lastSingleFrom {
+        watch.nextLookAt = min(watch.nextLookAt, watch.lastSingleFrom)
+        continue
+      }
       let holders = (0..<count).filter { isHolder($0, VIPIndex(vip)) }
+      if isForbidden(vip) {
+        if let holder = holders.first { violate("STRICT", "n\(holder + 1) holds vip\(vip) without what it requires") }
+        continue
+      }
       guard let holder = holders.first else {
         let since = watch.vacantSince[vip] ?? now
         watch.vacantSince[vip] = since
@@ -210,6 +244,9 @@ extension Simulation {
       }
       watch.vacantSince[vip] = nil
       guard now >= watch.stillFrom else { continue }
+      if isStrict(vip), !hosts[holder].balancerReady {
+        violate("STRICT", "n\(holder + 1) keeps vip\(vip) without what it requires")
+      }
       if let still = watch.stillHolder[vip], still != holder {
         violate("V4", "vip\(vip) flaps from n\(still + 1) to n\(holder + 1)")
       }
@@ -217,8 +254,17 @@ extension Simulation {
     }
   }
 
+  /// Nobody may hold it.
+  private func isForbidden(_ vip: Int) -> Bool { isStrict(vip) && hosts.allSatisfy { !$0.balancerReady } }
+
   mutating func checkAtRest() {
     for vip in 0..<vipCount {
+      if isForbidden(vip) {
+        for host in 0..<count where hosts[host].has(VIPIndex(vip)) {
+          violate("LEFTOVER", "vip\(vip): an address on n\(host + 1), and nobody may hold it")
+        }
+        continue
+      }
       guard let holder = (0..<count).first(where: { isHolder($0, VIPIndex(vip)) }) else {
         violate("V6", "vip\(vip) has no holder at the end")
         return

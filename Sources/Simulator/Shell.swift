@@ -9,8 +9,9 @@ import Wire
 
 extension Simulation {
   mutating func carryOut(_ host: Int, _ local: Instant) {
+    // What it claims and answers for changes with an effect only, but for this fault.
+    guard !effects.isEmpty || setup.plantedFaults.contains(.gateCountsFromWaking) else { return }
     readOff(host)
-    guard !effects.isEmpty else { return }
     for position in 0..<effects.count where hosts[host].isRunning {
       switch effects[position] {
       case .send:
@@ -48,41 +49,61 @@ extension Simulation {
 
   private mutating func send(_ host: Int, _ local: Instant) {
     let (datagram, room) = pool.take()
-    pool.setLength(nodes[host].encodeDatagram(into: room, now: local), of: datagram)
-    if random.chance(1, in: 50) { record(host, datagram) }
-    let destinations = Self.destinations(of: &nodes[host])
-    if destinations.group { multicast(from: host, datagram) }
-    if destinations.members[0] != 0 {
-      // All nodes have the same members, and number them in the order of their names: as the hosts.
-      for other in 0..<count where destinations.members[0] >> UInt64(other) & 1 == 1 {
-        totals.unicasts += 1
-        transmit(.unicast, from: host, to: other, datagram)
+    let length = nodes[host].encodeDatagram(into: room, now: local)
+    pool.setLength(length, of: datagram)
+    let destinations = nodes[host].destinations
+    transmit(from: host, datagram, to: destinations)
+    if configuresTwoKeys(host) {
+      let (copy, copyRoom) = pool.take()
+      copyRoom.copyMemory(from: UnsafeRawBufferPointer(rebasing: room[..<length]))
+      pool.setLength(length, of: copy)
+      let isWanted = nodes[host].signCopy(UnsafeMutableRawBufferPointer(rebasing: copyRoom[..<length]))
+      if isWanted {
+        totals.copies += 1
+        transmit(from: host, copy, to: destinations)
       }
+      pool.drop(copy)
     }
     pool.drop(datagram)
   }
 
+  private mutating func transmit(from host: Int, _ datagram: DatagramPool.Slot, to destinations: Destinations) {
+    if random.chance(1, in: 50) { record(host, datagram) }
+    if destinations.group { multicast(from: host, datagram) }
+    for path in 0..<network.pathCount where destinations.members[path] != 0 {
+      // All nodes have the same members, and number them in the order of their names: as the hosts.
+      for other in 0..<count where destinations.members[path] >> UInt64(other) & 1 == 1 {
+        totals.unicasts += 1
+        transmit(.unicast, path, from: host, to: other, datagram)
+      }
+    }
+  }
+
+  /// Over every path.
   mutating func multicast(from host: Int, _ datagram: DatagramPool.Slot) {
-    totals.datagrams += 1
-    for other in 0..<count where other != host { transmit(.multicast, from: host, to: other, datagram) }
+    for path in 0..<network.pathCount {
+      totals.datagrams += 1
+      for other in 0..<count where other != host { transmit(.multicast, path, from: host, to: other, datagram) }
+    }
   }
 
   /// One datagram on its way from one host to another: it may be lost, come twice, or late.
   private mutating func transmit(
-    _ kind: SimulatedNetwork.Kind, from host: Int, to other: Int, _ datagram: DatagramPool.Slot
+    _ kind: SimulatedNetwork.Kind, _ path: Int, from host: Int, to other: Int, _ datagram: DatagramPool.Slot
   ) {
-    guard network.carries(kind, host, other), hosts[host].hasCarrier, hosts[other].hasCarrier else { return }
+    guard network.carries(kind, path, host, other),
+      (hosts[host].carriers & hosts[other].carriers) >> UInt8(path) & 1 == 1
+    else { return }
     if network.loss > 0, random.below(1000) < network.loss {
       totals.lost += 1
       return
     }
     let copies = network.duplication > 0 && random.below(1000) < network.duplication ? 2 : 1
     if copies == 2 { totals.duplicated += 1 }
+    let route = SimulatedRoute(path: UInt8(path), isMulticast: kind == .multicast)
     for _ in 0..<copies {
       pool.use(datagram)
-      queue.push(
-        at: now + draw(network.delay),
-        .arrive(host: UInt8(other), datagram: datagram, isMulticast: kind == .multicast))
+      queue.push(at: now + draw(network.delay), .arrive(host: UInt8(other), datagram: datagram, route: route))
     }
   }
 
@@ -103,10 +124,11 @@ extension Simulation {
     guard recording.epoch < hosts[recording.host].epoch else { return }
     totals.replayed += 1
     pool.use(recording.datagram)
+    let route = SimulatedRoute(
+      path: UInt8(random.below(UInt64(network.pathCount))), isMulticast: random.chance(1, in: 2))
     queue.push(
       at: now + 1_000,
-      .arrive(
-        host: UInt8(random.below(UInt64(count))), datagram: recording.datagram, isMulticast: random.chance(1, in: 2)))
+      .arrive(host: UInt8(random.below(UInt64(count))), datagram: recording.datagram, route: route))
   }
 
   // MARK: Hands
@@ -180,19 +202,31 @@ extension Simulation {
     }
     let resignsFirst = setup.plantedFaults.contains(.resignsBeforeGate)
     if !resignsFirst { buryAddresses(host) }
+    note("n\(host + 1)'s guardian resigns")
+    var keys = authenticator(of: host)
+    resign(host, boot, sequence, &keys)
+    // In both keys: others may have one of them only.
+    if var other = keys.other {
+      resign(host, boot, sequence, &other)
+    }
+    if resignsFirst { queue.push(at: now + 2_000_000, .buried(host: UInt8(host), epoch: epoch)) }
+    queue.push(at: now + draw(5_000_000...305_000_000), .restart(host: UInt8(host), epoch: epoch))
+  }
+
+  private mutating func resign(
+    _ host: Int, _ boot: BootID, _ sequence: UInt64, _ authenticator: inout SimulatedAuthenticator
+  ) {
     let (datagram, room) = pool.take()
-    var authenticator = SimulatedAuthenticator(key: key)
     let length = ResignDatagram.encode(
       clusterName: "sim", node: configurations[host].node, boot: boot, sequence: sequence, reason: .died,
       now: clocks[host].local(now), authenticator: &authenticator, into: room)
     pool.setLength(length, of: datagram)
-    note("n\(host + 1)'s guardian resigns")
     record(host, datagram)
     multicast(from: host, datagram)
-    for other in 0..<count where other != host { transmit(.unicast, from: host, to: other, datagram) }
+    for path in 0..<network.pathCount {
+      for other in 0..<count where other != host { transmit(.unicast, path, from: host, to: other, datagram) }
+    }
     pool.drop(datagram)
-    if resignsFirst { queue.push(at: now + 2_000_000, .buried(host: UInt8(host), epoch: epoch)) }
-    queue.push(at: now + draw(5_000_000...305_000_000), .restart(host: UInt8(host), epoch: epoch))
   }
 
   /// Power loss: addresses are gone with the machine.
@@ -219,9 +253,9 @@ extension Simulation {
     hosts[host].runningSince = now
     let waiting = hosts[host].inbox
     hosts[host].inbox = []
-    for (datagram, isMulticast, at) in waiting {
+    for (datagram, route, at) in waiting {
       if hosts[host].isRunning {
-        receive(host, datagram, isMulticast: isMulticast, at: at)
+        receive(host, datagram, route: route, at: at)
       } else {
         pool.drop(datagram)
       }

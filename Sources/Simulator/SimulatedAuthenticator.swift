@@ -5,24 +5,41 @@ package import Wire
 
 package struct SimulatedAuthenticator: DatagramAuthenticator, Sendable {
   package let signingKeyID: UInt32
+  package let otherKeyID: UInt32?
   private let key: UInt64
+  private let otherKey: UInt64
 
-  package init(key: UInt64) {
+  /// - Parameter other: the second live key, while keys are exchanged.
+  package init(key: UInt64, other: UInt64? = nil) {
     self.key = key
-    signingKeyID = UInt32(truncatingIfNeeded: StableHash.mix(key))
+    otherKey = other ?? 0
+    signingKeyID = Self.id(key)
+    otherKeyID = other.map { Self.id($0) }
   }
 
+  private static func id(_ key: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: StableHash.mix(key)) }
+
+  /// One that signs with the other key.
+  var other: SimulatedAuthenticator? { otherKeyID == nil ? nil : SimulatedAuthenticator(key: otherKey) }
+
   package mutating func sign(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) {
-    let (first, second) = digest(bytes)
-    tag.storeBytes(of: first, toByteOffset: 0, as: UInt64.self)
-    tag.storeBytes(of: second, toByteOffset: 8, as: UInt64.self)
+    store(digest(bytes, key), into: tag)
+  }
+
+  package mutating func signWithOther(_ bytes: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) {
+    store(digest(bytes, otherKey), into: tag)
+  }
+
+  private func store(_ digest: (UInt64, UInt64), into tag: UnsafeMutableRawBufferPointer) {
+    tag.storeBytes(of: digest.0, toByteOffset: 0, as: UInt64.self)
+    tag.storeBytes(of: digest.1, toByteOffset: 8, as: UInt64.self)
   }
 
   package mutating func verify(_ bytes: UnsafeRawBufferPointer, tag: UnsafeRawBufferPointer, keyID: UInt32)
     -> TagVerdict
   {
-    guard keyID == signingKeyID else { return .unknownKey }
-    let (first, second) = digest(bytes)
+    guard keyID == signingKeyID || keyID == otherKeyID else { return .unknownKey }
+    let (first, second) = digest(bytes, keyID == signingKeyID ? key : otherKey)
     let same =
       tag.loadUnaligned(fromByteOffset: 0, as: UInt64.self) == first
       && tag.loadUnaligned(fromByteOffset: 8, as: UInt64.self) == second
@@ -30,7 +47,7 @@ package struct SimulatedAuthenticator: DatagramAuthenticator, Sendable {
   }
 
   /// Four lanes side by side: what waits for one multiplication is done meanwhile by the others.
-  private func digest(_ bytes: UnsafeRawBufferPointer) -> (UInt64, UInt64) {
+  private func digest(_ bytes: UnsafeRawBufferPointer, _ key: UInt64) -> (UInt64, UInt64) {
     func word(_ offset: Int) -> UInt64 { bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
     func mixed(_ lane: UInt64, _ word: UInt64) -> UInt64 {
       let product = (lane ^ word) &* 0x9e37_79b9_7f4a_7c15

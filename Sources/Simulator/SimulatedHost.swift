@@ -21,7 +21,7 @@ struct SimulatedHost {
   var runningSince: Int64 = 0
   /// Frozen with everything on it; datagrams wait in its socket.
   var isPaused = false
-  var inbox: [(datagram: DatagramPool.Slot, isMulticast: Bool, at: Int64)] = []
+  var inbox: [(datagram: DatagramPool.Slot, route: SimulatedRoute, at: Int64)] = []
   var hands: [Work] = []
   /// VIPs whose addresses answer on this host, one bit each.
   var addresses: UInt64 = 0
@@ -33,12 +33,22 @@ struct SimulatedHost {
   var liveUntil: [Instant?]
   var draining = false
   var balancerReady = true
-  var hasCarrier = true
+  /// Bit per path.
+  var carriers: UInt8
+  var carrierChangedAt: Int64 = 0
+  /// Which keys it has, see `Simulation.authenticator`.
+  var keyStage = 0
+  /// Its configuration lacks the last VIP.
+  var lacksLastVIP = false
 
-  init(vipCount: Int) {
+  init(vipCount: Int, pathCount: Int) {
+    carriers = 1 << UInt8(pathCount) - 1
     gates = Array(repeating: .min, count: vipCount)
     liveUntil = Array(repeating: nil, count: vipCount)
   }
+
+  /// The node has carrier as long as one of its interfaces has.
+  var hasCarrier: Bool { carriers != 0 }
 
   /// It would answer for the VIP, whatever its processes do.
   func answers(_ vip: VIPIndex, at time: Int64) -> Bool { has(vip) && gates[vip.value] > time }
@@ -54,7 +64,7 @@ struct SimulatedHost {
 
 extension SimulatedHost {
   /// What its elector claims and answers for. True if it claims something else than before.
-  mutating func readOff(_ node: inout ClusterNode<SimulatedAuthenticator>, _ clock: HostClock) -> Bool {
+  mutating func readOff(_ node: borrowing ClusterNode<SimulatedAuthenticator>, _ clock: HostClock) -> Bool {
     var claimed: UInt64 = 0
     for vip in gates.indices {
       if node.isHolder(VIPIndex(vip)) { claimed |= 1 << UInt64(vip) }
@@ -82,75 +92,5 @@ struct HostClock {
     var time = (instant.nanoseconds - offset) / (1000 + rate) * 1000
     while local(time) < instant { time += 1000 }
     return time
-  }
-}
-
-/// Who hears whom.
-struct SimulatedNetwork {
-  enum Kind: CaseIterable { case multicast, unicast }
-
-  let count: Int
-  /// One way: `cut[from * count + to]` for both kinds, and when that link last changed in either.
-  private var multicastCut: [Bool]
-  private var unicastCut: [Bool]
-  private var changedAt: [Int64]
-  private var cutCount = 0
-  /// In 1/1000 of the datagrams.
-  var loss: UInt64 = 0
-  var duplication: UInt64 = 0
-  var lossChangedAt: Int64 = 0
-  /// When anything of it changed last.
-  private(set) var touchedAt: Int64 = 0
-  /// Delay of a datagram, uniform; a wide range reorders.
-  var delay: ClosedRange<Int64>
-
-  init(count: Int, delay: ClosedRange<Int64>) {
-    self.count = count
-    self.delay = delay
-    multicastCut = Array(repeating: false, count: count * count)
-    unicastCut = multicastCut
-    changedAt = Array(repeating: 0, count: count * count)
-  }
-
-  func carries(_ kind: Kind, _ from: Int, _ to: Int) -> Bool {
-    switch kind {
-    case .multicast: !multicastCut[from * count + to]
-    case .unicast: !unicastCut[from * count + to]
-    }
-  }
-
-  /// Carries everything.
-  func isUp(_ from: Int, _ to: Int) -> Bool { carries(.multicast, from, to) && carries(.unicast, from, to) }
-
-  /// The link has been up, without a change, since `time`.
-  func isUp(_ from: Int, _ to: Int, since time: Int64) -> Bool {
-    isUp(from, to) && changedAt[from * count + to] <= time
-  }
-
-  mutating func set(_ from: Int, _ to: Int, up: Bool, at time: Int64) {
-    for kind in Kind.allCases { set(kind, from, to, up: up, at: time) }
-  }
-
-  mutating func set(_ kind: Kind, _ from: Int, _ to: Int, up: Bool, at time: Int64) {
-    guard carries(kind, from, to) != up else { return }
-    touchedAt = time
-    cutCount += up ? -1 : 1
-    switch kind {
-    case .multicast: multicastCut[from * count + to] = !up
-    case .unicast: unicastCut[from * count + to] = !up
-    }
-    changedAt[from * count + to] = time
-  }
-
-  /// Nothing is cut, lost or slow, and has not been since `time`.
-  func isWell(since time: Int64, delayBelow limit: Int64) -> Bool {
-    loss == 0 && lossChangedAt <= time && touchedAt <= time && delay.upperBound < limit && cutCount == 0
-  }
-
-  /// A host's cable went or came.
-  mutating func touch(at time: Int64) { touchedAt = time }
-
-  mutating func healAll(at time: Int64) {
-    for from in 0..<count { for to in 0..<count { set(from, to, up: true, at: time) } }
   }
 }

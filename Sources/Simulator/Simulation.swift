@@ -16,11 +16,13 @@ package struct Simulation: ~Copyable {
   let heartbeat: TimeSpan
   let failback: FailbackRule
   let mix: FaultMix
+  /// VIPs that a node gives up rather than hold without what they require, one bit each.
+  let strict: UInt64
   var configurations: [ClusterConfiguration] = []
   var hosts: [SimulatedHost] = []
   var clocks: [HostClock] = []
   /// The electors of the hosts; where none runs the last one, which nobody asks.
-  var nodes: [ClusterNode<SimulatedAuthenticator>] = []
+  var nodes: NodeStore
   var network: SimulatedNetwork
   var queue = EventQueue()
   var now: Int64 = 0
@@ -55,25 +57,29 @@ package struct Simulation: ~Copyable {
     let drawn = 2 + Int(random.below(5))
     count = setup.nodeCount ?? drawn
     vipCount = 1 + Int(random.below(4))
-    let intervals: [Int64] = [2, 5, 5, 10, 10, 10, 20, 20, 50, 100]
-    let interval = intervals[Int(random.below(10))]
+    // The quick ones cost most of the time, and show little that others do not.
+    let intervals: [Int64] = [2, 5, 5, 5, 10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 20, 50, 50, 50, 100, 100]
+    let interval = intervals[Int(random.below(20))]
     heartbeat = setup.heartbeat ?? .milliseconds(interval)
     let rules: [FailbackRule] = [.never, .never, .atOnce, .after(.milliseconds(100))]
     failback = rules[Int(random.below(4))]
     key = random.next()
     let mixes: [FaultMix] = [.all, .all, .hostsOnly]
     mix = mixes[Int(random.below(3))]
-    network = SimulatedNetwork(count: count, delay: Self.chaosDelay)
+    strict = random.chance(1, in: 3) ? random.next() : 0
+    let pathCount = random.chance(1, in: 4) ? 2 : 1
+    network = SimulatedNetwork(count: count, pathCount: pathCount, delay: Self.chaosDelay)
     watch = InvariantWatch(vipCount: vipCount, count: count)
     self.random = random
+    nodes = NodeStore(capacity: count)
     makeConfigurations()
     for host in 0..<count {
-      hosts.append(SimulatedHost(vipCount: vipCount))
+      hosts.append(SimulatedHost(vipCount: vipCount, pathCount: pathCount))
       clocks.append(
         HostClock(
           rate: Int64(self.random.below(41)) - 20, offset: 1_000_000_000 + Int64(self.random.below(1_000_000_000_000))))
       nodes.append(
-        ClusterNode(
+        NodeStore.Node(
           configuration: configurations[host], authenticator: SimulatedAuthenticator(key: key),
           bootID: BootID(high: 0, low: 1), randomSeed: 0, now: clocks[host].local(0)))
       let later = Int64(self.random.below(60_000_000))
@@ -103,6 +109,7 @@ package struct Simulation: ~Copyable {
           clusterName: "sim", node: names[node], heartbeat: heartbeat, aloneAfter: Self.aloneAfter,
           // One may be told so before the others.
           transport: unicast || random.chance(1, in: 20) ? .unicast : .multicast,
+          pathCount: network.pathCount,
           members: names.map { .init(name: $0) },
           vips: vips))
     }
@@ -161,7 +168,7 @@ package struct Simulation: ~Copyable {
 
   private mutating func handle(_ event: SimulatedEvent) {
     switch event {
-    case .arrive(let host, let datagram, let isMulticast): arrive(Int(host), datagram, isMulticast: isMulticast)
+    case .arrive(let host, let datagram, let route): arrive(Int(host), datagram, route: route)
     case .wake(let host, let generation): wake(Int(host), generation: generation)
     case .handsDone(let host, let epoch):
       guard hosts[Int(host)].epoch == epoch else { return }

@@ -38,6 +38,8 @@ package struct SimulationTotals: Hashable, Sendable {
   package var datagrams = 0
   /// Datagrams addressed to single members, besides.
   package var unicasts = 0
+  /// Sent once more in another key.
+  package var copies = 0
   package var lost = 0
   package var duplicated = 0
   package var replayed = 0
@@ -54,6 +56,7 @@ package struct SimulationTotals: Hashable, Sendable {
   package var partitions = 0
   package var carrierLosses = 0
   package var drains = 0
+  package var reloads = 0
   package var lostAnswers = 0
   package var announcements = 0
   package var simulatedNanoseconds: Int64 = 0
@@ -66,6 +69,7 @@ package struct SimulationTotals: Hashable, Sendable {
     faults += other.faults
     datagrams += other.datagrams
     unicasts += other.unicasts
+    copies += other.copies
     lost += other.lost
     duplicated += other.duplicated
     replayed += other.replayed
@@ -81,6 +85,7 @@ package struct SimulationTotals: Hashable, Sendable {
     partitions += other.partitions
     carrierLosses += other.carrierLosses
     drains += other.drains
+    reloads += other.reloads
     lostAnswers += other.lostAnswers
     announcements += other.announcements
     simulatedNanoseconds += other.simulatedNanoseconds
@@ -89,11 +94,12 @@ package struct SimulationTotals: Hashable, Sendable {
   package var lines: [String] {
     [
       "seeds            \(seeds), \(simulatedNanoseconds / 1_000_000_000) s of cluster time in \(rounds) rounds with \(faults) faults",
-      "datagrams        \(datagrams) sent, \(unicasts) to single members, \(lost) lost, \(duplicated) duplicated, \(replayed) replayed by an attacker",
+      "datagrams        \(datagrams) sent, \(unicasts) to single members, \(copies) in two keys, \(lost) lost, "
+        + "\(duplicated) duplicated, \(replayed) replayed by an attacker",
       "takeovers        \(takeovers), of them after a resign \(resigns); planned handovers \(plannedHandovers); yields \(yields)",
       "faults           \(electorCrashes) elector crashes, \(hostCrashes) host crashes, \(pauses) pauses, \(cuts) one-way cuts, "
         + "\(kindCuts) of multicasts or unicasts only, \(partitions) partitions, \(carrierLosses) cables, \(drains) drains, "
-        + "\(lostAnswers) lost answers",
+        + "\(reloads) reloads, \(lostAnswers) lost answers",
       "announcements    \(announcements)",
     ]
   }

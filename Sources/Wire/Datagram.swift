@@ -129,6 +129,7 @@ extension VIPReport: WireEntry {
       vip: bytes.u64(offset), priority: bytes.u16(offset + 8), role: Role(rawValue: bytes.u8(offset + 10)) ?? .idle,
       eligible: bytes.u8(offset + 11) & 1 == 1, passesUnknown: bytes.u8(offset + 11) & 2 == 2,
       holder: bytes.u8(offset + 11) & 4 == 4 ? bytes.u32(offset + 12) : 0,
+      isUnconfigured: bytes.u8(offset + 11) & 8 == 8,
       term: bytes.u8(offset + 11) & 4 == 4 ? 0 : bytes.u32(offset + 12))
   }
 }

@@ -151,7 +151,8 @@ package struct PeerReport: Equatable, Sendable {
 }
 
 /// What the sender is to a VIP. Flag 1: eligible; flag 2: it could pass on what belongs to a previous holder's connections;
-/// flag 4: it hears another member that holds the VIP, and names it.
+/// flag 4: it hears another member that holds the VIP, and names it; flag 8: its configuration does not name the VIP any more,
+/// and this is the last that it tells of it.
 ///
 ///     0 VIP (64) | 8 priority (16) | 10 role (8) | 11 flags (8) | 12 term, or with flag 4 fold of the holder's name (32)
 package struct VIPReport: Equatable, Sendable {
@@ -164,12 +165,14 @@ package struct VIPReport: Equatable, Sendable {
   package var passesUnknown: Bool
   /// `StableHash.fold` of the name of the holder that the sender hears; 0 for none.
   package var holder: UInt32
+  package var isUnconfigured: Bool
   package var term: UInt32
 
   @inlinable package init(
     vip: UInt64, priority: UInt16, role: Role, eligible: Bool, passesUnknown: Bool = false, holder: UInt32 = 0,
-    term: UInt32 = 0
+    isUnconfigured: Bool = false, term: UInt32 = 0
   ) {
+    self.isUnconfigured = isUnconfigured
     self.vip = vip
     self.priority = priority
     self.role = role

@@ -78,7 +78,9 @@ package struct DatagramWriter {
     buffer.set(report.vip, at: at)
     buffer.set(report.priority, at: at + 8)
     buffer.set(report.role.rawValue, at: at + 10)
-    let flags: UInt8 = (report.eligible ? 1 : 0) | (report.passesUnknown ? 2 : 0) | (report.holder == 0 ? 0 : 4)
+    let flags: UInt8 =
+      (report.eligible ? 1 : 0) | (report.passesUnknown ? 2 : 0) | (report.holder == 0 ? 0 : 4)
+      | (report.isUnconfigured ? 8 : 0)
     buffer.set(flags, at: at + 11)
     buffer.set(report.holder == 0 ? report.term : report.holder, at: at + 12)
     return true

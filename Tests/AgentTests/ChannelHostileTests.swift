@@ -243,6 +243,8 @@ private final class Dialer {
 
   init(_ victim: Victim, _ socket: borrowing FileDescriptor) async throws {
     self.victim = victim
+    // As the agent: the victim may hang up while the dialer still writes.
+    Host.ignoreBrokenPipes()
     let identity = victim.keys.identity(attempt: 0, dialer: NodeName("n1")!, listener: NodeName("n2")!)
     session = try ChannelSession(
       ChannelTLS(), descriptor: socket.raw, identity: identity, key: victim.keys.preSharedKey(for: identity)!)

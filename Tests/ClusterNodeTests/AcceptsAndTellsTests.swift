@@ -15,16 +15,16 @@ struct WireStories {
     bench.run(.milliseconds(200))
     let good = bench.sent[0]
     bench.deliver(good, to: 1)
-    #expect(bench.nodes[1]!.dropped[.replayed] == 1)
+    #expect(bench.nodes[1]!.node.dropped[.replayed] == 1)
     bench.deliver(bench.sent[1], to: 1)
-    #expect(bench.nodes[1]!.dropped[.ownName] == 1)
+    #expect(bench.nodes[1]!.node.dropped[.ownName] == 1)
     var stranger = good
     stranger[24] ^= 1
     bench.deliver(stranger, to: 1)
-    #expect(bench.nodes[1]!.dropped[.wrongTag] == 1)
+    #expect(bench.nodes[1]!.node.dropped[.wrongTag] == 1)
     bench.deliver([1, 2, 3], to: 1)
-    #expect(bench.nodes[1]!.dropped[.tooShort] == 1)
-    #expect(bench.nodes[1]!.dropped.total == 3)
+    #expect(bench.nodes[1]!.node.dropped[.tooShort] == 1)
+    #expect(bench.nodes[1]!.node.dropped.total == 3)
   }
 
   @Test("256 VIPs on three nodes are told in turn, and all find one holder")
@@ -47,7 +47,7 @@ struct WireStories {
     bench.cut = [[0, 1]]
     bench.run(.milliseconds(500))
     var status = StatusSnapshot()
-    bench.nodes[2]!.snapshot(into: &status, now: bench.now)
+    bench.nodes[2]!.node.snapshot(into: &status, now: bench.now)
     func age(_ hearer: Int, _ other: Int) -> TimeSpan? {
       let slot = bench.index(hearer).value * MemberIndex.limit + bench.index(other).value
       return status.links[slot].heardAt.map { bench.now - $0 }
@@ -60,7 +60,7 @@ struct WireStories {
     #expect(status.links[slot].loss == 0)
     bench.nodes[1] = nil
     bench.run(.milliseconds(300))
-    bench.nodes[2]!.snapshot(into: &status, now: bench.now)
+    bench.nodes[2]!.node.snapshot(into: &status, now: bench.now)
     #expect(age(1, 2) == nil, "a dead member's word means nothing")
   }
 
@@ -71,14 +71,14 @@ struct WireStories {
     bench.nodes[0] = nil
     bench.run(.milliseconds(100))
     var status = StatusSnapshot()
-    bench.nodes[2]!.snapshot(into: &status, now: bench.now)
+    bench.nodes[2]!.node.snapshot(into: &status, now: bench.now)
     #expect(status.vips[0].holder == bench.index(1))
     #expect(status.vips[0].cause == .holderDead(bench.index(0)))
     #expect(status.vips[0].cause.words { "member \($0.value + 1)" } == "member 1 fell silent")
     #expect(status.members[bench.index(0).value].state == .dead)
     #expect(status.members[bench.index(1).value].state == .alive)
     #expect(status.members[bench.index(1).value].lossIn == 0)
-    #expect(bench.nodes[2]!.softwareVersion(bench.index(1)) == "1.0")
+    #expect(bench.nodes[2]!.node.softwareVersion(bench.index(1)) == "1.0")
     #expect(!status.vips[1].isConfigured)
   }
 
@@ -91,12 +91,12 @@ struct WireStories {
     changed.vips.remove(at: 1)
     changed.vips.append(.init(name: "new"))
     var effects = EffectBuffer()
-    bench.nodes[0]!.reconfigure(changed, authenticator: PlainAuthenticator(), now: bench.now, effects: &effects)
+    bench.nodes[0]!.node.reconfigure(changed, authenticator: PlainAuthenticator(), now: bench.now, effects: &effects)
     #expect(effects.effects.contains(.release(VIPIndex(1), cause: .unconfigured)))
-    #expect(bench.nodes[0]!.vipIndex("web2") == VIPIndex(2))
-    #expect(bench.nodes[0]!.vipIndex("web1") == nil)
-    #expect(bench.nodes[0]!.vipIndex("new") == VIPIndex(3), "not the slot that was freed just now")
-    #expect(bench.nodes[0]!.isHolder(VIPIndex(0)) && bench.nodes[0]!.isHolder(VIPIndex(2)))
+    #expect(bench.nodes[0]!.node.vipIndex("web2") == VIPIndex(2))
+    #expect(bench.nodes[0]!.node.vipIndex("web1") == nil)
+    #expect(bench.nodes[0]!.node.vipIndex("new") == VIPIndex(3), "not the slot that was freed just now")
+    #expect(bench.nodes[0]!.node.isHolder(VIPIndex(0)) && bench.nodes[0]!.node.isHolder(VIPIndex(2)))
   }
 
   @Test("what a reload makes of VIPs comes when the shell knows their slots, not in the middle of it")
@@ -106,10 +106,10 @@ struct WireStories {
     var changed = bench.configurations[0]
     changed.vips.append(.init(name: "new"))
     var effects = EffectBuffer()
-    bench.nodes[0]!.reconfigure(changed, authenticator: PlainAuthenticator(), now: bench.now, effects: &effects)
+    bench.nodes[0]!.node.reconfigure(changed, authenticator: PlainAuthenticator(), now: bench.now, effects: &effects)
     #expect(effects.isEmpty, "nothing is acquired yet")
-    bench.nodes[0]!.advance(now: bench.now, effects: &effects)
-    let new = bench.nodes[0]!.vipIndex("new")!
+    bench.nodes[0]!.node.advance(now: bench.now, effects: &effects)
+    let new = bench.nodes[0]!.node.vipIndex("new")!
     #expect(effects.effects.contains { if case .acquire(new, _) = $0 { true } else { false } }, "and now at once")
   }
 

@@ -81,10 +81,10 @@ struct AddressingTests {
     var bench = Bench(count: 3, transport: .unicast)
     bench.multicastCut = allPairs(3)
     bench.run(.milliseconds(500))
-    #expect(!bench.nodes[0]!.destinations.group)
+    #expect(!bench.nodes[0]!.node.destinations.group)
     bench.nodes[2] = nil
     bench.run(.milliseconds(500))
-    let destinations = bench.nodes[0]!.destinations
+    let destinations = bench.nodes[0]!.node.destinations
     #expect(destinations.members[0].nonzeroBitCount == 2)
     #expect(destinations.members[1] == 0, "one interface")
     bench.run(.seconds(1))
@@ -97,24 +97,24 @@ struct AddressingTests {
     var changed = bench.configurations[1]
     changed.transport = .unicast
     var effects = EffectBuffer()
-    bench.nodes[1]!.reconfigure(changed, authenticator: PlainAuthenticator(), now: bench.now, effects: &effects)
+    bench.nodes[1]!.node.reconfigure(changed, authenticator: PlainAuthenticator(), now: bench.now, effects: &effects)
     bench.run(.milliseconds(500))
     #expect(bench.holders().count == 1)
-    #expect(bench.nodes[0]!.destinations.members[0].nonzeroBitCount == 1)
+    #expect(bench.nodes[0]!.node.destinations.members[0].nonzeroBitCount == 1)
   }
 
   @Test("copies that come by several ways are no replays; a second copy by the same way is one")
   func copies() {
     var bench = Bench(count: 2, transport: .unicast, paths: 2)
     bench.run(.milliseconds(500))
-    #expect(bench.nodes[0]!.dropped[.replayed] == 0)
-    #expect(bench.nodes[0]!.destinations.members[1].nonzeroBitCount == 1, "over the second interface too")
+    #expect(bench.nodes[0]!.node.dropped[.replayed] == 0)
+    #expect(bench.nodes[0]!.node.destinations.members[1].nonzeroBitCount == 1, "over the second interface too")
     let good = bench.sent[1]
     bench.deliver(good, to: 0)
-    #expect(bench.nodes[0]!.dropped[.replayed] == 0, "its first copy by multicast")
+    #expect(bench.nodes[0]!.node.dropped[.replayed] == 0, "its first copy by multicast")
     bench.deliver(good, to: 0)
     bench.deliver(good, to: 0, over: Arrival(path: 1, isMulticast: false))
-    #expect(bench.nodes[0]!.dropped[.replayed] == 2)
+    #expect(bench.nodes[0]!.node.dropped[.replayed] == 2)
   }
 
   @Test("what was recorded long ago proves nothing of a way by which it never came")
@@ -124,7 +124,7 @@ struct AddressingTests {
     let old = bench.sent[1]
     bench.run(.seconds(10))
     bench.deliver(old, to: 0)
-    #expect(bench.nodes[0]!.dropped[.replayed] == 1)
+    #expect(bench.nodes[0]!.node.dropped[.replayed] == 1)
   }
 
   @Test("a path that is cut costs nothing while another one works", arguments: [0, 1])
@@ -146,7 +146,7 @@ struct AddressingTests {
     bench.unicasts = 0
     bench.run(.seconds(1))
     #expect(bench.unicasts == 0)
-    #expect(bench.nodes.allSatisfy { $0!.dropped[.replayed] == 0 })
+    #expect(bench.nodes.allSatisfy { $0!.node.dropped[.replayed] == 0 })
   }
 
   @Test("what is shown of each path is when something came there, and whether it was a multicast")

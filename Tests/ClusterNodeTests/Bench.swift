@@ -41,8 +41,12 @@ struct PlainAuthenticator: DatagramAuthenticator {
 /// Every node has one VIP "web" unless said otherwise; addresses are added and removed at once; the balancer never answers
 /// by itself.
 struct Bench {
-  typealias Node = ClusterNode<PlainAuthenticator>
-  var nodes: [Node?] = []
+  /// An array holds nothing that is not copyable.
+  final class Box {
+    var node: ClusterNode<PlainAuthenticator>
+    init(_ node: consuming ClusterNode<PlainAuthenticator>) { self.node = node }
+  }
+  var nodes: [Box?] = []
   var now = Instant(nanoseconds: 1_000_000_000_000)
   /// All effects since the last `clear`, with who made them.
   var made: [(node: Int, effect: Effect, at: Instant)] = []
@@ -89,10 +93,11 @@ struct Bench {
   }
 
   mutating func start(_ index: Int) {
-    nodes[index] = Node(
-      configuration: configurations[index], authenticator: PlainAuthenticator(),
-      bootID: BootID(high: UInt64(index + 1), low: UInt64(bitPattern: now.nanoseconds)), randomSeed: UInt64(index),
-      now: now)
+    nodes[index] = Box(
+      ClusterNode(
+        configuration: configurations[index], authenticator: PlainAuthenticator(),
+        bootID: BootID(high: UInt64(index + 1), low: UInt64(bitPattern: now.nanoseconds)), randomSeed: UInt64(index),
+        now: now))
     requirements(index, .met)
   }
 
@@ -102,7 +107,7 @@ struct Bench {
   }
 
   mutating func command(_ index: Int, _ command: Command) {
-    nodes[index]!.handle(command, now: now, effects: &effects)
+    nodes[index]!.node.handle(command, now: now, effects: &effects)
     carryOut(index)
   }
 
@@ -123,9 +128,9 @@ struct Bench {
       next += 1
       guard nodes[index] != nil else { continue }
       bytes.withUnsafeBytes {
-        nodes[index]!.receive($0, over: arrival, receivedAt: now, now: now, effects: &effects)
+        nodes[index]!.node.receive($0, over: arrival, receivedAt: now, now: now, effects: &effects)
       }
-      nodes[index]!.advance(now: now, effects: &effects)
+      nodes[index]!.node.advance(now: now, effects: &effects)
       carryOut(index)
     }
     inFlight = []
@@ -134,21 +139,21 @@ struct Bench {
 
   private mutating func send(_ index: Int) {
     var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
-    let length = bytes.withUnsafeMutableBytes { nodes[index]!.encodeDatagram(into: $0, now: now) }
+    let length = bytes.withUnsafeMutableBytes { nodes[index]!.node.encodeDatagram(into: $0, now: now) }
     bytes.removeLast(bytes.count - length)
     sent[index] = bytes
     largest = max(largest, length)
     transmit(index, changes?(bytes) ?? bytes)
-    let isCopied = bytes.withUnsafeMutableBytes { nodes[index]!.signCopy($0) }
+    let isCopied = bytes.withUnsafeMutableBytes { nodes[index]!.node.signCopy($0) }
     guard isCopied else { return }
     copies += 1
     transmit(index, bytes)
   }
 
   private mutating func transmit(_ index: Int, _ datagram: [UInt8]) {
-    let destinations = nodes[index]!.destinations
+    let destinations = nodes[index]!.node.destinations
     for other in nodes.indices where other != index {
-      let slot = nodes[index]!.memberIndex(configurations[other].node)!.value
+      let slot = nodes[index]!.node.memberIndex(configurations[other].node)!.value
       for path in 0..<configurations[index].pathCount where !pathCut.contains([index, other, path]) {
         if destinations.group, cut.union(multicastCut).isDisjoint(with: [[index, other]]) {
           inFlight.append((datagram, other, Arrival(path: path)))
@@ -166,10 +171,12 @@ struct Bench {
   mutating func run(_ span: TimeSpan) {
     let end = now + span
     while true {
-      let next = nodes.indices.filter { nodes[$0] != nil }.min { nodes[$0]!.nextDeadline < nodes[$1]!.nextDeadline }
-      guard let next, nodes[next]!.nextDeadline <= end else { break }
-      now = max(now, nodes[next]!.nextDeadline)
-      nodes[next]!.advance(now: now, effects: &effects)
+      let next = nodes.indices.filter { nodes[$0] != nil }.min {
+        nodes[$0]!.node.nextDeadline < nodes[$1]!.node.nextDeadline
+      }
+      guard let next, nodes[next]!.node.nextDeadline <= end else { break }
+      now = max(now, nodes[next]!.node.nextDeadline)
+      nodes[next]!.node.advance(now: now, effects: &effects)
       carryOut(next)
     }
     now = end
@@ -179,14 +186,14 @@ struct Bench {
 
   /// A reload with other keys.
   mutating func exchangeKeys(_ index: Int, _ keys: [UInt32]) {
-    nodes[index]!.reconfigure(
+    nodes[index]!.node.reconfigure(
       configurations[index], authenticator: PlainAuthenticator(keys: keys), now: now, effects: &effects)
     carryOut(index)
   }
 
   mutating func reload(_ index: Int, _ changed: ClusterConfiguration) {
-    nodes[index]!.reconfigure(changed, authenticator: PlainAuthenticator(), now: now, effects: &effects)
-    nodes[index]!.advance(now: now, effects: &effects)
+    nodes[index]!.node.reconfigure(changed, authenticator: PlainAuthenticator(), now: now, effects: &effects)
+    nodes[index]!.node.advance(now: now, effects: &effects)
     carryOut(index)
   }
 
@@ -210,11 +217,11 @@ struct Bench {
     arriveAll()
   }
 
-  func holders(_ vip: Int = 0) -> [Int] { nodes.indices.filter { nodes[$0]?.isHolder(VIPIndex(vip)) ?? false } }
+  func holders(_ vip: Int = 0) -> [Int] { nodes.indices.filter { nodes[$0]?.node.isHolder(VIPIndex(vip)) ?? false } }
 
   func acquisitions() -> [(node: Int, at: Instant)] {
     made.compactMap { if case .acquire = $0.effect { ($0.node, $0.at) } else { nil } }
   }
 
-  func index(_ node: Int) -> MemberIndex { nodes.compactMap { $0 }[0].memberIndex(configurations[node].node)! }
+  func index(_ node: Int) -> MemberIndex { nodes.compactMap { $0 }[0].node.memberIndex(configurations[node].node)! }
 }

@@ -76,15 +76,16 @@ struct ClusterStories {
     var authenticator = PlainAuthenticator()
     let length = bytes.withUnsafeMutableBytes {
       ResignDatagram.encode(
-        clusterName: "bench", node: bench.configurations[0].node, boot: dead.bootID, sequence: dead.nextSequence,
+        clusterName: "bench", node: bench.configurations[0].node, boot: dead.node.bootID,
+        sequence: dead.node.nextSequence,
         reason: .died, now: bench.now, authenticator: &authenticator, into: $0)
     }
     for node in 1...2 { bench.deliver(Array(bytes[..<length]), to: node) }
     #expect(bench.holders() == [1])
     #expect(bench.acquisitions().first?.at == bench.now)
-    let before = bench.nodes[1]!.dropped[.unconfirmedBoot]
+    let before = bench.nodes[1]!.node.dropped[.unconfirmedBoot]
     bench.deliver(old, to: 1)
-    let after = bench.nodes[1]!.dropped[.unconfirmedBoot]
+    let after = bench.nodes[1]!.node.dropped[.unconfirmedBoot]
     #expect(after == before + 1)
     bench.run(.milliseconds(100))
     #expect(bench.holders() == [1])
@@ -262,7 +263,7 @@ struct HandoverStories {
     #expect(bench.holders() == [1])
     #expect(bench.nodes[0] == nil)
     var status = StatusSnapshot()
-    bench.nodes[1]!.snapshot(into: &status, now: bench.now)
+    bench.nodes[1]!.node.snapshot(into: &status, now: bench.now)
     #expect(status.members[bench.index(0).value].state == .dead)
     #expect(status.vips[0].cause == .shutdown(bench.index(0)))
   }
@@ -392,14 +393,14 @@ struct OwnTroubleStories {
     for ends in [false, true] {
       var bench = Bench(count: 2)
       bench.run(.milliseconds(205))
-      var judge = bench.nodes[1]!
+      let judge = bench.nodes[1]!
       var effects = EffectBuffer()
       var took: TimeSpan?
       for step in 0..<100 where took == nil {
         let now = bench.now + .milliseconds(Int64(step))
-        judge.advance(now: now, heardAll: ends && step >= 20, effects: &effects)
+        judge.node.advance(now: now, heardAll: ends && step >= 20, effects: &effects)
         effects.removeAll()
-        if judge.isHolder(web) { took = .milliseconds(Int64(step)) }
+        if judge.node.isHolder(web) { took = .milliseconds(Int64(step)) }
       }
       // The holder was last heard 5 ms before the flood began, so it would be dead after 30.
       #expect(took == .milliseconds(ends ? 30 : 35))
@@ -410,16 +411,16 @@ struct OwnTroubleStories {
   func late() {
     var bench = Bench(count: 2)
     bench.run(.milliseconds(205))
-    var sleeper = bench.nodes[1]!
+    let sleeper = bench.nodes[1]!
     var effects = EffectBuffer()
     // Its next heartbeat was due at 210 ms; the holder's deadline is 235 ms.
     let woke = bench.now + .milliseconds(24)
-    sleeper.advance(now: woke, effects: &effects)
-    #expect(!sleeper.isHolder(web))
-    #expect(sleeper.nextDeadline <= woke + .milliseconds(10))
-    sleeper.advance(now: woke + .milliseconds(11), effects: &effects)
-    #expect(!sleeper.isHolder(web), "a boot that it does not believe yet may hold it")
-    sleeper.advance(now: woke + .milliseconds(20), effects: &effects)
-    #expect(sleeper.isHolder(web), "the holder is really gone")
+    sleeper.node.advance(now: woke, effects: &effects)
+    #expect(sleeper.node.isHolder(web) == false)
+    #expect(sleeper.node.nextDeadline <= woke + .milliseconds(10))
+    sleeper.node.advance(now: woke + .milliseconds(11), effects: &effects)
+    #expect(sleeper.node.isHolder(web) == false, "a boot that it does not believe yet may hold it")
+    sleeper.node.advance(now: woke + .milliseconds(20), effects: &effects)
+    #expect(sleeper.node.isHolder(web) == true, "the holder is really gone")
   }
 }

@@ -15,7 +15,7 @@ struct GateStories {
     bench.run(.milliseconds(200))
     bench.confirmsAddresses = false
     bench.command(0, .move(web, to: bench.index(1)))
-    #expect(bench.nodes[0]!.answers(for: web), "while the balancer finishes it still serves")
+    #expect(bench.nodes[0]!.node.answers(for: web) == true, "while the balancer finishes it still serves")
     bench.clear()
     bench.command(0, .handoverReady(web))
     let own = bench.made.filter { $0.node == 0 }.map(\.effect)
@@ -66,7 +66,7 @@ struct GateStories {
     var plain = bench.configurations[1]
     plain.vips[0].keepsConnections = false
     var ignored = EffectBuffer()
-    bench.nodes[1]!.reconfigure(plain, authenticator: PlainAuthenticator(), now: bench.now, effects: &ignored)
+    bench.nodes[1]!.node.reconfigure(plain, authenticator: PlainAuthenticator(), now: bench.now, effects: &ignored)
     bench.run(.milliseconds(200))
     bench.clear()
     bench.command(0, .move(web, to: bench.index(1)))
@@ -92,11 +92,11 @@ struct GateStories {
   @Test("a node answers from its claim until it lets go")
   func answering() {
     var bench = Bench(count: 2, gated: true)
-    #expect(!bench.nodes[0]!.answers(for: web))
+    #expect(bench.nodes[0]!.node.answers(for: web) == false)
     bench.run(.milliseconds(200))
-    #expect(bench.nodes[0]!.answers(for: web) && !bench.nodes[1]!.answers(for: web))
+    #expect(bench.nodes[0]!.node.answers(for: web) && !bench.nodes[1]!.node.answers(for: web))
     bench.command(0, .carrier(up: false))
-    #expect(!bench.nodes[0]!.answers(for: web))
+    #expect(bench.nodes[0]!.node.answers(for: web) == false)
   }
 
   @Test("a node whose gate has shut by itself answers again only when its peers have echoed it")
@@ -107,10 +107,10 @@ struct GateStories {
     bench.cut = [[0, 1], [1, 0]]
     bench.command(0, .silenced)
     bench.run(.milliseconds(30))
-    #expect(!bench.nodes[0]!.answers(for: web))
+    #expect(bench.nodes[0]!.node.answers(for: web) == false)
     bench.cut = []
     bench.run(.milliseconds(20))
-    #expect(bench.nodes[0]!.answers(for: web))
+    #expect(bench.nodes[0]!.node.answers(for: web) == true)
     #expect(bench.holders() == [0])
     bench.clear()
     bench.command(1, .silenced)
@@ -124,7 +124,7 @@ struct GateStories {
     bench.run(.milliseconds(50))
     bench.clear()
     bench.command(0, .silenced)
-    #expect(bench.nodes[0]!.answers(for: web))
+    #expect(bench.nodes[0]!.node.answers(for: web) == true)
     #expect(!bench.made.contains { $0.effect == .release(web, cause: .stalled) })
   }
 
@@ -136,6 +136,6 @@ struct GateStories {
     bench.now = bench.now + .milliseconds(100)
     bench.command(0, .intentsDigest(7))
     #expect(bench.made.first?.effect != .send, "it must not claim what others have taken")
-    #expect(!bench.nodes[0]!.answers(for: web))
+    #expect(bench.nodes[0]!.node.answers(for: web) == false)
   }
 }

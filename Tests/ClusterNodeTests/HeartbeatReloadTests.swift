@@ -24,8 +24,8 @@ struct HeartbeatReloadStories {
     }
     watch(&bench, change.1 * 8)
     #expect(bench.deaths == 0 && bench.holders() == [0])
-    #expect(bench.nodes[0]!.answeringTime == bench.nodes[0]!.detectionTime)
-    #expect(bench.nodes[0]!.detectionTime == change.1 * 3 + change.1 / 2)
+    #expect(bench.nodes[0]!.node.answeringTime == bench.nodes[0]!.node.detectionTime)
+    #expect(bench.nodes[0]!.node.detectionTime == change.1 * 3 + change.1 / 2)
     // And the pace is the new one.
     bench.clear()
     bench.run(change.1 * 4)
@@ -39,7 +39,7 @@ struct HeartbeatReloadStories {
     var dark = 0
     while bench.now < end {
       bench.run(.milliseconds(5))
-      if bench.nodes[0]!.liveUntil(VIPIndex(0)).map({ $0 < bench.now }) ?? true { dark += 1 }
+      if bench.nodes[0]!.node.liveUntil(VIPIndex(0)).map({ $0 < bench.now }) ?? true { dark += 1 }
     }
     #expect(dark == 0, "moments at which the gate was shut")
   }

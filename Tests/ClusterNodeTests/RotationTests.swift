@@ -31,11 +31,11 @@ struct RotationTests {
     #expect(bench.copies == 0)
     let losses = bench.nodes.map { node in
       var status = StatusSnapshot()
-      node!.snapshot(into: &status, now: bench.now)
+      node!.node.snapshot(into: &status, now: bench.now)
       return status.members.compactMap(\.lossIn).max() ?? 0
     }
     #expect(losses == [0, 0, 0], "copies have the sequence of what they are copies of")
-    #expect(bench.nodes.allSatisfy { $0!.dropped[.replayed] == 0 })
+    #expect(bench.nodes.allSatisfy { $0!.node.dropped[.replayed] == 0 })
   }
 
   @Test("copies end as soon as every member was heard to use the new key")
@@ -69,9 +69,9 @@ struct RotationTests {
     bench.exchangeKeys(0, [8, 7])
     bench.exchangeKeys(1, [7, 8])
     bench.run(.milliseconds(50))
-    let before = bench.nodes[1]!.dropped[.replayed]
+    let before = bench.nodes[1]!.node.dropped[.replayed]
     bench.deliver(bench.sent[0], to: 1)
-    #expect(bench.nodes[1]!.dropped[.replayed] == before + 1)
+    #expect(bench.nodes[1]!.node.dropped[.replayed] == before + 1)
   }
 }
 
@@ -112,7 +112,7 @@ struct NewerVersionTests {
     bench.clear()
     bench.run(.seconds(1))
     #expect(bench.deaths == 0 && bench.holders().count == 1)
-    #expect(bench.nodes.allSatisfy { $0!.dropped[.malformedPart] == 0 && $0!.dropped[.wrongTag] == 0 })
+    #expect(bench.nodes.allSatisfy { $0!.node.dropped[.malformedPart] == 0 && $0!.node.dropped[.wrongTag] == 0 })
     let first = bench.holders()[0]
     let other = 1 - first
     bench.command(first, .draining(true))

@@ -31,12 +31,12 @@ struct SleepTests {
     var effects = EffectBuffer()
     for (bytes, at) in waiting {
       bytes.withUnsafeBytes {
-        bench.nodes[0]!.receive($0, over: Arrival(), receivedAt: at, now: bench.now, effects: &effects)
+        bench.nodes[0]!.node.receive($0, over: Arrival(), receivedAt: at, now: bench.now, effects: &effects)
       }
       #expect(!effects.effects.contains(.send), "nothing is said while what waited is read")
-      #expect(bench.nodes[0]!.liveUntil(web) == nil)
+      #expect(bench.nodes[0]!.node.liveUntil(web) == nil)
     }
-    bench.nodes[0]!.advance(now: bench.now, effects: &effects)
+    bench.nodes[0]!.node.advance(now: bench.now, effects: &effects)
     return effects.effects
   }
 
@@ -49,8 +49,8 @@ struct SleepTests {
     let releases = effects.firstIndex(of: .release(web, cause: .stalled))
     let sends = effects.firstIndex(of: .send)
     #expect(releases != nil && sends != nil && releases! < sends!)
-    #expect(!bench.nodes[0]!.isHolder(web))
-    #expect(bench.nodes[0]!.liveUntil(web) == nil)
+    #expect(bench.nodes[0]!.node.isHolder(web) == false)
+    #expect(bench.nodes[0]!.node.liveUntil(web) == nil)
   }
 
   @Test("goes on with what nobody took, once its peers have echoed it")
@@ -60,14 +60,14 @@ struct SleepTests {
     // Both slept, as on a host that pauses.
     bench.now = bench.now + .milliseconds(200)
     let effects = wake(&bench, reading: [])
-    #expect(bench.nodes[0]!.isHolder(web))
+    #expect(bench.nodes[0]!.node.isHolder(web) == true)
     #expect(effects.contains(.send))
-    #expect(bench.nodes[0]!.liveUntil(web) == nil, "no echo yet")
+    #expect(bench.nodes[0]!.node.liveUntil(web) == nil, "no echo yet")
     bench.clear()
     bench.run(.milliseconds(40))
     #expect(bench.holders() == [0])
     #expect(bench.acquisitions().isEmpty)
-    let live = bench.nodes[0]!.liveUntil(web)
+    let live = bench.nodes[0]!.node.liveUntil(web)
     #expect(live.map { $0 > bench.now } == true)
     #expect(bench.made.contains { $0.node == 0 && $0.effect == .announce(web) }, "it announces again")
   }
@@ -81,9 +81,9 @@ struct SleepTests {
     _ = wake(&bench, reading: [])
     let woke = bench.now
     bench.run(.milliseconds(30))
-    #expect(bench.nodes[0]!.liveUntil(web) == nil)
+    #expect(bench.nodes[0]!.node.liveUntil(web) == nil)
     bench.run(.milliseconds(20))
-    #expect(bench.nodes[0]!.liveUntil(web).map { $0 > woke + .milliseconds(35) } == true)
+    #expect(bench.nodes[0]!.node.liveUntil(web).map { $0 > woke + .milliseconds(35) } == true)
     #expect(bench.holders() == [0])
   }
 
@@ -92,8 +92,8 @@ struct SleepTests {
     var bench = Bench(count: 2)
     bench.run(.milliseconds(205))
     let sentAt = bench.made.last { $0.node == 0 && $0.effect == .send }!.at
-    #expect(bench.nodes[0]!.liveUntil(web) == sentAt + .milliseconds(35))
-    #expect(bench.nodes[1]!.liveUntil(web) == nil)
+    #expect(bench.nodes[0]!.node.liveUntil(web) == sentAt + .milliseconds(35))
+    #expect(bench.nodes[1]!.node.liveUntil(web) == nil)
   }
 }
 
@@ -104,7 +104,7 @@ struct AdaptingTests {
   /// Lets n1 wake `lateness` after its heartbeat was due, with n2 undisturbed.
   private func wakeLate(_ bench: inout Bench, by lateness: TimeSpan) {
     let sleeper = bench.nodes[0]
-    let due = sleeper!.nextDeadline
+    let due = sleeper!.node.nextDeadline
     bench.nodes[0] = nil
     bench.run(due + lateness - bench.now)
     bench.nodes[0] = sleeper
@@ -115,21 +115,21 @@ struct AdaptingTests {
   func grows() {
     var bench = Bench(count: 2)
     bench.run(.milliseconds(200))
-    #expect(bench.nodes[0]!.detectionTime == .milliseconds(35))
+    #expect(bench.nodes[0]!.node.detectionTime == .milliseconds(35))
     wakeLate(&bench, by: .milliseconds(24))
     // 10 + 5 + 24 + 6 ms.
-    #expect(bench.nodes[0]!.detectionTime == .milliseconds(45))
-    #expect(bench.nodes[0]!.isHolder(web))
+    #expect(bench.nodes[0]!.node.detectionTime == .milliseconds(45))
+    #expect(bench.nodes[0]!.node.isHolder(web) == true)
     let sentAt = bench.made.last { $0.node == 0 && $0.effect == .send }!.at
-    #expect(bench.nodes[0]!.liveUntil(web) == sentAt + .milliseconds(35), "the peers may not know yet")
+    #expect(bench.nodes[0]!.node.liveUntil(web) == sentAt + .milliseconds(35), "the peers may not know yet")
     bench.run(.milliseconds(40))
     let later = bench.made.last { $0.node == 0 && $0.effect == .send }!.at
-    #expect(bench.nodes[0]!.liveUntil(web) == later + .milliseconds(45))
+    #expect(bench.nodes[0]!.node.liveUntil(web) == later + .milliseconds(45))
     var status = StatusSnapshot()
-    bench.nodes[1]!.snapshot(into: &status, now: bench.now)
+    bench.nodes[1]!.node.snapshot(into: &status, now: bench.now)
     #expect(status.members[bench.index(0).value].detectionTime == .milliseconds(45))
     bench.run(.seconds(240))
-    #expect(bench.nodes[0]!.detectionTime == .milliseconds(35))
+    #expect(bench.nodes[0]!.node.detectionTime == .milliseconds(35))
   }
 
   @Test("a silence that is no jitter changes nothing, and nothing grows beyond its limit")

@@ -15,7 +15,7 @@ struct TellingTests {
     bench.run(.milliseconds(75))
     #expect(bench.largest <= DatagramLayout.maximumByteCount)
     var status = StatusSnapshot()
-    bench.nodes[17]!.snapshot(into: &status, now: bench.now)
+    bench.nodes[17]!.node.snapshot(into: &status, now: bench.now)
     #expect(status.members.allSatisfy { $0.isSelf || $0.state == .alive && $0.hearsUs })
     #expect((0..<256).allSatisfy { bench.holders($0).count == 1 })
     bench.clear()

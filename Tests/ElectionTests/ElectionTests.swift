@@ -14,7 +14,7 @@ private let me = MemberIndex(1)
 private let third = MemberIndex(2)
 
 /// What the tests vary.
-private struct Scene {
+private struct Scene: ~Copyable {
   var members = MemberTable(ownBoot: BootID(high: 9, low: 9), selfIndex: me, interval: interval, detection: detection)
   var candidacies = CandidacyTable()
   var claim = VIPClaim()
@@ -403,13 +403,13 @@ struct CandidacyTableTests {
           eligible: true, now: start)
       }
     }
-    let before = table
+    let before = (0..<2).map { vip in (0..<3).map { table[VIPIndex(vip), MemberIndex($0)] } }
     table.makeRoom(vips: 1, members: 2)
     table.makeRoom(vips: 5, members: 4)
     table.makeRoom(vips: 5, members: 9)
     for vip in 0..<2 {
       for member in 0..<3 {
-        #expect(table[VIPIndex(vip), MemberIndex(member)] == before[VIPIndex(vip), MemberIndex(member)])
+        #expect(table[VIPIndex(vip), MemberIndex(member)] == before[vip][member])
       }
     }
     #expect(!table[VIPIndex(4), MemberIndex(8)].isKnown && !table[VIPIndex(0), MemberIndex(3)].isKnown)

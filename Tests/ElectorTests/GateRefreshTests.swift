@@ -55,7 +55,7 @@ private func makePlan(
     var effects = EffectBuffer()
     node.advance(now: start, effects: &effects)
     let (web, mail) = (node.vipIndex("web")!, node.vipIndex("mail")!)
-    #expect(node.answers(for: web))
+    #expect(node.answers(for: web) == true)
     gate.refresh(node, sentAt: start)
     for slot in 0..<GateDeadlines.slotCount {
       #expect(deadlines.deadline(of: slot) == (slot == 5 || slot == 6 ? start + detection : Instant(nanoseconds: 0)))

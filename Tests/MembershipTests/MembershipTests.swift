@@ -92,7 +92,7 @@ struct BootTests {
     #expect(
       table.hear(hearing(boot, 3, echo: sent), from: peer, receivedAt: start, now: start)
         == .accepted(newest: true, newBoot: true, revived: true))
-    #expect(table.isAlive(peer))
+    #expect(table.isAlive(peer) == true)
   }
 
   @Test("is refused to an echo that is too old")
@@ -171,7 +171,7 @@ struct BootTests {
     #expect(table.resign(BootID(high: 7, low: 7), sequence: 5, from: peer) == false, "another boot")
     #expect(table.resign(boot, sequence: 1, from: peer) == false, "a sequence that was used")
     #expect(table.resign(boot, sequence: 2, from: peer) == true)
-    #expect(!table.isAlive(peer))
+    #expect(table.isAlive(peer) == false)
     #expect(table.hear(hearing(boot, 3, echo: sent), from: peer, receivedAt: start, now: start) == .unconfirmed)
     #expect(table.resign(boot, sequence: 4, from: peer) == false, "it has resigned already")
   }
@@ -184,7 +184,7 @@ struct EvidenceTests {
     var table = believing()
     #expect(table.nextDeadline == start + detection)
     #expect(table.nextDead(now: start + detection - .nanoseconds(1)) == nil)
-    #expect(table.isSuspect(peer, now: start + .milliseconds(16)))
+    #expect(table.isSuspect(peer, now: start + .milliseconds(16)) == true)
     #expect(table.nextDead(now: start + detection) == peer)
     #expect(table.nextDead(now: start + detection) == nil, "once")
   }
@@ -229,16 +229,16 @@ struct EvidenceTests {
   @Test("both ways means that it heard us within the detection time")
   func bothWays() {
     var table = believing()
-    #expect(table.isHeardBothWays(peer, now: start))
+    #expect(table.isHeardBothWays(peer, now: start) == true)
     var now = start
     for sequence in UInt64(2)...8 {
       now = now + interval
       _ = table.takeSequence(at: now)
       _ = table.hear(hearing(boot, sequence, echo: 1), from: peer, receivedAt: now, now: now)
     }
-    #expect(table.isHeardDirectly(peer, now: now))
-    #expect(!table.hearsUs(peer, now: now), "it still echoes the first")
-    #expect(!table.isHeardBothWays(other, now: now))
+    #expect(table.isHeardDirectly(peer, now: now) == true)
+    #expect(table.hearsUs(peer, now: now) == false, "it still echoes the first")
+    #expect(table.isHeardBothWays(other, now: now) == false)
   }
 
   @Test("round trips come from echoes, without the peer's own delay")

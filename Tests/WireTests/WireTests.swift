@@ -143,6 +143,27 @@ struct DatagramTests {
     }
   }
 
+  @Test("the last line of a VIP that a configuration lost says so, and is no holder's")
+  func lastLine() throws {
+    var authenticator = SumAuthenticator()
+    var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
+    let line = VIPReport(vip: 0xa3, priority: 0, role: .idle, eligible: false, isUnconfigured: true)
+    let count = bytes.withUnsafeMutableBytes { room in
+      var writer = DatagramWriter(buffer: room)
+      writer.header(sampleHeader)
+      _ = writer.begin(.vips, roomFor: VIPReport.byteCount) && writer.append(line)
+      writer.end()
+      return writer.finish(authenticator: &authenticator)
+    }
+    // Role, flags, term.
+    let at = DatagramLayout.headerByteCount + DatagramLayout.partHeaderByteCount
+    #expect(Array(bytes[(at + 10)..<(at + 16)]) == [0, 8, 0, 0, 0, 0])
+    try bytes[..<count].withUnsafeBytes { buffer in
+      let read = try Datagram.open(buffer, clusterID: sampleHeader.clusterID, authenticator: &authenticator).get()
+      #expect(read.vips[0] == line)
+    }
+  }
+
   @Test("names what is wrong with it")
   func faults() {
     let good = sampleDatagram()
