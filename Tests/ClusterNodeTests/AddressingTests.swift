@@ -155,7 +155,7 @@ struct AddressingTests {
     bench.run(.milliseconds(500))
     func age(_ shown: (PathView) -> Instant?, _ path: Int) -> TimeSpan? {
       var status = StatusSnapshot()
-      bench.nodes[0]!.snapshot(into: &status, now: bench.now)
+      bench.nodes[0]!.node.snapshot(into: &status, now: bench.now)
       return shown(status.paths[bench.index(1).value * Arrival.pathLimit + path]).map { bench.now - $0 }
     }
     for path in 0..<2 {

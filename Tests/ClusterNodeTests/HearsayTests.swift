@@ -31,7 +31,7 @@ struct HearsayStories {
     let (web, n1, n3) = (VIPIndex(0), bench.index(0), bench.index(2))
     func view(_ node: Int) -> VIPView {
       var status = StatusSnapshot()
-      bench.nodes[node]!.snapshot(into: &status, now: bench.now)
+      bench.nodes[node]!.node.snapshot(into: &status, now: bench.now)
       return status.vips[web.value]
     }
     #expect(view(1).holder == n1 && view(1).toldBy == nil)
@@ -54,7 +54,7 @@ struct HearsayStories {
     let (web, n1, n3) = (VIPIndex(0), bench.index(0), bench.index(2))
     func view() -> VIPView {
       var status = StatusSnapshot()
-      bench.nodes[1]!.snapshot(into: &status, now: bench.now)
+      bench.nodes[1]!.node.snapshot(into: &status, now: bench.now)
       return status.vips[web.value]
     }
     bench.cut = [[2, 1]]
