@@ -43,7 +43,6 @@ extension Hands {
       }
       addressFaults[vip.value] = nil
       tellNode(.command(.addressResult(vip, ok: true)))
-      addLinkAddress(beside: vip)
     } catch {
       held[vip.value] = nil
       for address in added { removeOrOwe(address) }
@@ -142,7 +141,10 @@ extension Hands {
         }
       }
     }
+    let isFirst = gains[vip.value] != nil
     finishGain(vip, announcedAt: Clock.monotonic)
+    // A handover needs it, and clients wait for the announcement.
+    if isFirst { addLinkAddress(beside: vip) }
   }
 
   private func send(_ frame: UnsafeRawBufferPointer, through link: NetworkLink) {
