@@ -134,6 +134,7 @@ package actor Reloader: ReloadRequests {
     do {
       let loaded = try ConfigurationFiles.load(path, text: file)
       let node = try loaded.configuration.nodeName(option: options.node, hostname: Host.name)
+      try loaded.configuration.refuseUnusableScripts(file: path, Files.faultOfProgram)
       var next = try AgentProgram.makePlan(loaded, node: node, directories: directories)
       try checkInterfaces(next)
       let obstacles = ReloadObstacles.between(

@@ -43,6 +43,7 @@ package enum AgentProgram {
       let loaded = try ConfigurationFiles.load(options.configurationFile)
       let node = try loaded.configuration.nodeName(option: options.node, hostname: Host.name)
       if options.checkOnly {
+        try loaded.configuration.refuseUnusableScripts(file: options.configurationFile, Files.faultOfProgram)
         sink.write("\(options.configurationFile) is good for node \(node)")
         let warnings =
           loaded.configuration.warnings + loaded.configuration.programWarnings(Files.faultOfProgram)

@@ -53,7 +53,9 @@ package enum Verdict {
       let takesClients = pool.servers.contains { $0.state == .up || $0.state == .backup }
       if !takesClients {
         let asked = pool.servers.filter { $0.state == .drain || $0.state == .maint }
-        if pool.servers.contains(where: { $0.state == .starting }) {
+        if sources.view.balancer?.pools.first(where: { $0.name == pool.name })?.isBeingLookedUp == true {
+          degraded.append("pool \(pool.name): names not looked up yet")
+        } else if pool.servers.contains(where: { $0.state == .starting }) {
           degraded.append("pool \(pool.name): no server has passed its checks yet")
         } else if !asked.isEmpty, asked.count == pool.servers.count {
           critical.append("pool \(pool.name) takes no new clients: all its servers are drained or in maintenance")

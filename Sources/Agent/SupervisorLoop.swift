@@ -31,6 +31,8 @@ final class SupervisorLoop {
   var phase = Phase.running
   var orders: [ServerOrder] = []
   var switches: [RouteSwitch] = []
+  /// As the balancer has reported them last, this one or the one before it.
+  var knownPools: [PoolStatus] = []
   var draining = false
   /// 0 until it is known.
   var intentsDigest: UInt64 = 0

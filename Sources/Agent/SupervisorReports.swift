@@ -13,7 +13,7 @@ extension SupervisorLoop {
     // What a balancer that died had filtered is still filtered: the sockets are the same.
     ignoreNewConnections(to: [])
     do {
-      let first = try MessageCoding.encode(BalancerCommand.start(configuration))
+      let first = try MessageCoding.encode(BalancerCommand.start(configuration.knowing(knownPools)))
       try balancer.start(
         user: plan.user, descriptors: [], first: first, firstDescriptors: sockets.raws, now: Clock.monotonic)
       watch(balancer.socketDescriptor, electorSocket: false)
@@ -59,11 +59,13 @@ extension SupervisorLoop {
       balancerServes(true, "it serves")
     case .status(let status):
       supervisor.board.update { $0.balancer = status }
+      knownPools = status.pools
       if balancer.isReady { poolsAre(status.pools) }
     case .serverChanged(let pool, let server, let state, let cause):
       events.record(
         "server_\(state.rawValue)", subject: "\(pool)/\(server)", cause: cause,
         level: state == .down ? .warning : .info)
+    case .poolChanged(let pool, let cause): events.record("pool_changed", subject: pool, cause: cause)
     case .figures(let figures, let token): figuresAre(figures, token)
     case .quietened(let token):
       if let vip = handovers.quietened(token) { tellElector(.handoverReady(vip: vip)) }

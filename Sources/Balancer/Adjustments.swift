@@ -11,10 +11,13 @@ struct Adjustments: Equatable {
   /// By the name of the host: the one that stands for a server, and all of them (none until some are known).
   var addresses: [String: IPAddress] = [:]
   var allAddresses: [String: [IPAddress]] = [:]
+  /// Addresses that are used in place of those, and besides them.
+  var holds = AddressHolds()
 
-  mutating func know(_ names: NameBook) {
+  mutating func know(_ names: NameBook, _ holds: AddressHolds) {
     addresses = names.addresses
     allAddresses = names.allAddresses
+    self.holds = holds
   }
 
   func applied(to configuration: BalancerConfiguration) -> BalancerConfiguration {
@@ -37,9 +40,13 @@ struct Adjustments: Equatable {
   }
 
   private func fill(_ pool: inout PoolConfiguration) {
-    if let discovery = pool.discovery { pool.servers = discovery.servers(allAddresses[discovery.name] ?? []) }
+    if let discovery = pool.discovery {
+      pool.servers = discovery.servers((allAddresses[discovery.name] ?? []) + (holds.pools[pool.name] ?? []))
+    }
     for server in pool.servers.indices {
-      guard let address = pool.servers[server].hostName.flatMap({ addresses[$0] }) else { continue }
+      guard let name = pool.servers[server].hostName else { continue }
+      let key = ServerKey(pool: pool.name, server: pool.servers[server].name)
+      guard let address = holds.servers[key] ?? addresses[name] else { continue }
       pool.servers[server].endpoint = Endpoint(address: address, port: pool.servers[server].endpoint.port)
     }
   }

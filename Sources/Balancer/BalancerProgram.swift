@@ -43,7 +43,10 @@ package enum BalancerProgram {
       for seed in seeds { try startWorker(seed) }
       var housekeeper = Housekeeper(
         plane, registry: registry, warnings: warnings, resolver: try NameResolver(), control: control, poller: poller)
-      defer { housekeeper.plane.accessLog.finish(milliseconds: 500) }
+      defer {
+        housekeeper.registry.close()
+        housekeeper.plane.accessLog.finish(milliseconds: 500)
+      }
       try housekeeper.run()
       return 0
     } catch let error as SystemError where error.code == SystemError.connectionReset {

@@ -21,7 +21,8 @@ struct DataPlane {
   let accessLog: AccessLog
   /// In force: the agent's with the operators' adjustments.
   private(set) var configuration: BalancerConfiguration
-  private var base: BalancerConfiguration
+  /// As the agent has it.
+  private(set) var base: BalancerConfiguration
   private var adjustments = Adjustments()
   private var maker = SnapshotMaker()
   /// The addresses listened on, by place; nil where a socket has been closed.
@@ -100,7 +101,10 @@ struct DataPlane {
   }
 
   /// Addresses of names, from the next configuration on.
-  mutating func know(_ names: NameBook) { adjustments.know(names) }
+  mutating func know(_ names: NameBook, _ holds: AddressHolds) { adjustments.know(names, holds) }
+
+  /// Addresses that are still used.
+  var holds: AddressHolds { adjustments.holds }
 
   /// Has the workers take over what operators changed. Throws, and changes nothing, if that cannot be.
   mutating func adjust(

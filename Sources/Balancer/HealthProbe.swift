@@ -1,5 +1,5 @@
-// One check of one server, from connect to verdict: a small state machine on a non-blocking socket. The thread that runs
-// the checks owns the poller; this only says what came of what it was told.
+// One check of one server, from connect to verdict: a small state machine on a non-blocking socket, or a script. The thread
+// that runs the checks owns the poller; this only says what came of what it was told.
 
 internal import Control
 internal import HTTP1
@@ -45,17 +45,28 @@ struct HealthProbe {
   let timeout: TimeSpan
   let address: SocketAddress
   private let pattern: BodyPattern?
+  private let scripts: ScriptRuns
+  /// What a script gets to know.
+  private let environment: [String]
 
-  /// -1 while no check runs.
-  private(set) var descriptor: Int32 = -1
+  /// -1 while no check runs on a connection.
+  private var descriptor: Int32 = -1
+  private var run: ScriptRun?
+  /// One that was killed and may not have ended yet.
+  private var killed: ScriptRun?
   private(set) var deadline = Instant.distantFuture
   private var started = Instant(nanoseconds: 0)
   private var isConnected = false
   private var sentCount = 0
+  /// The server has closed its side.
+  private var hasEnded = false
   private var received: [UInt8] = []
 
-  init(_ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern? = nil) {
+  init(
+    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern? = nil, scripts: ScriptRuns
+  ) {
     self.pattern = pattern
+    self.scripts = scripts
     let check = pool.check
     let endpoint = Endpoint(address: server.endpoint.address, port: check.port ?? server.endpoint.port)
     kind = check.kind
@@ -63,8 +74,16 @@ struct HealthProbe {
     address = SocketAddress(endpoint)
     // A port of its own is taken for one that only the checks use.
     let header = check.port == nil ? server.proxyHeader.map { ProxyHeader.bytesOfOwn($0) } ?? [] : []
+    if case .script = check.kind {
+      environment = [
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "AFLOAT_POOL=\(pool.name)",
+        "AFLOAT_SERVER=\(server.name)", "AFLOAT_ADDRESS=\(endpoint.address)", "AFLOAT_PORT=\(endpoint.port)",
+      ]
+    } else {
+      environment = []
+    }
     switch check.kind {
-    case .none: request = []
+    case .none, .script: request = []
     case .tcp(let send, _): request = header + send
     case .http(let path, let method, let host, _):
       let head = """
@@ -79,11 +98,15 @@ struct HealthProbe {
     }
   }
 
-  var isRunning: Bool { descriptor >= 0 }
+  var isRunning: Bool { descriptor >= 0 || run != nil }
+
+  var isScript: Bool { if case .script = kind { true } else { false } }
 
   /// Starts a check; an outcome if it failed at once.
   mutating func start(now: Instant) -> CheckOutcome? {
-    let result = StreamSocket.connect(to: address)
+    if case .script(let path) = kind { return start(path, now) }
+    let result =
+      request.isEmpty ? StreamSocket.connect(to: address) : StreamSocket.connectToSpeakOnce(to: address)
     if result < 0 { return .failure(StreamSocket.words(for: -result)) }
     descriptor = result
     started = now
@@ -91,13 +114,44 @@ struct HealthProbe {
     isConnected = false
     sentCount = 0
     received = []
+    hasEnded = false
     return nil
   }
 
+  /// One process at a time and server: one that cannot even be killed stays the only one.
+  private mutating func start(_ path: String, _ now: Instant) -> CheckOutcome? {
+    if let killed {
+      killed.reap()
+      if !killed.isReaped { return .failure("script \(path) was killed and has not ended, it hangs in the kernel") }
+    }
+    killed = nil
+    do throws(SystemError) {
+      run = try scripts.start(path, environment: environment)
+    } catch {
+      return .failure("script \(path) cannot be started: \(error.cause)")
+    }
+    started = now
+    deadline = now + timeout
+    return nil
+  }
+
+  /// Has `poller` tell under `token` when `advance` has something to do, until `close`.
+  func watch(_ poller: borrowing Poller, token: UInt64) throws(SystemError) {
+    if let run { return try run.watch(poller, token: token) }
+    try poller.add(descriptor, .allEdges, token: token)
+  }
+
   mutating func close() {
+    if let run {
+      scripts.end(run)
+      killed = run.isReaped ? nil : run
+    }
+    run = nil
     if descriptor >= 0 {
-      // Nothing was said on it that could be lost, and no end has to be waited for.
-      if case .tcp(_, let expect) = kind, request.isEmpty, expect.isEmpty {
+      // Where nothing was said that could be lost, or all has been said, no end has to be waited for.
+      var saysNothing = false
+      if case .tcp(_, let expect) = kind { saysNothing = request.isEmpty && expect.isEmpty }
+      if saysNothing || hasEnded {
         StreamSocket.closeAbortively(descriptor)
       } else {
         StreamSocket.close(descriptor)
@@ -112,12 +166,17 @@ struct HealthProbe {
 
   /// The deadline has passed.
   func timedOut() -> CheckOutcome {
-    .failure("\(isConnected ? "no answer" : "no connection") within \(Self.words(timeout))")
+    if case .script(let path) = kind {
+      return .failure("script \(path) did not end within \(Self.words(timeout))\(run?.words ?? "")")
+    }
+    return .failure("\(isConnected ? "no answer" : "no connection") within \(Self.words(timeout))")
   }
 
-  /// The socket is ready for something; an outcome once there is one.
+  /// The socket is ready for something, or the script has printed something or ended; an outcome once there is one.
   mutating func advance(now: Instant, _ memory: ProbeMemory) -> CheckOutcome? {
-    if !isConnected {
+    if case .script(let path) = kind { return run.flatMap { outcome($0, path, now) } }
+    // Where something is sent that tells as well.
+    if !isConnected, request.isEmpty {
       let code = StreamSocket.pendingError(descriptor)
       if code != 0 { return .failure(StreamSocket.words(for: code)) }
       isConnected = true
@@ -130,14 +189,26 @@ struct HealthProbe {
       if sent == StreamSocket.wouldBlock { return nil }
       if sent < 0 { return .failure(StreamSocket.words(for: Int32(-sent))) }
       sentCount += sent
+      isConnected = true
     }
     switch kind {
-    case .none: return .success("not checked")
+    case .none, .script: return .success("not checked")
     case .tcp(_, let expect):
       if expect.isEmpty { return .success("connected in \(Self.words(now - started))") }
       return receive(memory) { probe, ended in probe.judge(expect, ended, now) }
     case .http(_, let method, _, let expect):
       return receive(memory) { probe, ended in probe.judgeHTTP(method, expect, ended, now, memory) }
+    }
+  }
+
+  private func outcome(_ run: ScriptRun, _ path: String, _ now: Instant) -> CheckOutcome? {
+    guard let ending = run.advance() else { return nil }
+    let (script, said) = ("script \(path)", run.words)
+    return switch ending {
+    case .ended(.exited(0)): .success("\(script) succeeded in \(Self.words(now - started))\(said)")
+    case .ended(.exited(let status)): .failure("\(script) exited with \(status)\(said)")
+    case .ended(let other): .failure("\(script) was ended by \(other.words)\(said)")
+    case .printedTooMuch: .failure("\(script) printed more than \(ScriptRun.largestOutputByteCount / 1024) KiB\(said)")
     }
   }
 
@@ -149,7 +220,12 @@ struct HealthProbe {
       if count == StreamSocket.wouldBlock { return nil }
       if count < 0 { return .failure(StreamSocket.words(for: Int32(-count))) }
       received.append(contentsOf: UnsafeBufferPointer(start: memory.area, count: count))
-      if let outcome = judge(self, count == 0) { return outcome }
+      hasEnded = count == 0
+      if let outcome = judge(self, hasEnded) {
+        // The end comes with the answer, as a rule.
+        if !hasEnded { hasEnded = StreamSocket.receive(descriptor, memory.area, ProbeMemory.readByteCount) == 0 }
+        return outcome
+      }
       if count == 0 || received.count >= Self.largestAnswerByteCount {
         return .failure("the answer is incomplete or too long")
       }

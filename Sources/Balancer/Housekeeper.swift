@@ -23,8 +23,8 @@ struct Housekeeper: ~Copyable {
   /// A storm of failures must not keep this thread from its checks.
   private static let failureLookInterval = TimeSpan.milliseconds(5)
   /// Of its time this thread spends at most one part in so many on figures for the agent.
-  private static let statusShare: Int64 = 25
-  private static let longestStatusInterval = TimeSpan.seconds(1)
+  private static let statusShare: Int64 = 50
+  private static let longestStatusInterval = TimeSpan.seconds(5)
 
   private struct Quietening {
     let token: UInt64
@@ -39,14 +39,17 @@ struct Housekeeper: ~Copyable {
   var plane: DataPlane
   var registry: ServerRegistry
   var warnings: [String]
-  private let resolver: NameResolver
-  private var names = NameBook()
+  let resolver: NameResolver
+  var names = NameBook()
   /// The workers have too many configurations to take over for another one.
-  private var addressesWait = false
+  var addressesWait = false
+  /// The state of some server has changed while addresses are held.
+  var holdsMayEnd = false
   /// Asked for by the agent, and not taken over by all workers yet: the generation of each revision.
   private var revisions: [(revision: UInt64, generation: UInt64)] = []
 
   private var rates = RateBook()
+  private var logLosses = LogLosses()
   private var backlog: [[UInt8]] = []
   private var quietening: [Quietening] = []
   /// What the agent was last asked to filter for us.
@@ -57,7 +60,7 @@ struct Housekeeper: ~Copyable {
   private var nextFailureLook = Instant(nanoseconds: 0)
   /// When it was last looked for events.
   private var lastLook = Instant(nanoseconds: 0)
-  private var nextStatus = Instant(nanoseconds: 0)
+  var nextStatus = Instant(nanoseconds: 0)
   private var isStopping = false
   private var agentIsGone = false
   private var endedWorkers: Set<Int> = []
@@ -84,7 +87,10 @@ struct Housekeeper: ~Copyable {
     try poller.add(
       resolver.wakeUp.descriptor.raw, .read, token: EventToken(.wakeUp, index: Source.names.rawValue).rawValue)
     report(.ready)
+    // What a balancer before this one knew came with the configuration.
+    names.inherit(plane.configuration, from: plane.configuration)
     resolver.ask(names.configure(plane.configuration, now: Clock.monotonic))
+    plane.know(names, AddressHolds())
     lastLook = Clock.monotonic
     while true {
       // Checks are late only by a time before which everything that has come was read: this thread may have been held up.
@@ -95,6 +101,7 @@ struct Housekeeper: ~Copyable {
       answerLate(now)
       plane.lookForUnused(now)
       if now >= names.nextRound { resolver.ask(names.beginRound(now)) }
+      if registry.hasProven || holdsMayEnd { useAddresses(now) }
       if now >= nextStatus { sendStatus(now) }
       flush()
       if isStopping && endedWorkers.count == plane.mailboxes.count { return }
@@ -102,11 +109,12 @@ struct Housekeeper: ~Copyable {
         throw BalancerFault("a worker could not start: \(warnings.last ?? "for no known reason")")
       }
 
-      takeEvents(timeout: min(registry.nextDue(now), nextWake) - now)
+      // Counted from here on: what was done above took its time, and what became due meanwhile is not waited for.
+      takeEvents(timeout: min(registry.nextDue(now), nextWake) - Clock.monotonic)
     }
   }
 
-  /// Waits for events, and takes all that have come.
+  /// Waits for events, and takes all that have come. Of a time-out that is over already it only looks.
   private mutating func takeEvents(timeout: TimeSpan) {
     var timeout = max(timeout, .zero)
     var isWhole = false
@@ -206,65 +214,25 @@ struct Housekeeper: ~Copyable {
     }
   }
 
-  /// Tried again with each configuration that the workers have taken over.
-  private mutating func useAddresses(_ now: Instant) {
-    let before = plane.configuration
-    do throws(BalancerFault) {
-      let known = names
-      note(try plane.adjust(registry: &registry, now: now) { $0.know(known) }, now)
-      addressesWait = false
-      nextStatus = now
-      tellDiscovered(before, now)
-    } catch {
-      addressesWait = true
-    }
-  }
-
   private mutating func reconfigure(
     _ configuration: BalancerConfiguration, _ revision: UInt64, _ opened: [Endpoint], _ sockets: [Int32],
     _ now: Instant
   ) {
+    let held = plane.holds
     do throws(BalancerFault) {
       names.inherit(configuration, from: plane.configuration)
-      plane.know(names)
+      plane.know(names, holds(in: configuration))
       let (generation, changes) = try plane.reconfigure(
         configuration, opened: opened, sockets: sockets, registry: &registry, now: now)
       revisions.append((revision, generation))
       note(changes, now)
       resolver.ask(names.configure(configuration, now: now))
+      tryAddressesOut(now)
       note(registry.apply(names.entries, news: [:]), now)
       nextStatus = earliestStatus
     } catch {
+      plane.know(names, held)
       report(.refused(revision: revision, why: error.description))
-    }
-  }
-
-  /// Another address is another server to the workers: what is connected stays where it is, and its health begins anew.
-  private mutating func takeNames(_ now: Instant) {
-    var news: [String: String] = [:]
-    let before = names.entries
-    for (name, result) in resolver.takeAll() {
-      if let words = names.take(name, result) { news[name] = words }
-    }
-    let isOther = before.contains { name, entry in
-      names.entries[name].map { $0.address != entry.address || $0.all != entry.all } ?? false
-    }
-    if isOther || addressesWait { useAddresses(now) }
-    if isOther || !news.isEmpty || before != names.entries { note(registry.apply(names.entries, news: news), now) }
-  }
-
-  /// Servers that have come and gone because their addresses have.
-  private mutating func tellDiscovered(_ before: BalancerConfiguration, _ now: Instant) {
-    for (place, (pool, old)) in zip(plane.configuration.pools, before.pools).enumerated() {
-      guard let name = pool.discovery?.name, pool.servers != old.servers else { continue }
-      let (known, left) = (Set(old.servers.map(\.name)), Set(pool.servers.map(\.name)))
-      let come = zip(pool.servers, plane.layout.servers[place]).filter { !known.contains($0.0.name) }
-      note(come.map { ServerChange(index: $0.1, cause: "it is an address of \(name)") }, now)
-      for server in old.servers where !left.contains(server.name) {
-        report(
-          .serverChanged(
-            pool: pool.name, server: server.name, state: .down, cause: "it is no address of \(name) any more"))
-      }
     }
   }
 
@@ -276,16 +244,19 @@ struct Housekeeper: ~Copyable {
   private func post(_ command: WorkerCommand) { for mailbox in plane.mailboxes { mailbox.post(command) } }
 
   /// Tells the workers what a server may get, and the agent what changed.
-  private mutating func note(_ changes: [ServerChange], _ now: Instant) {
+  mutating func note(_ changes: [ServerChange], _ now: Instant) {
     for change in changes {
       guard let server = registry.servers[change.index] else { continue }
       post(.availability(server: change.index, server.availability, now: now))
+      if !change.isTold { continue }
       report(
         .serverChanged(
           pool: server.pool.name, server: server.configuration.name, state: registry.state(of: change.index),
           cause: change.cause))
     }
-    if !changes.isEmpty { nextStatus = earliestStatus }
+    if changes.isEmpty { return }
+    nextStatus = earliestStatus
+    if !plane.holds.pools.isEmpty { holdsMayEnd = true }
   }
 
   // MARK: From the workers
@@ -359,8 +330,9 @@ struct Housekeeper: ~Copyable {
   private mutating func sendStatus(_ now: Instant) {
     // Old figures are worth nothing: none are sent while others wait.
     if backlog.isEmpty {
+      let warnings = allWarnings(now)
       let status = StatusAssembly(plane).status(
-        registry, now: now, warnings: warnings + names.warnings + logWarnings, rates: &rates)
+        registry, unknownPools: names.unknownPools(now), now: now, warnings: warnings, rates: &rates)
       report(.status(status))
     }
     // Those of thousands of servers take their time.
@@ -369,17 +341,13 @@ struct Housekeeper: ~Copyable {
     nextStatus = max(earliestStatus, now + Self.statusInterval)
   }
 
-  private var logWarnings: [String] {
-    var found = plane.accessLog.failure.map { [$0] } ?? []
-    let dropped = plane.accessLog.figures.dropped
-    if dropped > 0 {
-      found.append(
-        "\(dropped) lines of the access log are lost: where it goes is slower than the requests, or cannot be written")
-    }
-    return found
+  private mutating func allWarnings(_ now: Instant) -> [String] {
+    let lost = logLosses.warning(dropped: plane.accessLog.figures.dropped, now: now)
+    return warnings + names.warnings
+      + [plane.accessLog.failure, lost, registry.warning(now: now)].compactMap { $0 }
   }
 
-  private mutating func report(_ report: BalancerReport) {
+  mutating func report(_ report: BalancerReport) {
     if agentIsGone { return }
     guard let bytes = try? MessageCoding.encode(report) else {
       preconditionFailure("our own reports can be encoded")

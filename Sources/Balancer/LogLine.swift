@@ -32,7 +32,7 @@ struct LogLine {
   ) {
     let textByteCount =
       texts.line.count + texts.host.count + texts.referer.count + texts.agent.count + texts.listener.count
-      + texts.route.count + texts.pool.count + texts.server.count
+      + texts.route.count + texts.pool.count + texts.server.count + texts.id.count
     buffer.makeRoom(1024 + LogBuffer.largestEscape * textByteCount)
     let moment = record.began &+ unixOffset
     let now = moment / 1_000_000_000
@@ -69,7 +69,7 @@ struct LogLine {
     quoted(texts.referer, &buffer)
     quoted(texts.agent, &buffer)
     buffer.append(" id=")
-    buffer.append(hexadecimal: record.requestID, digits: 16)
+    id(record, texts, &buffer)
     buffer.append(" listener=")
     buffer.append(texts.listener)
     buffer.append(" server=")
@@ -100,6 +100,14 @@ struct LogLine {
   private func span(_ span: UInt32, _ buffer: inout LogBuffer) {
     if span == notReached { buffer.append(45) } else { buffer.append(milliseconds: UInt64(span)) }
     buffer.append(47)
+  }
+
+  private func id(_ record: LogRecord, _ texts: LogTexts, _ buffer: inout LogBuffer) {
+    if texts.id.isEmpty {
+      buffer.append(hexadecimal: record.requestID, digits: 16)
+    } else {
+      buffer.append(texts.id)
+    }
   }
 
   /// `pool/server`, `pool/-`, `-`.
@@ -163,7 +171,7 @@ struct LogLine {
     buffer.append(46)
     buffer.append(decimal: microsecond, digits: 6)
     buffer.append("Z\",\"id\":\"")
-    buffer.append(hexadecimal: record.requestID, digits: 16)
+    id(record, texts, &buffer)
     buffer.append("\",\"client\":\"")
     buffer.append(record.address)
     buffer.append("\",\"port\":")

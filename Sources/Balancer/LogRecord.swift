@@ -1,6 +1,7 @@
 // What a worker says of an exchange that is over: numbers as they are, and the bytes of names and of the request behind them.
 // It is put into words by the log's thread.
 
+internal import HTTP1
 internal import Primitives
 
 /// What is captured of requests for the log.
@@ -32,9 +33,10 @@ struct LogRecord {
   static let largestHostByteCount = 256
   static let largestRefererByteCount = 1024
   static let largestAgentByteCount = 512
+  static let largestIDByteCount = RequestID.longestByteCount
   /// Without the names of listener, route, pool and server.
   static let largestTextByteCount =
-    largestLineByteCount + largestHostByteCount + largestRefererByteCount + largestAgentByteCount
+    largestIDByteCount + largestLineByteCount + largestHostByteCount + largestRefererByteCount + largestAgentByteCount
   static let largestNameByteCount = 255
 
   /// Of the record with its texts and what fills it up.
@@ -67,11 +69,13 @@ struct LogRecord {
   var bytesOut: Int64 = 0
   /// Of `bytesOut`: the head of the answer.
   var headOut: UInt32 = 0
+  /// Of our own, in force where the texts have none.
   var requestID: UInt64 = 0
   var listenerNameCount: UInt8 = 0
   var routeNameCount: UInt8 = 0
   var poolNameCount: UInt8 = 0
   var serverNameCount: UInt8 = 0
+  var idCount: UInt8 = 0
   var lineCount: UInt16 = 0
   var hostCount: UInt16 = 0
   var refererCount: UInt16 = 0
@@ -84,6 +88,8 @@ struct LogTexts {
   var route = Text.empty
   var pool = Text.empty
   var server = Text.empty
+  /// Of a trusted forwarder; nothing in it has to be escaped.
+  var id = Text.empty
   var line = Text.empty
   var host = Text.empty
   var referer = Text.empty
@@ -101,6 +107,7 @@ struct LogTexts {
     route = take(Int(record.routeNameCount))
     pool = take(Int(record.poolNameCount))
     server = take(Int(record.serverNameCount))
+    id = take(Int(record.idCount))
     line = take(Int(record.lineCount))
     host = take(Int(record.hostCount))
     referer = take(Int(record.refererCount))

@@ -8,6 +8,8 @@ internal import Primitives
 struct NameBook {
   /// Between two look-ups of a name that stands for one server.
   static let interval = TimeSpan.seconds(10)
+  /// A first look-up that takes longer has failed, whatever it may still say.
+  static let patience = TimeSpan.seconds(10)
 
   struct Entry: Equatable {
     /// The one that stands for a server.
@@ -16,6 +18,10 @@ struct NameBook {
     var all: [IPAddress] = []
     /// Of the last look-up, in words; empty if it went well, or has not ended.
     var failure = ""
+    /// Of the addresses that were left out, in words.
+    var refused: String?
+    /// When it was first asked for; what is not known since then for too long is not known.
+    var since = Instant(nanoseconds: 0)
     var interval = NameBook.interval
     var due = Instant.distantFuture
   }
@@ -45,7 +51,7 @@ struct NameBook {
   mutating func configure(_ configuration: BalancerConfiguration, now: Instant) -> [String] {
     var next: [String: Entry] = [:]
     func use(_ name: String, _ interval: TimeSpan) {
-      var entry = next[name] ?? entries[name] ?? Entry()
+      var entry = next[name] ?? entries[name] ?? Entry(since: now)
       entry.interval = next[name].map { min($0.interval, interval) } ?? interval
       entry.due = now
       next[name] = entry
@@ -69,10 +75,12 @@ struct NameBook {
   }
 
   /// An answer has come. Returns what its servers have to do with it, in words; nil if nothing changes for them.
-  mutating func take(_ name: String, _ result: Result<[IPAddress], NameFault>) -> String? {
+  mutating func take(_ name: String, _ result: Result<NameAnswer, NameFault>) -> String? {
     guard let before = entries[name] else { return nil }
     switch result {
-    case .success(let addresses):
+    case .success(let answer):
+      let addresses = answer.addresses
+      entries[name]?.refused = answer.refused
       let kept = before.address.flatMap { addresses.contains($0) ? $0 : nil }
       guard let address = kept ?? addresses.first else { return nil }
       entries[name]?.address = address
@@ -89,11 +97,23 @@ struct NameBook {
   var addresses: [String: IPAddress] { entries.compactMapValues(\.address) }
   var allAddresses: [String: [IPAddress]] { entries.mapValues(\.all) }
 
-  /// Pools whose servers are not known, or not lately.
+  /// Pools whose servers are not known, or not lately, and addresses that are not used.
   var warnings: [String] {
     discovered.compactMap { pool, name in
       guard let entry = entries[name], !entry.failure.isEmpty else { return nil }
       return "pool \(pool) " + (entry.all.isEmpty ? "has no servers: " : "keeps its servers: ") + entry.failure
     }
+      + entries.sorted { $0.key < $1.key }.compactMap { name, entry in
+        entry.failure.isEmpty ? entry.refused.map { "\(name): \($0)" } : nil
+      }
+  }
+
+  /// Pools whose servers are addresses of a name that is being looked up for the first time.
+  func unknownPools(_ now: Instant) -> Set<String> {
+    Set(
+      discovered.filter { _, name in
+        guard let entry = entries[name], entry.all.isEmpty, entry.failure.isEmpty else { return false }
+        return now - entry.since < Self.patience
+      }.map(\.pool))
   }
 }

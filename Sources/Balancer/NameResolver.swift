@@ -6,7 +6,7 @@ internal import Primitives
 internal import Synchronization
 
 final class NameResolver: Sendable {
-  typealias Answer = (name: String, result: Result<[IPAddress], NameFault>)
+  typealias Answer = (name: String, result: Result<NameAnswer, NameFault>)
 
   /// Names that are looked up at once: those that nobody answers for hold up the others only when there are so many.
   private static let threadCount = 4

@@ -13,6 +13,8 @@ struct EditsRecord {
   var lines: Text
   /// Names in lower case.
   var cut: UnsafeBufferPointer<Text>
+  /// It sets or removes X-Request-ID.
+  var decidesRequestID = false
 
   var isEmpty: Bool { lines.isEmpty && cut.isEmpty }
 }
@@ -117,7 +119,9 @@ struct RouteBuilder {
   private func edits(_ edits: FieldEdits) -> EditsRecord {
     let lines = (edits.set + edits.add).map { "\($0.name): \($0.value)\r\n" }.joined()
     let names = edits.remove + edits.set.map(\.name)
-    return EditsRecord(lines: memory.text(lines), cut: memory.keep(names.map { memory.text($0.lowercased()) }))
+    return EditsRecord(
+      lines: memory.text(lines), cut: memory.keep(names.map { memory.text($0.lowercased()) }),
+      decidesRequestID: names.contains { $0.lowercased() == "x-request-id" })
   }
 
   /// The cheap ones first.

@@ -23,11 +23,29 @@ struct RegisteredServer {
   var poolPlace = 0
   /// Of its name, see `NameBook.Entry`.
   var lookUpFailure = ""
+  /// Its check is due, and waits until fewer scripts run.
+  var waitsForTurn = false
+  /// Its name has another address, which has not passed a check yet: which, and what came of its last check.
+  var succession = ""
+  /// It has come with many others: that its first check succeeds is not told.
+  var isOneOfMany = false
 
   /// When its check starts, or is over time.
   var due: Instant {
-    if !configuration.hasAddress { return .distantFuture }
+    if !configuration.hasAddress || waitsForTurn { return .distantFuture }
     return probe.isRunning ? probe.deadline : health.nextCheck
+  }
+
+  // Mutating, though they change nothing, so that a server is looked at where it is: the compiler copies the whole of it out of
+  // an array otherwise, and there are thousands of looks in a second.
+  mutating func standing() -> (due: Instant, isChecking: Bool) { (due, probe.isRunning) }
+  mutating func isChecking(_ token: EventToken) -> Bool { probe.isRunning && token.isFor(generation) }
+
+  /// True if a check is on its way.
+  mutating func putOff(_ span: TimeSpan) -> Bool {
+    guard probe.isRunning else { return false }
+    probe.putOff(span)
+    return true
   }
 
   var isEjected: Bool { passive?.ejectedUntil != nil }
@@ -63,23 +81,29 @@ extension RegisteredServer {
     if !configuration.hasAddress {
       return lookUpFailure.isEmpty ? "\(configuration.hostName ?? "its name") is being looked up" : lookUpFailure
     }
-    let lastCheck = health.lastCheck + (lookUpFailure.isEmpty ? "" : " (\(lookUpFailure); the last one is kept)")
+    var lastCheck = health.lastCheck + (lookUpFailure.isEmpty ? "" : " (\(lookUpFailure); the last one is kept)")
+    if !succession.isEmpty { lastCheck += " (\(succession); this one is used until that works)" }
     guard let until = passive?.ejectedUntil else { return lastCheck }
     let left = max(1, (until - now).nanoseconds / 1_000_000_000)
     return "ejected for \(left) s more, \(ejectionCause); its last check: \(lastCheck)"
   }
 
-  /// A new configuration of the same server: what is known of it stays. With other checks the next one is due at once.
-  fileprivate mutating func adopt(
-    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern?, now: Instant
+  /// A new configuration of the same server: what is known of it stays. With other checks, or another host that they name,
+  /// the next one is due at once.
+  mutating func adopt(
+    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern?, _ scripts: ScriptRuns,
+    now: Instant
   ) {
-    let isCheckedOtherwise = pool.check != self.pool.check
+    let isNamedOtherwise = server != configuration || pool.discovery?.name != self.pool.discovery?.name
+    let isSame = pool.check == self.pool.check
+    let next = isSame && !isNamedOtherwise ? probe : HealthProbe(server, pool, pattern, scripts: scripts)
     if pool.passive != self.pool.passive { passive = PassiveHealth(pool.passive) }
     self.pool = pool
     configuration = server
-    if !isCheckedOtherwise { return }
+    if isSame && next.request == probe.request { return }
     probe.close()
-    probe = HealthProbe(server, pool, pattern)
+    probe = next
+    waitsForTurn = false
     if pool.check.kind.isNone {
       health = HealthState(uncheckedSince: now)
     } else {
@@ -110,6 +134,8 @@ struct ServerChange {
   /// Slot of the server.
   let index: Int
   let cause: String
+  /// In the events, not only to the workers.
+  var isTold = true
 }
 
 struct ServerRegistry {
@@ -125,11 +151,21 @@ struct ServerRegistry {
   private var wheel = TimerWheel(capacity: 64)
   /// Of the wheel's ticks.
   private let origin: Instant
-  private let memory = ProbeMemory()
+  let memory = ProbeMemory()
+  let scripts = ScriptRuns()
+  private var turns = ScriptTurns()
+  /// New addresses of servers, by their servers.
+  var trials: [ServerKey: RunningTrial] = [:]
+  /// When one of them has to be looked at.
+  var nextTrial = Instant.distantFuture
+  /// One of them has passed since somebody asked.
+  var hasProven = false
   private var patterns: [String: BodyPattern] = [:]
   /// Of the last check that was started.
   private var generation: UInt32 = 0
 
+  /// Checks that have waited so long for their turn are told of.
+  private static let longWait = TimeSpan.seconds(10)
   /// The first checks of new servers start this far apart on average: few come at once, many do not come in one burst.
   private static let firstCheckSpacing = TimeSpan.microseconds(100)
 
@@ -163,7 +199,7 @@ struct ServerRegistry {
         servers[slot] = nil
         let before = known.availability
         if known.passive == nil { known.failuresSeen = failures(slot) }
-        known.adopt(server, pool, pattern(of: pool), now: now)
+        known.adopt(server, pool, pattern(of: pool), scripts, now: now)
         next[slot] = known
         if known.availability != before {
           changes.append(ServerChange(index: slot, cause: "it is not checked any more"))
@@ -172,11 +208,12 @@ struct ServerRegistry {
     }
     for slot in servers.indices { servers[slot]?.probe.close() }
     servers = next
+    turns.keep { servers[$0]?.waitsForTurn == true }
     scheduleAll()
     return changes
   }
 
-  private func pattern(of pool: PoolConfiguration) -> BodyPattern? {
+  func pattern(of pool: PoolConfiguration) -> BodyPattern? {
     guard case .http(_, _, _, let expected) = pool.check.kind else { return nil }
     return expected.bodyPattern.flatMap { patterns[$0] }
   }
@@ -197,24 +234,25 @@ struct ServerRegistry {
 
   /// After anything that may have moved the server's next time.
   mutating func schedule(_ index: Int) {
-    guard let due = servers[index]?.due, due != .distantFuture else {
+    guard let due = servers[index]?.standing().due, due != .distantFuture else {
       wheel.cancel(Int32(index))
       return
     }
     wheel.set(Int32(index), tick(due) &+ 1)
   }
 
-  private mutating func newcomer(
+  mutating func newcomer(
     _ server: ServerConfiguration, _ pool: PoolConfiguration, _ spread: TimeSpan, _ now: Instant
   ) -> RegisteredServer {
     let health =
       pool.check.kind.isNone
       ? HealthState(uncheckedSince: now)
-      : HealthState(
-        settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
+      : provenHealth(server, pool)
+        ?? HealthState(
+          settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
     var registered = RegisteredServer(
-      pool: pool, configuration: server, health: health, probe: HealthProbe(server, pool, pattern(of: pool)),
-      passive: PassiveHealth(pool.passive))
+      pool: pool, configuration: server, health: health,
+      probe: HealthProbe(server, pool, pattern(of: pool), scripts: scripts), passive: PassiveHealth(pool.passive))
     registered.administration = wanted(registered)
     return registered
   }
@@ -230,59 +268,95 @@ struct ServerRegistry {
   func nextDue(_ now: Instant) -> Instant {
     let ticks = wheel.ticksUntilNext(tick(now), limit: 256)
     let boundary = origin + TimerWheel.span * Int64(tick(now) &+ ticks)
-    return min(nextReturn, max(boundary, now))
+    return min(nextReturn, nextTrial, max(boundary, now))
   }
 
   /// Starts checks that are due and ends those that took too long.
   mutating func advance(now: Instant, poller: borrowing Poller) -> [ServerChange] {
     var changes = takeBack(now)
+    scripts.reap()
     let current = tick(now)
     while true {
       let index = Int(wheel.nextExpired(current))
-      if index < 0 { return changes }
-      guard let due = servers[index]?.due, let isRunning = servers[index]?.probe.isRunning else { continue }
-      if now < due {
+      if index < 0 { break }
+      guard let standing = servers[index]?.standing() else { continue }
+      if now < standing.due {
         schedule(index)
-      } else if isRunning {
+      } else if standing.isChecking {
         guard let outcome = servers[index]?.probe.timedOut() else { continue }
         if let change = finish(index, outcome, now) { changes.append(change) }
+      } else if mustWait(index, now) {
+        schedule(index)
       } else if let change = startCheck(index, now, poller) {
         changes.append(change)
       }
     }
+    while scripts.hasRoom, let index = turns.next() {
+      guard servers[index]?.waitsForTurn == true else { continue }
+      servers[index]?.waitsForTurn = false
+      if let change = startCheck(index, now, poller) { changes.append(change) }
+    }
+    advanceTrials(now: now, poller: poller)
+    return changes
+  }
+
+  /// Another holder of a slot may have a probe on its way: the number is never used twice.
+  mutating func newGeneration() -> UInt32 {
+    generation &+= 1
+    return generation
+  }
+
+  /// Whether a check that is due is a script that has to wait for its turn, behind those that do already.
+  private mutating func mustWait(_ index: Int, _ now: Instant) -> Bool {
+    guard servers[index]?.probe.isScript == true, !scripts.hasRoom || turns.count > 0 else { return false }
+    servers[index]?.waitsForTurn = true
+    turns.append(index, now)
+    return true
   }
 
   private mutating func startCheck(_ index: Int, _ now: Instant, _ poller: borrowing Poller) -> ServerChange? {
     guard let timeout = servers[index]?.probe.timeout else { return nil }
     servers[index]?.health.checkStarted(now: now, timeout: timeout)
-    // Another holder of the slot may have a probe on its way: the number is never used twice.
-    generation &+= 1
+    let generation = newGeneration()
     servers[index]?.generation = generation
     if let outcome = servers[index]?.probe.start(now: now) { return finish(index, outcome, now) }
     schedule(index)
-    guard let descriptor = servers[index]?.probe.descriptor else { return nil }
     let token = EventToken(.server, index: Int32(index), generation: generation)
-    do {
-      try poller.add(descriptor, .allEdges, token: token.rawValue)
+    do throws(SystemError) {
+      try servers[index]?.probe.watch(poller, token: token.rawValue)
       return nil
     } catch {
-      return finish(index, .failure("cannot watch the check's connection"), now)
+      return finish(index, .failure("the check cannot be watched: \(error.cause)"), now)
     }
+  }
+
+  /// Said while checks come late because too many are scripts, or those take too long.
+  func warning(now: Instant) -> String? {
+    guard let since = turns.waitingSince, now - since >= Self.longWait else { return nil }
+    return "checks by script are late: \(ScriptRuns.largestCount) run at once, and \(turns.count) wait for their turn"
+  }
+
+  /// Ends all checks, and what they have started.
+  mutating func close() {
+    for index in servers.indices { servers[index]?.probe.close() }
+    tryOut([], now: Clock.monotonic)
+    scripts.waitForEnds()
   }
 
   /// Nobody has looked at the checks for that long: those on their way get as much more time.
   mutating func excuse(_ span: TimeSpan) {
-    for index in servers.indices where servers[index]?.probe.isRunning == true {
-      servers[index]?.probe.putOff(span)
-      schedule(index)
-    }
+    for index in servers.indices where servers[index]?.putOff(span) == true { schedule(index) }
+    excuseTrials(span)
   }
 
-  /// A check's socket is ready.
+  /// A check's socket is ready, or its script has something to tell.
   mutating func probeIsReady(_ token: EventToken, now: Instant) -> ServerChange? {
+    if token.index == Self.trialIndex {
+      trialIsReady(token, now: now)
+      return nil
+    }
     let index = Int(token.index)
-    guard servers.indices.contains(index), servers[index]?.probe.isRunning == true,
-      let generation = servers[index]?.generation, token.isFor(generation),
+    guard servers.indices.contains(index), servers[index]?.isChecking(token) == true,
       let outcome = servers[index]?.probe.advance(now: now, memory)
     else { return nil }
     return finish(index, outcome, now)
@@ -294,8 +368,13 @@ struct ServerRegistry {
     guard let change = servers[index]?.health.handle(outcome, now: now) else { return nil }
     // Checks that have seen it go down and come back know more than the failures before that.
     if change.verdict == .up { _ = servers[index]?.passive?.recover() }
-    return ServerChange(index: index, cause: change.cause)
+    defer { servers[index]?.isOneOfMany = false }
+    let isTold = change.verdict != .up || servers[index]?.isOneOfMany != true
+    return ServerChange(index: index, cause: change.cause, isTold: isTold)
   }
+
+  /// These have come together.
+  mutating func tellLess(_ indices: [Int]) { for index in indices { servers[index]?.isOneOfMany = true } }
 
   /// What the look-ups have said. `news`: words for the servers of a name.
   mutating func apply(_ entries: [String: NameBook.Entry], news: [String: String]) -> [ServerChange] {
@@ -303,7 +382,11 @@ struct ServerRegistry {
     for index in servers.indices {
       guard let name = servers[index]?.configuration.hostName else { continue }
       servers[index]?.lookUpFailure = entries[name]?.failure ?? ""
-      if let words = news[name] { changes.append(ServerChange(index: index, cause: words)) }
+      guard var words = news[name] else { continue }
+      if let server = servers[index], !server.succession.isEmpty {
+        words += "; \(server.configuration.endpoint.address) is used until a check of the new one succeeds"
+      }
+      changes.append(ServerChange(index: index, cause: words))
     }
     return changes
   }
@@ -338,8 +421,4 @@ struct ServerRegistry {
     }
     return changes
   }
-}
-
-extension HealthCheckConfiguration.Kind {
-  fileprivate var isNone: Bool { if case .none = self { true } else { false } }
 }

@@ -34,10 +34,10 @@ struct SnapshotMaker {
   private(set) var serverSlots = SlotTable<ServerIdentity>(capacity: serverCapacity)
   private(set) var routeSlots = SlotTable<RouteIdentity>(capacity: routeCapacity)
   private(set) var layout = Layout()
-  /// By slot; retired ones keep what they had, nil where nobody is.
+  /// By slot; retired ones keep what they had, servers without the rest of their pool; nil where nobody is.
   private var listeners: [Entry<ListenerRecord, ListenerPart>?] = []
   private var pools: [PoolPart?] = []
-  private var servers: [Entry<ServerRecord, PoolPart>?] = []
+  private var servers: [Entry<ServerRecord, AnyObject>?] = []
   /// For slots of pools that nobody has.
   private let nobody: PoolPart
 
@@ -145,11 +145,14 @@ struct SnapshotMaker {
     }
     for slot in serverSlots.retired {
       guard let entry = servers[slot] else { continue }
-      var record = entry.record
-      record.isRetired = true
+      var (record, part) = (entry.record, entry.part)
+      if !record.isRetired {
+        let own = RetiredServer(record)
+        (record, part) = (own.record, own)
+      }
       // In a pool that has been removed as a whole it keeps its place: half a request may still want it.
       if case .configured = poolSlots.holders[Int(record.pool)] { record.place = -1 }
-      servers[slot] = Entry(record: record, part: entry.part)
+      servers[slot] = Entry(record: record, part: part)
     }
   }
 

@@ -86,6 +86,27 @@ final class PoolPart {
   }
 }
 
+/// What is left of a server that was removed and still has connections: texts of its own, so that they keep neither the
+/// table of its pool nor the texts of all others.
+final class RetiredServer {
+  let record: ServerRecord
+  private let memory: RecordMemory
+
+  init(_ server: ServerRecord) {
+    let memory = RecordMemory()
+    func copy(_ text: Text) -> Text { memory.keep(Array(text)) }
+    var record = server
+    record.isRetired = true
+    record.setCookie = copy(server.setCookie)
+    record.host = copy(server.host)
+    record.ownHost = copy(server.ownHost)
+    record.servedBy = memory.keep(server.servedBy.map(copy))
+    record.name = copy(server.name)
+    self.record = record
+    self.memory = memory
+  }
+}
+
 /// Everything that a listener's record depends on.
 struct ListenerSource: Equatable {
   let listener: ListenerConfiguration

@@ -19,7 +19,7 @@ struct StatusAssembly {
   }
 
   func status(
-    _ registry: ServerRegistry, now: Instant, warnings: [String], rates: inout RateBook
+    _ registry: ServerRegistry, unknownPools: Set<String>, now: Instant, warnings: [String], rates: inout RateBook
   ) -> BalancerStatus {
     var pools: [PoolStatus] = []
     for (pool, slots) in zip(configuration.pools, layout.servers) {
@@ -35,7 +35,8 @@ struct StatusAssembly {
             lastCheck: known.condition(now: now),
             requestsPerSecond: rates.rate(index, count: requests, now: now)))
       }
-      pools.append(PoolStatus(name: pool.name, servers: servers))
+      pools.append(
+        PoolStatus(name: pool.name, servers: servers, isBeingLookedUp: unknownPools.contains(pool.name)))
     }
     var listeners: [ListenerStatus] = []
     for (listener, place) in zip(configuration.listeners, layout.listeners) {

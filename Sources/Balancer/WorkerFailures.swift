@@ -247,7 +247,7 @@ extension Worker {
     if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: true) }
     let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
     let written = LocalResponse.write(
-      status: status, reason: reason, requestID: requestID(of: client), closes: closes,
+      status: status, reason: reason, requestID: requestID(of: client), givenID: givenID(of: client), closes: closes,
       withoutBody: client.pointee.exchange.method.isHead, oldVersion: client.pointee.exchange.isOldVersion,
       retryAfterSeconds: retryAfterSeconds, to: scratch, capacity: scratchByteCount)
     finishAnswer(place, client, written, closes: closes)

@@ -35,6 +35,8 @@ struct ExchangeNotes {
   var connect = notReached
   /// 0: none has been given.
   var requestID: UInt64 = 0
+  /// What becomes of an X-Request-ID of the client's, where requests are logged.
+  var clientsID = ClientsID.none
   /// Of the bytes: those of a tunnel that have been counted already.
   var relayedIn: Int64 = 0
   var relayedOut: Int64 = 0
@@ -42,7 +44,7 @@ struct ExchangeNotes {
   var isServerStatus = false
   /// The request line was longer than what was captured.
   var isCut = false
-  /// Eight bytes of counts, then the texts that the log needs; no block where nothing is logged.
+  /// Ten bytes of counts, then the texts that the log needs; no block where nothing is logged.
   var text = Buffer()
 }
 
@@ -110,25 +112,36 @@ extension Worker {
     let bytes = UnsafePointer(receiveStart)
     func text(_ range: ByteRange) -> Text { Text(start: bytes + range.offset, count: range.count) }
     let line = Text(start: bytes + Int(head.start), count: Int(head.fieldsStart) - 2 - Int(head.start))
+    let fields = head.loggedFields(in: bytes)
+    var id = Text.empty
+    if fields.requestIDCount > 0 {
+      let isKept =
+        client.pointee.isTrusted && fields.requestIDCount == 1 && RequestID.isUsable(text(fields.requestID))
+      client.pointee.exchange.notes.clientsID = isKept ? .kept : .replaced
+      if isKept { id = text(fields.requestID) }
+    }
     if snapshot.logDetail == .requestLine {
-      capture(client, line: line, .empty, .empty, .empty)
+      capture(client, line: line, id: id, .empty, .empty, .empty)
       return
     }
-    let fields = head.refererAndAgent(in: bytes)
-    capture(client, line: line, text(head.host), text(fields.referer), text(fields.agent))
+    capture(client, line: line, id: id, text(head.host), text(fields.referer), text(fields.agent))
   }
 
-  private mutating func capture(_ client: Client, line: Text, _ host: Text, _ referer: Text, _ agent: Text) {
+  private mutating func capture(
+    _ client: Client, line: Text, id: Text = .empty, _ host: Text, _ referer: Text, _ agent: Text
+  ) {
     _ = requestID(of: client)
     let lineCount = min(line.count, LogRecord.largestLineByteCount)
     let hostCount = min(host.count, LogRecord.largestHostByteCount)
     let refererCount = min(referer.count, LogRecord.largestRefererByteCount)
     let agentCount = min(agent.count, LogRecord.largestAgentByteCount)
-    var text = buffers.take(CapturedCounts.byteCount + lineCount + hostCount + refererCount + agentCount)
+    var text = buffers.take(CapturedCounts.byteCount + id.count + lineCount + hostCount + refererCount + agentCount)
     let counts = CapturedCounts(
-      line: UInt16(lineCount), host: UInt16(hostCount), referer: UInt16(refererCount), agent: UInt16(agentCount))
+      line: UInt16(lineCount), host: UInt16(hostCount), referer: UInt16(refererCount), agent: UInt16(agentCount),
+      id: UInt16(id.count))
     UnsafeMutableRawPointer(text.tail).storeBytes(of: counts, as: CapturedCounts.self)
     text.end &+= Int32(CapturedCounts.byteCount)
+    Self.add(id, id.count, to: &text)
     Self.add(line, lineCount, to: &text)
     Self.add(host, hostCount, to: &text)
     Self.add(referer, refererCount, to: &text)
@@ -137,7 +150,7 @@ extension Worker {
     client.pointee.exchange.notes.text = text
   }
 
-  @inline(__always)  // four times per logged request
+  @inline(__always)  // five times per logged request
   private static func add(_ part: Text, _ count: Int, to text: inout Buffer) {
     if count == 0 { return }
     text.tail.update(from: part.baseAddress!, count: count)
@@ -350,6 +363,7 @@ extension Worker {
     record.requestID = notes.requestID
     if record.pool >= 0 && snapshot.pools[Int(record.pool)].cookieName != nil { noteAffinity(client, &record) }
     let counts = UnsafeRawPointer(notes.text.bytes).loadUnaligned(as: CapturedCounts.self)
+    record.idCount = UInt8(clamping: counts.id)
     record.lineCount = counts.line
     record.hostCount = counts.host
     record.refererCount = counts.referer
@@ -405,11 +419,12 @@ extension Worker {
   }
 }
 
-/// How long the captured texts are, in front of them.
-private struct CapturedCounts {
-  static let byteCount = 8
+/// How long the captured texts are, in front of them: that of `id`, then the others in this order.
+struct CapturedCounts {
+  static let byteCount = 10
   var line: UInt16
   var host: UInt16
   var referer: UInt16
   var agent: UInt16
+  var id: UInt16
 }

@@ -164,6 +164,7 @@ extension Worker {
     var additions = RequestAdditions(forwarding: client.pointee.forwardingText, via: snapshot.via)
     var head = head
     if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
+    if snapshot.logDetail != .nothing { identify(client, &head, &additions) }
     if head.host.isEmpty {
       additions.defaultHost = snapshot.servers[Int(waits ? pool.pointee.servers[0] : server)].host
     }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
+#include <spawn.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/mman.h>
@@ -73,6 +74,10 @@ int afloat_set_fifo_for_threads(int priority) {
 int afloat_lock_current_memory_on_fault(void) { return mlockall(MCL_CURRENT | MCL_ONFAULT); }
 int afloat_lock_memory_on_fault(void) { return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); }
 char **afloat_environment(void) { return environ; }
+
+int afloat_spawn_closes_from(void *actions, int first) {
+  return posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
 
 int afloat_pipe(int ends[2]) {
   if (pipe2(ends, O_CLOEXEC) != 0) return -1;

@@ -11,7 +11,8 @@ struct CheckCommand: ParsableCommand {
     commandName: "check", abstract: "Check a configuration file.",
     discussion: """
       Prints a summary and exits 0, or every error as FILE:LINE:COLUMN and exits 2. An absent key file is only a remark,
-      so that files can be checked away from their nodes; one that is there must be right.
+      so that files can be checked away from their nodes; one that is there must be right. Scripts that check pools must be
+      there, since without them no server of the pool would be up.
       """)
 
   @Argument(help: ArgumentHelp("The configuration file.", valueName: "file"))
@@ -37,6 +38,7 @@ struct CheckCommand: ParsableCommand {
     do throws(SettingsError) {
       let loaded = try LoadedConfiguration.load(path: file, mayLackKeys: true, read: Self.read)
       let configuration = loaded.configuration
+      try configuration.refuseUnusableScripts(file: file, Files.faultOfProgram)
       let remarks =
         configuration.warnings + configuration.programWarnings(Files.faultOfProgram)
         + loaded.absentKeys.map { "the key \($0) is not here" }

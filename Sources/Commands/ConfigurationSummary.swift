@@ -93,6 +93,7 @@ package enum ConfigurationSummary {
     case .none: "not checked"
     case .tcp: "checked by tcp every \(Quantities.text(check.every))"
     case .http(let path, let method, _, _): "checked by \(method) \(path) every \(Quantities.text(check.every))"
+    case .script(let path): "checked by the script \(path) every \(Quantities.text(check.every))"
     }
   }
 }

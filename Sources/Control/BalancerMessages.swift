@@ -147,7 +147,7 @@ package enum BalancerCommand: Codable, Sendable {
 /// `backup`: up, and gets nothing while others are.
 package enum ServerState: String, Codable, Sendable { case up, down, starting, drain, maint, backup }
 
-package struct ServerStatus: Codable, Equatable, Sendable {
+package struct ServerStatus: Equatable, Sendable {
   package var name: String
   package var endpoint: Endpoint
   package var state: ServerState
@@ -181,13 +181,16 @@ extension ServerStatus {
   package var configuration: ServerConfiguration { ServerConfiguration(name: name, endpoint: endpoint, weight: weight) }
 }
 
-package struct PoolStatus: Codable, Equatable, Sendable {
+package struct PoolStatus: Equatable, Sendable {
   package var name: String
   package var servers: [ServerStatus]
+  /// Who they are is being looked up for the first time.
+  package var isBeingLookedUp: Bool
 
-  package init(name: String, servers: [ServerStatus]) {
+  package init(name: String, servers: [ServerStatus], isBeingLookedUp: Bool = false) {
     self.name = name
     self.servers = servers
+    self.isBeingLookedUp = isBeingLookedUp
   }
 }
 
@@ -226,6 +229,8 @@ package enum BalancerReport: Codable, Sendable {
   /// On every change of a server's state, and at least every 250 ms.
   case status(BalancerStatus)
   case serverChanged(pool: String, server: String, state: ServerState, cause: String)
+  /// Many servers of a pool have come or gone at once.
+  case poolChanged(pool: String, cause: String)
   /// Every worker has taken over the configuration of that revision.
   case reconfigured(revision: UInt64)
   /// Nothing has changed.

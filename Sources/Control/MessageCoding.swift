@@ -18,6 +18,16 @@ package enum MessageValue: Equatable, Sendable {
   case map([String: MessageValue])
 }
 
+/// One that is ready is taken as it is, by this coding and no other.
+extension MessageValue: Codable {
+  package init(from decoder: any Decoder) throws {
+    throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: "not a message"))
+  }
+  package func encode(to encoder: any Encoder) throws {
+    throw EncodingError.invalidValue(self, .init(codingPath: encoder.codingPath, debugDescription: "not a message"))
+  }
+}
+
 package enum MessageFault: Error, Equatable, CustomStringConvertible {
   case truncated
   case unknownTag(UInt8)

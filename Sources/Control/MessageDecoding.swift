@@ -37,6 +37,7 @@ private func unwrap<Value: Decodable>(_ type: Value.Type, _ value: MessageValue,
     return exact
   }
   switch type {
+  case is MessageValue.Type: return value as! Value
   case is Bool.Type:
     guard case .bool(let flag) = value else { throw fault("true or false") }
     return flag as! Value

@@ -66,6 +66,7 @@ private func scalar<Value: Encodable>(_ value: Value) -> MessageValue? {
   case let float as Float: .double(Double(float))
   case let integer as any (SignedInteger & FixedWidthInteger): .integer(Int64(integer))
   case let integer as any (UnsignedInteger & FixedWidthInteger): .unsigned(UInt64(integer))
+  case let ready as MessageValue: ready
   default: nil
   }
 }

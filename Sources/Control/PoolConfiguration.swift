@@ -76,6 +76,8 @@ package struct HealthCheckConfiguration: Codable, Equatable, Sendable {
     /// `send` is written first when it is not empty; with `expect` not empty the answer must contain it.
     case tcp(send: [UInt8], expect: [UInt8])
     case http(path: String, method: String, host: String?, expect: Expectation)
+    /// A program, by its absolute path, that ends with status 0 while the server works.
+    case script(path: String)
   }
   /// Of an answer to an HTTP check.
   package struct Expectation: Codable, Equatable, Sendable {

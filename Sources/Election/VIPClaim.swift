@@ -59,6 +59,8 @@ package struct VIPClaim: Sendable {
   package private(set) var reservedFor: MemberIndex?
   package private(set) var reservedUntil = Instant(nanoseconds: 0)
   package private(set) var reservationCause = TransitionCause.none
+  /// Why others take it when the successor does not.
+  private var reservationEnd = TransitionCause.none
   /// Since when nobody holds it and this node misses no more than what it requires.
   package private(set) var unservedSince: Instant?
   /// When this node last saw a reason not to take it all the same.
@@ -86,11 +88,17 @@ package struct VIPClaim: Sendable {
     reservedFor = successor
     reservedUntil = until
     reservationCause = cause
+    reservationEnd = otherwise
   }
 
   /// A holder let it go by a plan, and the one that it named has time to take it.
   package func isPromised(toOtherThan member: MemberIndex? = nil, now: Instant) -> Bool {
     reservedFor != nil && reservedFor != member && reservationCause.isPlanned && now < reservedUntil
+  }
+
+  /// By a plan of `member`'s own.
+  package func isPromised(by member: MemberIndex, now: Instant) -> Bool {
+    isPromised(now: now) && reservationEnd == .holderReleased(member)
   }
 
   /// A member has ended. If it was the one that was named, the others begin to count now: their turns must not all have

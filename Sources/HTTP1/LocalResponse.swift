@@ -64,6 +64,7 @@ package enum LocalResponse {
   /// - `withoutBody`: the request is HEAD.
   /// - `oldVersion`: the client speaks HTTP/1.0, so staying open has to be said.
   /// - `retryAfterSeconds`: Retry-After of a 503 or 429; 0 for none.
+  /// - `givenID`: an id that stands in place of `requestID`, see `RequestID.isUsable`; empty: there is none.
   package static func write(
     status: Int, reason: StaticString, requestID: UInt64, closes: Bool, withoutBody: Bool = false,
     oldVersion: Bool = false, retryAfterSeconds: Int = 0, to destination: UnsafeMutablePointer<UInt8>, capacity: Int
@@ -75,14 +76,22 @@ package enum LocalResponse {
   }
 
   package static func write(
-    status: Int, reason: UnsafeBufferPointer<UInt8>, requestID: UInt64, closes: Bool, withoutBody: Bool = false,
+    status: Int, reason: UnsafeBufferPointer<UInt8>, requestID: UInt64,
+    givenID: UnsafeBufferPointer<UInt8> = .init(start: nil, count: 0), closes: Bool, withoutBody: Bool = false,
     oldVersion: Bool = false, retryAfterSeconds: Int = 0, to destination: UnsafeMutablePointer<UInt8>, capacity: Int
   ) -> Int {
     precondition(capacity >= byteCapacity && status >= 200 && status <= 599)
+    precondition(givenID.count <= RequestID.longestByteCount)
+    let idCount = givenID.isEmpty ? 16 : givenID.count
+    func appendID(_ output: inout Output) {
+      if !givenID.isEmpty { return output.append(givenID) }
+      Cookies.write(tag: requestID, to: destination + output.count)
+      output.count += 16
+    }
     let phrase = phrase(status)
     let reasonCount = min(reason.count, maximumReasonByteCount)
     // "503 Service Unavailable: REASON\nrequest 0123456789abcdef\n"
-    let bodyCount = 3 + 1 + phrase.utf8CodeUnitCount + (reasonCount > 0 ? 2 + reasonCount : 0) + 1 + 8 + 16 + 1
+    let bodyCount = 3 + 1 + phrase.utf8CodeUnitCount + (reasonCount > 0 ? 2 + reasonCount : 0) + 1 + 8 + idCount + 1
     var output = Output(destination)
     output.append("HTTP/1.1 ")
     output.append(decimal: UInt64(status))
@@ -91,8 +100,7 @@ package enum LocalResponse {
     output.append("\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: ")
     output.append(decimal: UInt64(bodyCount))
     output.append("\r\nX-Request-ID: ")
-    Cookies.write(tag: requestID, to: destination + output.count)
-    output.count += 16
+    appendID(&output)
     output.append("\r\n")
     if retryAfterSeconds > 0 {
       output.append("Retry-After: ")
@@ -114,8 +122,7 @@ package enum LocalResponse {
       for index in 0..<reasonCount { output.append(reason[index] &- 32 < 95 ? reason[index] : 63) }
     }
     output.append("\nrequest ")
-    Cookies.write(tag: requestID, to: destination + output.count)
-    output.count += 16
+    appendID(&output)
     output.append(10)
     return output.count
   }

@@ -34,7 +34,8 @@ package struct Program: ~Copyable, Sendable {
   /// Becomes readable when something was printed, on standard output or standard error.
   package var outputDescriptor: Int32 { output.raw }
 
-  /// Starts `path`. Its standard input is empty; `environment` is all that it gets, `NAME=VALUE` each.
+  /// Starts `path`. Its standard input is empty, beyond standard output and error it has no other descriptor;
+  /// `environment` is all that it gets, `NAME=VALUE` each.
   package init(_ path: String, arguments: [String] = [], environment: [String]) throws(SystemError) {
     var ends: [Int32] = [-1, -1]
     try checkedCall("create a pipe") { afloat_pipe(&ends) }
@@ -46,6 +47,8 @@ package struct Program: ~Copyable, Sendable {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_adddup2(&actions, theirs.raw, 1)
     posix_spawn_file_actions_adddup2(&actions, theirs.raw, 2)
+    let code = afloat_spawn_closes_from(&actions, 3)
+    guard code == 0 else { throw SystemError("start \(path)", code: code) }
     process = try ChildProcess.spawn(path, arguments: arguments, &actions, ownGroup: true, environment: environment)
     self.output = output
   }
@@ -60,6 +63,9 @@ package struct Program: ~Copyable, Sendable {
 
   /// Ends the program and everything in its group. Only before `ending` has answered: later the number may be another's.
   package borrowing func killGroup() { _ = kill(-process.pid, SIGKILL) }
+
+  /// Whether the program itself has ended, reaped or not.
+  package var hasEnded: Bool { ProcessDescriptor.hasEnded(process.pidfd, within: .zero) }
 
   /// How it ended; nil while it runs. Reaps it.
   package borrowing func ending() -> ProcessEnding? { process.ending() }

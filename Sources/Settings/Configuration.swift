@@ -27,6 +27,13 @@ package struct Configuration: Equatable, Sendable {
     package var description: String { path }
   }
 
+  /// A script that checks the servers of a pool, and where the file says so.
+  package struct CheckScript: Equatable, Sendable {
+    package var pool: String
+    package var path: String
+    package var position: Position
+  }
+
   package struct Balancer: Equatable, Sendable {
     /// Nil: one per core.
     package var threads: Int?
@@ -52,6 +59,7 @@ package struct Configuration: Equatable, Sendable {
   package var balancer = Balancer()
   package var listeners: [ListenerConfiguration] = []
   package var pools: [PoolConfiguration] = []
+  package var checkScripts: [CheckScript] = []
   package var log = Log()
   /// Hash of the file's bytes.
   package var digest: UInt64
@@ -80,6 +88,12 @@ package struct Configuration: Equatable, Sendable {
     return configuration
   }
 
+  /// Throws where a script that checks a pool cannot be run on this machine; `file` is the configuration's name.
+  package func refuseUnusableScripts(file: String, _ fault: (String) -> String?) throws(SettingsError) {
+    let problems = scriptProblems(fault)
+    if !problems.isEmpty { throw SettingsError(file: file, problems: problems) }
+  }
+
   /// The name of this node: `option` (--node), else `node:`, else the host's name or its part before the first dot.
   /// Throws `NodeNameFault` if that is no member, or no name at all.
   package func nodeName(option: String?, hostname: String) throws(NodeNameFault) -> NodeName {
@@ -94,17 +108,29 @@ package struct Configuration: Equatable, Sendable {
     return try checked(String(hostname.prefix { $0 != "." }), "the host's name")
   }
 
+  /// What is wrong with the scripts that check pools, on this machine: without one all servers of its pool would be down.
+  /// `fault` says what is wrong with one.
+  package func scriptProblems(_ fault: (String) -> String?) -> [Problem] {
+    checkScripts.compactMap { script in
+      fault(script.path).map {
+        Problem(
+          script.position, "pool \(script.pool) is checked by \(script.path), which every node must have: \($0)")
+      }
+    }
+  }
+
   /// What is wrong with the programs that the file names, on this machine; `fault` says what is wrong with one.
   package func programWarnings(_ fault: (String) -> String?) -> [String] {
-    vips.flatMap { vip in
-      let hook = vip.onChange.flatMap { path in
-        fault(path).map { "on_change of VIP \(vip.name), \(path): \($0)" }
+    scriptProblems(fault).map(\.message)
+      + vips.flatMap { vip in
+        let hook = vip.onChange.flatMap { path in
+          fault(path).map { "on_change of VIP \(vip.name), \(path): \($0)" }
+        }
+        return vip.requires.compactMap { requirement -> String? in
+          guard case .script(let check) = requirement.kind, let fault = fault(check.path) else { return nil }
+          return "VIP \(vip.name) requires the script \(check.path): \(fault)"
+        } + [hook].compactMap { $0 }
       }
-      return vip.requires.compactMap { requirement -> String? in
-        guard case .script(let check) = requirement.kind, let fault = fault(check.path) else { return nil }
-        return "VIP \(vip.name) requires the script \(check.path): \(fault)"
-      } + [hook].compactMap { $0 }
-    }
   }
 
   /// What the elector of `node` needs; nil for a lone balancer. `keys`: contents of `keyFiles`, in their order.

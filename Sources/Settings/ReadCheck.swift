@@ -6,53 +6,69 @@ import Primitives
 
 extension Reader {
   private static let timing = ["every", "timeout", "rise", "fall", "fast", "down", "port"]
-  private static let checkShape = "{http: /healthz}, tcp or none"
+  private static let shortest = TimeSpan.milliseconds(10)
+  /// Between two runs of a script.
+  private static let shortestOfScripts = TimeSpan.milliseconds(100)
+  private static let kinds = ["http", "tcp", "script"]
+  private static let ofHTTP = ["method", "host", "expect"]
+  private static let checkShape = "{http: /healthz}, {script: PATH}, tcp or none"
+  private static let scriptExample = "/usr/local/bin/app-works"
 
   func check(_ field: Field) -> HealthCheckConfiguration? {
     guard case .mapping(let pairs) = field.value.content else {
       let kinds: KeyValuePairs<String, HealthCheckConfiguration.Kind> = [
         "tcp": .tcp(send: [], expect: []), "none": .none,
       ]
-      if field.text == "http" {
-        add(field.position, "\(field.path): http needs a path", "for instance {http: /healthz}")
+      if let text = field.text, ["http", "script"].contains(text) {
+        let example = text == "http" ? "/healthz" : Self.scriptExample
+        add(field.position, "\(field.path): \(text) needs a path", "for instance {\(text): \(example)}")
         return nil
       }
-      return choice(field, kinds, notYet: ["tls", "script"]).map { HealthCheckConfiguration(kind: $0) }
+      return choice(field, kinds, notYet: ["tls"]).map { HealthCheckConfiguration(kind: $0) }
     }
-    let isHTTP = pairs.contains { $0.key == "http" }
-    let options = isHTTP ? ["http", "method", "host", "expect"] : ["tcp"]
-    // Keys of the other kind are found below, with a better message than "unknown".
-    let keys = Keys(
-      options + Self.timing + (isHTTP ? ["tcp"] : ["http", "method", "host", "expect"]), notYet: ["tls", "script"])
-    guard let fields = self.fields(field, keys, shape: Self.checkShape) else { return nil }
-    if isHTTP, let tcp = fields["tcp"] {
-      add(tcp.keyPosition, "\(field.path) is both http and tcp", "keep one")
+    let named = Self.kinds.filter { kind in pairs.contains { $0.key == kind } }
+    // Keys of the other kinds are found below, with a better message than "unknown".
+    let own = named.first == "http" ? ["http"] + Self.ofHTTP : named.isEmpty ? ["tcp"] : [named[0]]
+    let others = (Self.kinds + Self.ofHTTP).filter { !own.contains($0) }
+    guard
+      let fields = self.fields(field, Keys(own + Self.timing + others, notYet: ["tls"]), shape: Self.checkShape)
+    else { return nil }
+    if named.count > 1, let other = fields[named[1]] {
+      add(other.keyPosition, "\(field.path) is both \(named[0]) and \(named[1])", "keep one")
     }
-    if !isHTTP {
-      for key in ["method", "host", "expect"] {
-        if let option = fields[key] {
-          let remedy = fields["tcp"] == nil ? "add http: /healthz" : "remove it; tcp has {send, expect}"
-          add(option.keyPosition, "\"\(key)\" has a meaning only in an http check", remedy)
-        }
-      }
-      let hasUnsupported = pairs.contains { ["tls", "script"].contains($0.key) }
-      if fields["tcp"] == nil {
-        let isExplained = hasUnsupported || ["method", "host", "expect"].contains { fields[$0] != nil }
-        if isExplained { return nil }
-        add(field.position, "\(field.path) does not say what to check", Self.checkShape)
-        return nil
+    if named.first != "http" {
+      for key in Self.ofHTTP {
+        guard let option = fields[key] else { continue }
+        let remedy =
+          named.isEmpty ? "add http: /healthz" : named[0] == "tcp" ? "remove it; tcp has {send, expect}" : "remove it"
+        add(option.keyPosition, "\"\(key)\" has a meaning only in an http check", remedy)
       }
     }
-    guard let kind = isHTTP ? httpCheck(fields) : tcpCheck(fields["tcp"]) else { return nil }
+    guard let name = named.first else {
+      let isExplained = pairs.contains { $0.key == "tls" } || Self.ofHTTP.contains { fields[$0] != nil }
+      if !isExplained { add(field.position, "\(field.path) does not say what to check", Self.checkShape) }
+      return nil
+    }
+    let kind =
+      switch name {
+      case "http": httpCheck(fields)
+      case "script": fields["script"].flatMap { scriptCheck($0) }
+      default: tcpCheck(fields["tcp"])
+      }
+    guard let kind else { return nil }
     var check = HealthCheckConfiguration(kind: kind)
-    readTiming(fields, into: &check)
+    readTiming(fields, name == "script" ? Self.shortestOfScripts : Self.shortest, into: &check)
     return check
   }
 
-  private func readTiming(_ fields: Fields, into check: inout HealthCheckConfiguration) {
-    let range = TimeSpan.milliseconds(10) ... .seconds(3600)
+  private func scriptCheck(_ field: Field) -> HealthCheckConfiguration.Kind? {
+    absolutePath(field, example: Self.scriptExample).map { .script(path: $0) }
+  }
+
+  private func readTiming(_ fields: Fields, _ shortest: TimeSpan, into check: inout HealthCheckConfiguration) {
+    let range = shortest ... .seconds(3600)
     if let span = duration(fields["every"], range, example: "2s") { check.every = span }
-    if let span = duration(fields["timeout"], range, example: "1s") { check.timeout = span }
+    if let span = duration(fields["timeout"], Self.shortest ... .seconds(3600), example: "1s") { check.timeout = span }
     if let count = integer(fields["rise"], 1...100) { check.rise = count }
     if let count = integer(fields["fall"], 1...100) { check.fall = count }
     if fields["fast"] == nil {

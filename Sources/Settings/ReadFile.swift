@@ -26,6 +26,7 @@ extension Reader {
     if let field = fields["balancer"] { configuration.balancer = balancer(field) }
     if let field = fields["log"] { configuration.log = log(field) }
     if let field = fields["pools"] { configuration.pools = pools(field, &references) }
+    configuration.checkScripts = references.checkScripts
     if let field = fields["listeners"] {
       configuration.listeners = listeners(
         field, pools: configuration.pools, hasPools: fields["pools"] != nil, &references)

@@ -35,6 +35,9 @@ extension Reader {
     let check = fields["check"].flatMap { self.check($0) } ?? HealthCheckConfiguration(kind: .tcp(send: [], expect: []))
     var pool = PoolConfiguration(name: name, balance: balance, affinity: affinity, servers: servers ?? [], check: check)
     pool.discovery = discovery
+    if case .script(let path) = check.kind, let position = fields["check"]?.position {
+      references.checkScripts.append(.init(pool: name, path: path, position: position))
+    }
     if let retry = fields["retry"] { pool.retry = self.retry(retry) }
     if let span = duration(fields["sticky_grace"], .zero ... .seconds(24 * 3600), example: "30s") {
       pool.stickyGrace = span

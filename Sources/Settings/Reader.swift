@@ -314,6 +314,7 @@ struct References {
   var usedPools: Set<String> = []
   /// Pools that stand in for others.
   var fallbacks: [(owner: String, mention: Mention)] = []
+  var checkScripts: [Configuration.CheckScript] = []
   var hasListeners = false
   /// Names that the file gives to routes.
   var routes: Set<String> = []

@@ -139,6 +139,48 @@ import Testing
     #expect(sources.status.reasons.first == "pool app has no server that is up")
   }
 
+  @Test func `a pool whose name is being looked up for the first time is not lost yet`() throws {
+    var sources = try healthy()
+    sources.view.balancer!.pools[0].servers = []
+    sources.configuration.pools[0].servers = []
+    sources.configuration.pools[0].discovery = PoolConfiguration.Discovery(name: "app.example", port: 80)
+    #expect(sources.status.verdict == .critical)
+    sources.view.balancer!.pools[0].isBeingLookedUp = true
+    #expect(sources.status.verdict == .degraded)
+    #expect(sources.status.reasons == ["pool app: names not looked up yet"])
+  }
+
+  @Test func `a balancer that is started anew begins with the addresses that were known`() throws {
+    let address = IPAddress("192.0.2.7")!
+    func seen(_ name: String) -> ServerStatus {
+      ServerStatus(
+        name: name, endpoint: Endpoint(address: address, port: 80), state: .up, weight: 1, connections: 0, requests: 0,
+        failures: 0, lastCheck: "")
+    }
+    func pool(_ name: String, _ servers: [ServerConfiguration]) -> PoolConfiguration {
+      PoolConfiguration(
+        name: name, balance: .roundRobin, affinity: .none, servers: servers,
+        check: HealthCheckConfiguration(kind: .none))
+    }
+    var all = pool("all", [])
+    all.discovery = PoolConfiguration.Discovery(name: "all.example", port: 81)
+    let literal = ServerConfiguration(name: "literal", endpoint: Endpoint("192.0.2.1:80")!)
+    func named(_ name: String) -> ServerConfiguration {
+      ServerConfiguration(name: name, endpoint: Endpoint(address: .anyV4, port: 82), hostName: "h.example")
+    }
+    let file = BalancerConfiguration(
+      node: "n", threads: 1, cookieKeys: [], drainTimeout: .seconds(1), listeners: [],
+      pools: [pool("app", [literal, named("known"), named("unknown")]), all])
+    #expect(file.knowing([]) == file)
+    let next = file.knowing([
+      PoolStatus(name: "app", servers: [seen("literal"), seen("known")]),
+      PoolStatus(name: "all", servers: [seen("192.0.2.7")]), PoolStatus(name: "gone", servers: [seen("x")]),
+    ])
+    #expect(
+      next.pools[0].servers.map(\.endpoint.description) == ["192.0.2.1:80", "192.0.2.7:82", "0.0.0.0:82"])
+    #expect(next.pools[1].servers.map(\.name) == ["192.0.2.7"] && next.pools[1].servers[0].endpoint.port == 81)
+  }
+
   @Test func `servers that operators took out are no fault, unless none is left`() throws {
     var sources = try healthy()
     sources.view.balancer!.pools[0].servers[0].state = .drain

@@ -95,6 +95,26 @@ struct LogLineTests {
         + "\"retries\":0,\"affinity\":null,\"end\":\"complete\"}\n")
   }
 
+  @Test func `the id of a trusted forwarder stands in place of ours`() {
+    var texts = makeTexts()
+    texts.id = text("7c9e6679-7425-40de-944b-e07fc1f90ae7")
+    let id = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+    #expect(written(.combined, makeRecord(), texts).contains(" id=\(id) listener=web "))
+    #expect(written(.json, makeRecord(), texts).contains(",\"id\":\"\(id)\",\"client\":"))
+  }
+
+  @Test func `lines that were lost are told of until none has been for a while`() {
+    var losses = LogLosses()
+    let start = Instant(nanoseconds: 0)
+    #expect(losses.warning(dropped: 0, now: start) == nil)
+    #expect(losses.warning(dropped: 3, now: start + .seconds(10))?.hasPrefix("3 lines") == true)
+    #expect(losses.warning(dropped: 3, now: start + .seconds(200)) != nil)
+    #expect(losses.warning(dropped: 4, now: start + .seconds(250))?.hasPrefix("4 lines") == true)
+    #expect(losses.warning(dropped: 4, now: start + .seconds(549)) != nil)
+    #expect(losses.warning(dropped: 4, now: start + .seconds(550)) == nil)
+    #expect(losses.warning(dropped: 5, now: start + .seconds(551)) != nil)
+  }
+
   @Test func `hap`() {
     var record = makeRecord()
     record.retries = 1

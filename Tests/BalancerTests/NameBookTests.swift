@@ -13,6 +13,10 @@ struct NameBookTests {
   private let two = IPAddress("192.0.2.2")!
   private let start = Instant(nanoseconds: 0)
 
+  private func found(_ addresses: IPAddress...) -> Result<NameAnswer, NameFault> {
+    .success(NameAnswer(addresses: addresses))
+  }
+
   private func configuration(_ names: String?...) -> BalancerConfiguration {
     let servers = names.enumerated().map { index, name in
       ServerConfiguration(
@@ -43,7 +47,7 @@ struct NameBookTests {
     book.inherit(configuration("a"), from: configuration(nil))
     #expect(book.configure(configuration("a"), now: start) == ["a"])
     #expect(book.addresses == ["a": one])
-    #expect(book.take("a", .success([two])) == "a is 192.0.2.2 now, it was 192.0.2.1")
+    #expect(book.take("a", found(two)) == "a is 192.0.2.2 now, it was 192.0.2.1")
     book.inherit(configuration("a"), from: configuration(nil))
     #expect(book.addresses == ["a": two], "what is known is better")
     var other = NameBook()
@@ -65,11 +69,11 @@ struct NameBookTests {
   @Test func `an address stays while it is one of those of its name`() {
     var book = NameBook()
     _ = book.configure(configuration("a"), now: start)
-    #expect(book.take("a", .success([one, two])) == "a is 192.0.2.1")
-    #expect(book.take("a", .success([two, one])) == nil && book.addresses == ["a": one])
-    #expect(book.take("a", .success([two])) == "a is 192.0.2.2 now, it was 192.0.2.1")
-    #expect(book.take("a", .success([one, two])) == nil && book.addresses == ["a": two])
-    #expect(book.take("c", .success([one])) == nil, "an answer for a name that is gone")
+    #expect(book.take("a", found(one, two)) == "a is 192.0.2.1")
+    #expect(book.take("a", found(two, one)) == nil && book.addresses == ["a": one])
+    #expect(book.take("a", found(two)) == "a is 192.0.2.2 now, it was 192.0.2.1")
+    #expect(book.take("a", found(one, two)) == nil && book.addresses == ["a": two])
+    #expect(book.take("c", found(one)) == nil, "an answer for a name that is gone")
   }
 
   @Test func `a failure is told once, and takes no address away`() {
@@ -78,7 +82,7 @@ struct NameBookTests {
     let fault = NameFault(words: "Name or service not known")
     #expect(book.take("a", .failure(fault)) == "a: no address: Name or service not known")
     #expect(book.take("a", .failure(fault)) == nil && book.addresses.isEmpty)
-    #expect(book.take("a", .success([one])) == "a is 192.0.2.1")
+    #expect(book.take("a", found(one)) == "a is 192.0.2.1")
     #expect(book.take("a", .failure(fault)) == nil && book.addresses == ["a": one])
     #expect(book.entries["a"]?.failure == "a: no address: Name or service not known")
     _ = book.configure(configuration("a"), now: start)
@@ -113,7 +117,7 @@ struct NameBookTests {
     _ = book.take("all", .failure(NameFault(words: "none")))
     #expect(book.warnings == ["pool app has no servers: all: no address: none"])
     let other = IPAddress("2001:db8::2")!
-    _ = book.take("all", .success([one, other]))
+    _ = book.take("all", found(one, other))
     #expect(book.warnings.isEmpty)
     var adjustments = Adjustments()
     adjustments.allAddresses = book.allAddresses
@@ -125,6 +129,40 @@ struct NameBookTests {
     _ = book.take("all", .failure(NameFault(words: "none")))
     #expect(book.warnings == ["pool app keeps its servers: all: no address: none"])
     #expect(book.allAddresses == ["all": [one, other]])
+  }
+
+  @Test func `what a name may not stand for is told, while it stands for something else`() {
+    var book = NameBook()
+    _ = book.configure(configuration("a"), now: start)
+    let refused = "127.0.0.1 is refused: it is a loopback address"
+    _ = book.take("a", .success(NameAnswer(addresses: [one], refused: refused)))
+    #expect(book.addresses == ["a": one] && book.warnings == ["a: " + refused])
+    _ = book.take("a", found(one))
+    #expect(book.warnings.isEmpty)
+  }
+
+  @Test func `a pool whose name is looked up for the first time is told apart, for a while`() {
+    var file = configuration("a")
+    file.pools[0].servers = []
+    file.pools[0].discovery = PoolConfiguration.Discovery(name: "all", port: 81)
+    var book = NameBook()
+    _ = book.configure(file, now: start + .seconds(1))
+    #expect(book.unknownPools(start + .seconds(10)) == ["app"])
+    #expect(book.unknownPools(start + .seconds(11)).isEmpty, "nobody answers")
+    _ = book.configure(file, now: start + .seconds(9))
+    #expect(book.unknownPools(start + .seconds(11)).isEmpty, "nor after a reload")
+    for result in [found(one), .failure(NameFault(words: "none"))] {
+      var answered = book
+      _ = answered.take("all", result)
+      #expect(answered.unknownPools(start + .seconds(2)).isEmpty)
+    }
+  }
+
+  @Test func `many that come and go are one event`() {
+    let words = Housekeeper.words("all", come: (1...200).map { "192.0.2.\($0)" }, gone: ["198.51.100.1"])
+    let come = "200 addresses are new (192.0.2.1, 192.0.2.2, 192.0.2.3 and 197 more)"
+    #expect(words == "all: \(come), 1 address is gone (198.51.100.1)")
+    #expect(Housekeeper.words("all", come: [], gone: ["a", "b", "c"]) == "all: 3 addresses are gone (a, b, c)")
   }
 
   @Test func `a server without an address is down, and not checked or not`() {

@@ -75,6 +75,30 @@ struct RegistryTests {
     #expect(registry.availabilities == [.up, .draining, .down])
   }
 
+  @Test func `a check names the host of the newest configuration, and asks with it at once`() throws {
+    let start = Instant(nanoseconds: 0)
+    let http = HealthCheckConfiguration.Kind.http(path: "/", method: "GET", host: nil, expect: .init())
+    let before = configuration(check: http)
+    var registry = registry(before, at: start)
+    func host(of slot: Int) -> String? {
+      let lines = String(decoding: registry.servers[slot]?.probe.request ?? [], as: UTF8.self).split(separator: "\r\n")
+      return lines.first { $0.hasPrefix("Host: ") }.map { String($0.dropFirst(6)) }
+    }
+    #expect(host(of: 0) == "192.0.2.1:80")
+    var next = before
+    next.pools[0].servers[0].host = "shop.example"
+    next.pools[0].servers[1].hostName = "b.example"
+    next.pools[0].servers[1].weight = 7
+    let later = start + .seconds(60)
+    _ = registry.configure(next, Layout(servers: [[0, 1]]), failures: { _ in 0 }, now: later)
+    #expect(host(of: 0) == "shop.example" && host(of: 1) == "b.example:80")
+    #expect(registry.servers.map { $0?.health.nextCheck } == [later, later])
+    // What is not sent is no reason to ask again.
+    next.pools[0].servers[1].weight = 8
+    _ = registry.configure(next, Layout(servers: [[0, 1]]), failures: { _ in 0 }, now: later + .seconds(60))
+    #expect(registry.servers.map { $0?.health.nextCheck } == [later, later])
+  }
+
   @Test func `failures before a server came are not held against it`() throws {
     let start = Instant(nanoseconds: 0)
     let shared = SharedState(threads: 1)

@@ -75,6 +75,11 @@ struct SnapshotTests {
     #expect(servers.map(\.place) == [-1, 0, 1])
     // An answer that is on its way still names it.
     #expect(words(servers[0].servedBy[0]) == "X-By: n1/a\r\n")
+    #expect(words(servers[0].name) == "a" && words(servers[0].host) == "192.0.2.1:80")
+    // By texts of its own: nothing of what its pool was is kept for it.
+    let before = first.snapshot.servers[0]
+    #expect(servers[0].name.baseAddress != before.name.baseAddress)
+    #expect(servers[0].servedBy[0].baseAddress != before.servedBy[0].baseAddress)
     #expect(Array(second.snapshot.pools[0].servers) == [1, 2])
     #expect(!first.snapshot.pools[0].plan.isSame(as: second.snapshot.pools[0].plan))
 

@@ -53,6 +53,35 @@ import Testing
     #expect(found == expected)
   }
 
+  @Test("what the log takes from a head, and how often X-Request-ID is there")
+  func logged() {
+    let lines = "X-REQUEST-ID: a\r\nReferer: r\r\nx-request-id: b\r\nUser-Agent: u\r\nuser-agent: v\r\n"
+    let found = lookUp("GET / HTTP/1.1\r\nHost: a\r\n\(lines)\r\n") { head, bytes in
+      let fields = head.loggedFields(in: bytes)
+      let texts = [fields.requestID, fields.referer, fields.agent].map { text($0, bytes) ?? "" }
+      return texts.joined(separator: " ") + " \(fields.requestIDCount)"
+    }
+    #expect(found == "a r u 2")
+  }
+
+  @Test(
+    "an id of others is used if it can stand where it is as it came",
+    arguments: [
+      ("7c9e6679-7425-40de-944b-e07fc1f90ae7", true), ("Root=1-67891233-abc:d/e+f,g@h~_.", true), ("", false),
+      ("a b", false), ("a\"b", false), ("a\\b", false), ("a;b", false), ("é", false),
+      (String(repeating: "x", count: 128), true), (String(repeating: "x", count: 129), false),
+    ])
+  func usableIDs(_ text: String, _ isUsable: Bool) {
+    #expect(Array(text.utf8).withUnsafeBufferPointer { RequestID.isUsable($0) } == isUsable)
+  }
+
+  @Test("our own id as a line")
+  func ownID() {
+    var line = [UInt8](repeating: 0, count: RequestID.lineByteCount)
+    line.withUnsafeMutableBufferPointer { RequestID.writeLine(0xab, to: $0.baseAddress!) }
+    #expect(String(decoding: line, as: UTF8.self) == "X-Request-ID: 00000000000000ab\r\n")
+  }
+
   @Test("Host is found in a head, and not in the target or another field")
   func host() {
     for line in ["Host: www.example.org", "host:www.example.org", "X-Host: x\r\nHOST:  www.example.org "] {

@@ -152,6 +152,30 @@ import Testing
     }
   }
 
+  @Test("an answer carries the id that a forwarder has given, with the longest reason too")
+  func givenID() {
+    let id = [UInt8](repeating: 120, count: RequestID.longestByteCount)
+    let reason = [UInt8](repeating: 97, count: LocalResponse.maximumReasonByteCount)
+    var output = [UInt8](repeating: 0, count: LocalResponse.byteCapacity)
+    let count = output.withUnsafeMutableBufferPointer { output in
+      id.withUnsafeBufferPointer { id in
+        reason.withUnsafeBufferPointer { reason in
+          LocalResponse.write(
+            status: 431, reason: reason, requestID: 1, givenID: id, closes: true, oldVersion: true,
+            retryAfterSeconds: 1_000_000, to: output.baseAddress!, capacity: LocalResponse.byteCapacity)
+        }
+      }
+    }
+    #expect(count <= LocalResponse.byteCapacity)
+    let bytes = Array(output[..<count])
+    let parsed = parseResponse(bytes)
+    let body = String(decoding: bytes[Int(parsed.head.byteCount)...], as: UTF8.self)
+    #expect(parsed.result == .complete && body.utf8.count == Int(parsed.head.contentLength))
+    let text = String(decoding: id, as: UTF8.self)
+    #expect(body.hasSuffix("\nrequest \(text)\n"))
+    #expect(String(decoding: bytes, as: UTF8.self).contains("\r\nX-Request-ID: \(text)\r\n"))
+  }
+
   @Test("a long reason with anything in it is cut and made printable")
   func longReason() {
     let reason = [UInt8](repeating: 10, count: 5000)

@@ -334,7 +334,7 @@ import Testing
         "\"method\" has a meaning only in an http check (remove it; tcp has {send, expect})"
       ),
       ("servers: {a: 192.0.2.1:80}, check: {http: /, tcp: }", "pools.app.check is both http and tcp (keep one)"),
-      ("servers: {a: 192.0.2.1:80}, check: {script: /x}", "\"script\" is not supported yet (remove it)"),
+      ("servers: {a: 192.0.2.1:80}, check: {tls: yes}", "\"tls\" is not supported yet (remove it)"),
       (
         "servers: {a: 192.0.2.1:80}, check: {http: /, rise: 0}",
         "pools.app.check.rise is 0 (it must be from 1 to 100)"

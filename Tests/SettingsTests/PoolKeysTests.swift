@@ -55,6 +55,49 @@ import Testing
     #expect(try parse(web.replacing("\"192.0.2.21:8080\"", with: keys)).pools[0].servers[0].proxyHeader == version)
   }
 
+  @Test("a script that checks servers, with the rhythm of other checks") func checkScripts() throws {
+    let check = "check: {script: /usr/local/bin/works, every: 5s, timeout: 50ms, fast: 100ms, port: 9}"
+    let configuration = try parse(web.replacing("{servers:", with: "{\(check), servers:"))
+    var expected = HealthCheckConfiguration(kind: .script(path: "/usr/local/bin/works"))
+    (expected.every, expected.timeout, expected.fast) = (.seconds(5), .milliseconds(50), .milliseconds(100))
+    expected.port = 9
+    #expect(configuration.pools[0].check == expected)
+    #expect(throws: Never.self) { try configuration.refuseUnusableScripts(file: "a.yaml") { _ in nil } }
+    let refusal = #expect(throws: SettingsError.self) {
+      try configuration.refuseUnusableScripts(file: "a.yaml") { $0 == "/usr/local/bin/works" ? "it is gone" : nil }
+    }
+    let words = "pool app is checked by /usr/local/bin/works, which every node must have: it is gone"
+    #expect(refusal?.lines == ["a.yaml:4:16: " + words])
+    #expect(configuration.programWarnings { _ in "it is gone" } == [words])
+  }
+
+  @Test(
+    "mistakes about scripts",
+    arguments: [
+      (
+        "{script: bin/works}",
+        "pools.app.check.script: \"bin/works\" is not a path from the root (it starts with /, for instance "
+          + "/usr/local/bin/app-works)"
+      ),
+      (
+        "script",
+        "pools.app.check: script needs a path (for instance {script: /usr/local/bin/app-works})"
+      ),
+      (
+        "{script: /x, expect: {status: 200}}",
+        "\"expect\" has a meaning only in an http check (remove it)"
+      ),
+      ("{script: /x, tcp: }", "pools.app.check is both tcp and script (keep one)"),
+      (
+        "{script: /x, every: 50ms}",
+        "pools.app.check.every is 50ms (it must be from 100ms to 1h)"
+      ),
+    ]) func scriptMistakes(_ check: String, _ expected: String)
+  {
+    let lines = errors(web.replacing("{servers:", with: "{check: \(check), servers:"))
+    #expect(lines.count == 1 && lines[0].hasSuffix(": " + expected), "\(lines)")
+  }
+
   @Test("a pool that stands in for another counts as used") func standIn() throws {
     let text = web + "  sorry: {servers: {s1: \"192.0.2.22:8080\"}}\n"
     let configuration = try parse(

@@ -52,6 +52,13 @@ def _text(text):
     return struct.pack(">I", len(data)) + data
 
 
+# What a row of `Control/StatusRows.swift` holds, in its order.
+SERVER_ROW = (
+    "name", "family", "high", "low", "port", "state", "weight", "connections", "requests", "failures", "lastCheck",
+    "requestsPerSecond",
+)  # fmt: skip
+
+
 def decode(data):
     value, offset = _decode(data, 0)
     assert offset == len(data), "bytes after the value"
@@ -392,6 +399,8 @@ class Balancer:
             with self._news:
                 if "status" in report:
                     self.status = report["status"]["_0"]
+                    for found in self.status["pools"]:
+                        found["servers"] = [dict(zip(SERVER_ROW, row)) for row in found.pop("rows")]
                     self.statuses += 1
                 else:
                     if "ignoreNewConnections" in report:

@@ -1,7 +1,9 @@
 """Servers by the names of their hosts: looked up by the balancer, with a name server that answers, lies or is silent."""
 
 import contextlib
+import os
 import re
+import signal
 import time
 
 import pytest
@@ -10,7 +12,7 @@ from lone_balancer import start_with
 from name_server import Names, Resolver
 from peers import Server, Wire, plain
 
-CHECK = "{http: /, every: 200ms, fast: 50ms, timeout: 500ms, rise: 1, fall: 2}"
+CHECK = "{http: /, every: 200ms, fast: 50ms, timeout: 500ms, rise: 1, fall: 2, down: 500ms}"
 CONFIGURATION = f"""listeners:
   web: {{bind: ["*:80"], pool: app}}
   raw: {{bind: ["*:81"], mode: tcp, pool: raw}}
@@ -134,6 +136,83 @@ def test_another_address(stage):
     assert seen(lone)["state"] == "up" and ask(lone)[1] == b"b2"
 
 
+def asked_until(lone, body, port=80, seconds=5):
+    """Asks again and again until `body` comes; every answer before it was good, too."""
+    end = time.monotonic() + seconds
+    while True:
+        head, got = ask(lone, port)
+        assert head.status == 200, (head, got)
+        if got == body:
+            return
+        assert time.monotonic() < end, f"{got} has not become {body}"
+
+
+def test_a_pool_of_one_server_has_no_hole_when_that_moves(stage):
+    stage.resolver.names["app.example"] = stage.resolver.names["all.example"] = [stage.one]
+    lone = stage()
+    wait_until(lambda: ask(lone)[1] == b"b1" == ask(lone, 83)[1], 10, "the first address")
+    # Nobody listens there yet: the old address goes on, and it is said why.
+    third = lone.lan.backends[2]
+    stage.resolver.names["app.example"] = stage.resolver.names["all.example"] = [third.address]
+    assert lone.agent.afloat("reload").returncode == 0
+    words = f"app.example is {third.address} now: connection refused; this one is used until that works"
+    wait_until(lambda: words in seen(lone)["last_check"], 5, words)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        assert ask(lone)[1] == b"b1" == ask(lone, 83)[1]
+    assert shown(lone) == ("up", f"{stage.one}:8080", "app.example")
+    assert lone.agent.server_states(pool="all") == {stage.one: "up", third.address: "down"}
+    # By the rules of its own checks.
+    stage.servers[0].close()
+    wait_until(lambda: shown(lone)[0] == "down", 5, "the old one down")
+    stage.servers[0] = Server(lone.lan.backends[0], plain(b"b1"))
+    wait_until(lambda: ask(lone)[1] == b"b1" == ask(lone, 83)[1], 5, "the old one again")
+    # Then it is there, and both move.
+    stage.servers.append(Server(third, plain(b"b3")))
+    asked_until(lone, b"b3")
+    asked_until(lone, b"b3", 83)
+    wait_until(lambda: shown(lone) == ("up", f"{third.address}:8080", "app.example"), 3, "what is shown")
+    wait_until(lambda: lone.agent.server_states(pool="all") == {third.address: "up"}, 3, "one server")
+    events = lone.agent.afloat("events").stdout
+    assert f"{stage.one} is used until a check of the new one succeeds" in events
+    assert f"{third.address} is used from now on, and {stage.one} no more: 200 in" in events
+    # And back, with both there.
+    stage.resolver.names["app.example"] = stage.resolver.names["all.example"] = [stage.one]
+    assert lone.agent.afloat("reload").returncode == 0
+    asked_until(lone, b"b1")
+    asked_until(lone, b"b1", 83)
+
+
+def test_a_name_may_not_lead_to_the_node_itself(stage):
+    stage.resolver.names["app.example"] = ["127.0.0.1"]
+    stage.resolver.names["all.example"] = ["169.254.1.1", stage.one]
+    lone = stage()
+    words = "app.example: no address: 127.0.0.1 is refused: it is a loopback address"
+    wait_until(lambda: seen(lone)["last_check"] == words, 10, words)
+    warning = "all.example: 169.254.1.1 is refused: it is a link-local address"
+    wait_until(lambda: warning in lone.agent.query("status")["warnings"], 5, warning)
+    wait_until(lambda: lone.agent.server_states(pool="all") == {stage.one: "up"}, 5, "the other address")
+
+
+def test_a_new_balancer_knows_the_addresses_of_the_one_before(stage):
+    stage.resolver.names["app.example"] = [stage.one]
+    stage.resolver.names["all.example"] = [stage.one, stage.two]
+    lone = stage()
+    wait_until(lambda: ask(lone)[1] == b"b1" and len(members(lone)) == 2, 10, "both pools")
+    wait_until(lambda: set(members(lone).values()) == {"up"}, 5, "both up")
+    stage.resolver.silent = True
+    balancer = lone.agent.balancer
+    os.kill(balancer, signal.SIGKILL)
+    wait_until(lambda: lone.agent.balancer not in (None, balancer), 10, "another balancer")
+
+    def serves():
+        with contextlib.suppress(OSError, EOFError):
+            return ask(lone)[1] == b"b1" and ask(lone, 83)[0].status == 200
+
+    wait_until(serves, 10, "answers without a name server")
+    wait_until(lambda: members(lone) == {stage.one: "up", stage.two: "up"}, 5, "all addresses")
+
+
 def test_one_of_several_is_kept(stage):
     stage.resolver.names["app.example"] = [stage.two]
     lone = stage()
@@ -156,7 +235,10 @@ def test_a_silent_name_server_takes_no_server_away_and_holds_up_nothing(stage):
     wait_until(lambda: ask(lone, 82)[1] == b"b1", 2, "an answer, by the hosts file")
     wait_until(lambda: shown(lone)[0] == "starting", 2, "what is shown")
     assert seen(lone)["last_check"] == "app.example is being looked up"
+    status = lone.agent.query("status")
+    assert status["verdict"] == "DEGRADED" and "pool all: names not looked up yet" in status["reasons"], status
     wait_until(lambda: "Temporary failure" in seen(lone)["last_check"], 15, "the cause in words")
+    wait_until(lambda: lone.agent.query("status")["verdict"] == "CRITICAL", 15, "a verdict")
     stage.resolver.silent = False
     stage.resolver.names["app.example"] = [stage.one]
     wait_until(lambda: ask(lone)[1] == b"b1", 2 * SECONDS, "an answer")
@@ -220,6 +302,15 @@ def test_all_addresses_of_a_name(stage):
     events = lone.agent.afloat("events").stdout
     assert f"all/{stage.two}" in events and "it is an address of all.example" in events
     assert "it is no address of all.example any more" in events
+    # Many at once are one event.
+    many = [f"192.0.2.{number}" for number in range(200, 220)]
+    stage.resolver.names["all.example"] = [stage.one, stage.two, *many]
+    wait_until(lambda: len(members(lone)) == 22, 5, "twenty more")
+    stage.resolver.names["all.example"] = [stage.one, stage.two]
+    wait_until(lambda: len(members(lone)) == 2, 5, "two again")
+    changed = [one["cause"] for one in lone.agent.query("events") if one["kind"] == "pool_changed"]
+    few = ", ".join(many[:3])
+    assert changed == [f"all.example: 20 addresses are {what} ({few} and 17 more)" for what in ("new", "gone")]
     # Without answers they stay.
     del stage.resolver.names["all.example"]
     wait_until(lambda: any("keeps its servers" in one for one in lone.agent.query("status")["warnings"]), 5, "words")

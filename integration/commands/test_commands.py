@@ -50,7 +50,9 @@ def test_check_accepts_the_minimal_file(check):
     ("  interface: eth0\n", "  interface: eth0\n  heartbeat: fast\n", 4, "heartbeat"),
     ("n3: 192.0.2.13", "n3: 192.0.2.12", 8, "192.0.2.12"),
     ("check: {http: /healthz}", "check: {https: /healthz}", 16, "http"),
-    ("    check:", "    check: {script: /x}\n    #", 16, "not supported yet"),
+    ("    check:", "    check: {tls: yes}\n    #", 16, "not supported yet"),
+    ("    check:", "    check: {script: works}\n    #", 16, "is not a path from the root"),
+    ("    check:", "    check: {script: /nonexistent/x}\n    #", 16, "no such file or directory"),
 ])
 def test_check_says_where_and_what(check, old, new, line, words):
     done = check(GOOD.replace(old, new))

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from balancer_backends import Backend, Client, Reader, http_backend
-from balancer_harness import Balancer, access_log, cookie_affinity, listener, pool, server
+from balancer_harness import Balancer, access_log, cookie_affinity, listener, pool, route, server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -139,6 +139,81 @@ def test_a_line_says_what_client_and_server_saw(logged):
     assert times["head"] == 0 and times["queue"] == 0 and times["connect"] >= 0
     assert 0 <= times["first_byte"] <= times["total"] < 2000
     assert (kept["affinity"], unknown["affinity"]) == ("kept", "unknown")
+
+
+GIVEN = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+
+
+def seen_ids(head):
+    return [line.split(b": ", 1)[1].decode() for line in head.split(b"\r\n") if line.lower().startswith(b"x-request-id:")]
+
+
+@pytest.mark.parametrize("log_format", ["json", "hap"])
+def test_servers_get_the_id_that_is_logged(logged, log_format):
+    heads = []
+
+    def handler(connection, _):
+        reader = Reader(connection)
+        while True:
+            heads.append(reader.until(b"\r\n\r\n"))
+            connection.sendall(OK)
+
+    balancer, log = logged(handler, log_format=log_format, trust=["127.0.0.2/32"])
+    sent = [f"X-Request-ID: {GIVEN}\r\n", "X-Request-ID: a b\r\n", "X-Request-ID: a\r\nx-request-id: b\r\n", ""]
+    for source in ("127.0.0.1", "127.0.0.2"):
+        with Client(balancer.port, source=source) as client:
+            for fields in sent:
+                assert client.get("/", fields + "X-Other: stays\r\n")[0] == 200
+    assert all(b"X-Other: stays\r\n" in head and b"\r\nVia: 1.1 n1\r\n" in head for head in heads)
+    ids = [seen_ids(head) for head in heads]
+    assert len(ids) == 8 and all(len(one) == 1 for one in ids), ids
+    flat = [one[0] for one in ids]
+    assert flat[4] == GIVEN and all(re.fullmatch("[0-9a-f]{16}", one) for one in flat[:4] + flat[5:])
+    assert len(set(flat)) == 8
+    if log_format == "json":
+        assert [line["id"] for line in log.next(8)] == flat
+
+
+def test_answers_of_our_own_carry_the_id_of_a_trusted_forwarder(logged):
+    balancer, log = logged(None, at="127.0.0.1:1", trust=["127.0.0.0/8"])
+    with Client(balancer.port) as client:
+        client.send(f"GET / HTTP/1.1\r\nHost: h\r\nX-Request-ID: {GIVEN}\r\n\r\n")
+        head = client.reader.until(b"\r\n\r\n")
+    assert seen_ids(head) == [GIVEN] and log.next()["id"] == GIVEN
+
+
+def test_without_a_log_the_id_passes_as_any_other_field():
+    heads = []
+
+    def handler(connection, _):
+        heads.append(Reader(connection).until(b"\r\n\r\n"))
+        connection.sendall(OK)
+
+    backend = Backend(handler)
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s0", backend.at)])]) as balancer:
+        for fields in ("X-Request-ID: mine\r\n", ""):
+            with Client(balancer.port) as client:
+                assert client.get("/", fields)[0] == 200
+    assert [seen_ids(head) for head in heads] == [["mine"], []]
+
+
+@pytest.mark.parametrize("edits, expected", [({"set": ["theirs"]}, ["theirs"]), ({"remove": True}, [])])
+def test_a_route_has_the_last_word_on_the_id(tmp_path, edits, expected):
+    heads = []
+
+    def handler(connection, _):
+        heads.append(Reader(connection).until(b"\r\n\r\n"))
+        connection.sendall(OK)
+
+    request = {"set": [{"name": "X-Request-ID", "value": one} for one in edits.get("set", [])],
+               "remove": ["X-Request-Id"] if "remove" in edits else []}
+    backend = Backend(handler)
+    balancer = Balancer(
+        [listener("web", ["127.0.0.1:0"], "app", routes=[route("r", "app", request=request)])],
+        [pool("app", [server("s0", backend.at)])], log=str(tmp_path / "log"))  # fmt: skip
+    with balancer, Client(balancer.port) as client:
+        assert client.get("/", "X-Request-ID: mine\r\n")[0] == 200
+    assert seen_ids(heads[0]) == expected
 
 
 def test_times_of_each_phase_are_where_they_were_spent(logged):

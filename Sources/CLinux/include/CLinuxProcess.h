@@ -39,5 +39,8 @@ int afloat_lock_memory_on_fault(void);
 int afloat_lock_current_memory_on_fault(void);
 // The environment, for posix_spawn.
 char **afloat_environment(void);
+// Has a child that is started with these posix_spawn_file_actions_t close all descriptors from `first` on, after what was
+// added before; 0 or an error number.
+int afloat_spawn_closes_from(void *actions, int first);
 /// A pipe, both ends close-on-exec, the reading one (ends[0]) non-blocking; -1 with errno on failure.
 int afloat_pipe(int ends[2]);
