@@ -47,7 +47,12 @@ package struct APISources: Sendable {
       configuration: (isSelf ? configuration.digest : status?.configurationDigest).map(Self.hexadecimal),
       worstStallMilliseconds: isSelf ? view.elector.map { Self.milliseconds($0.worstStall) } : nil,
       detectionMilliseconds: status?.detectionTime.map(Self.milliseconds),
-      version: isSelf ? version : status?.softwareVersion, links: links(of: member.name))
+      version: isSelf ? version : status?.softwareVersion, links: links(of: member.name),
+      paths: (status?.paths ?? []).map { path in
+        APIPath(
+          interface: path.interface, heard: path.isHeard,
+          lastHeardMilliseconds: path.lastHeardAgo.map(Self.milliseconds), multicast: path.isMulticast)
+      })
   }
 
   private func links(of name: NodeName) -> [APILink] {
@@ -86,7 +91,7 @@ package struct APISources: Sendable {
         fence: view.gate?.fence(of: vip.name).rawValue ?? "none",
         ineligible: status == nil ? electorDown : status?.ineligible,
         eligible: status?.eligible.map(\.text) ?? [], claimedBy: status?.claimedBy,
-        requires: view.requirements[vip.name] ?? [])
+        requires: view.requirements[vip.name] ?? [], holderToldBy: status?.toldBy?.text)
     }
   }
 

@@ -165,6 +165,10 @@ struct MetricsText {
     perMember("member_detection_seconds", "How long the member may be silent before it is taken for dead.") {
       seconds($0.detectionMilliseconds)
     }
+    let paths = measured.flatMap { member in member.paths.map { (member: member.name, path: $0) } }
+    each(
+      "member_heard", .gauge, "Whether this node hears the member on the interface.", paths,
+      { [("member", $0.member), ("interface", $0.path.interface)] }, { $0.path.heard == true ? 1 : 0 })
     if let own = members.first(where: \.isSelf), let stall = seconds(own.worstStallMilliseconds) {
       one("elector_worst_stall_seconds", .gauge, "Longest time that the elector was kept from running.", [], stall)
     }

@@ -14,6 +14,7 @@ package enum Verdict {
     judgePools(sources, &critical, &degraded)
     judgeProcesses(sources, &critical, &degraded)
     judgeMembers(sources, &degraded)
+    judgePaths(sources, &degraded)
     if !critical.isEmpty { return (.critical, critical + degraded) }
     return degraded.isEmpty ? (.ok, []) : (.degraded, degraded)
   }
@@ -28,8 +29,10 @@ package enum Verdict {
     let allAreHere = voters.allSatisfy { $0.state == .alive || $0.state == .suspect }
     for vip in sources.vips {
       guard let holder = vip.holder else { continue }
-      // Kept because nobody else may have it (or until it is handed over).
-      if holder == sources.node.text {
+      if let witness = vip.holderToldBy {
+        degraded.append("\(holder) holds VIP \(vip.name), as \(witness) says (not heard here)")
+      } else if holder == sources.node.text {
+        // Kept because nobody else may have it (or until it is handed over).
         if let why = vip.ineligible {
           degraded.append("VIP \(vip.name) is kept by a node that should not hold it: \(why)")
         }
@@ -106,6 +109,24 @@ package enum Verdict {
       degraded.append("tolerates \(tolerated) failure\(tolerated == 1 ? "" : "s")")
     }
     degraded += missing
+  }
+
+  /// Members that are heard, but not over every interface: the next failure may be that of the last one.
+  private static func judgePaths(_ sources: APISources, _ degraded: inout [String]) {
+    let heard = sources.members.filter { $0.paths.contains { $0.heard == true } }
+    for interface in heard.first?.paths.map(\.interface) ?? [] {
+      func path(_ member: APIMember) -> APIPath? { member.paths.first { $0.interface == interface } }
+      let lost = heard.filter { path($0)?.heard == false }
+      let isAll = lost.count > 1 && lost.count == heard.count
+      for group in isAll ? [lost] : lost.map({ [$0] }) {
+        let who = isAll ? "no member is" : "\(group[0].name) is not"
+        let since = group.compactMap { path($0)?.lastHeardMilliseconds }.min().map(ago) ?? "never was"
+        let left = group.map { member in member.paths.count { $0.heard == true } }.min() ?? 0
+        degraded.append(
+          "\(who) heard on \(interface) (\(since)): heartbeats have "
+            + "\(left == 1 ? "one interface" : "\(left) interfaces") left")
+      }
+    }
   }
 
   /// `12 s`, `3 min`, `5 h`.

@@ -192,8 +192,8 @@ extension SupervisorLoop {
     let level: Logger.Level =
       switch event.kind {
       case .memberSuspect: .debug
-      case .memberDead, .vipAddressFailed, .warning: .warning
-      case .vipGained, .vipLost, .memberAlive, .handoverDone: .info
+      case .memberDead, .vipAddressFailed, .pathLost, .warning: .warning
+      case .vipGained, .vipLost, .memberAlive, .pathBack, .handoverDone: .info
       }
     // Suspicions come and go with the host's load: seen in `members`, not worth a line on the disk.
     if event.kind == .memberSuspect { return logger.debug("suspect \(event.subject): \(event.cause)") }

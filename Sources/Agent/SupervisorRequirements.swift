@@ -66,7 +66,7 @@ extension SupervisorLoop {
       let held = heldForHooks.removeValue(forKey: event.subject)
       runHook(vip(event.subject) ?? held, .lost, event.cause)
     case .vipAddressFailed: runHook(vip(event.subject), .failed, event.cause)
-    case .memberAlive, .memberSuspect, .memberDead, .handoverDone, .warning: break
+    case .memberAlive, .memberSuspect, .memberDead, .pathLost, .pathBack, .handoverDone, .warning: break
     }
   }
 

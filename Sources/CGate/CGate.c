@@ -91,8 +91,9 @@ int afloat_gate_release(const struct afloat_gate *gate, const uint8_t *address) 
   return bpf_map_delete_elem(gate->slots, address) && errno != ENOENT ? -errno : 0;
 }
 
-int afloat_gate_try(const struct afloat_gate *gate, int output, const uint8_t *frame, uint32_t count) {
-  LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = count);
+int afloat_gate_try(const struct afloat_gate *gate, int output, const uint8_t *frame, uint32_t count, uint8_t *result) {
+  LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = count, .data_out = result,
+              .data_size_out = count);
   if (bpf_prog_test_run_opts(gate->ethernet[output ? 1 : 0].descriptor, &options)) return -errno;
   return options.retval != TC_ACT_SHOT;
 }

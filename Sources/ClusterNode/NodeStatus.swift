@@ -8,6 +8,8 @@ package struct VIPView: Hashable, Sendable {
   /// False for a free slot; the rest means nothing then.
   package var isConfigured = false
   package var holder: MemberIndex?
+  /// The member that says so, where this node does not hear the holder itself.
+  package var toldBy: MemberIndex?
   package var position = VIPPosition.idle
   /// When the holder last changed, on the node's clock; nil if it never did.
   package var since: Instant?
@@ -49,6 +51,15 @@ package struct MemberView: Hashable, Sendable {
   package init() {}
 }
 
+/// One of the ways by which this node may hear a member.
+package struct PathView: Hashable, Sendable {
+  /// When anything of the member last came there, and when a multicast did.
+  package var heardAt: Instant?
+  package var multicastAt: Instant?
+
+  package init() {}
+}
+
 /// Everything of a node but the words. Arrays have their full size from the start, so that filling allocates nothing.
 package struct StatusSnapshot: Sendable {
   package var takenAt = Instant(nanoseconds: 0)
@@ -57,6 +68,8 @@ package struct StatusSnapshot: Sendable {
   package var vips = [VIPView](repeating: VIPView(), count: VIPIndex.limit)
   /// What member i hears of member j, at i × `MemberIndex.limit` + j, for the slots in use.
   package var links = [LinkView](repeating: LinkView(), count: MemberIndex.limit * MemberIndex.limit)
+  /// Of member i over path j, at i × `Arrival.pathLimit` + j, for the slots and paths in use.
+  package var paths = [PathView](repeating: PathView(), count: MemberIndex.limit * Arrival.pathLimit)
   package var worstStall = TimeSpan.zero
   package var detectionTime = TimeSpan.zero
   /// Larger than the configured one while this node's heartbeats were late by up to `lateness` lately.

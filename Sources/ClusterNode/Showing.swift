@@ -18,6 +18,10 @@ extension NodeCore {
         let link = linkView(MemberIndex(hearer), MemberIndex(other))
         status.links[hearer * MemberIndex.limit + other] = link
       }
+      for path in 0..<members.pathCount {
+        let view = pathView(MemberIndex(hearer), path)
+        status.paths[hearer * Arrival.pathLimit + path] = view
+      }
     }
     for slot in 0..<VIPIndex.limit { status.vips[slot] = vipView(VIPIndex(slot), now: now) }
   }
@@ -30,6 +34,10 @@ extension NodeCore {
     view.ineligible = ineligibility(vip, now: now)
     view.position = record.isClaimed ? .holder : (view.ineligible == nil ? .candidate : .idle)
     view.holder = record.isClaimed ? selfIndex : record.holderSeen
+    if view.holder == nil, let unheard = VIPClaim.heldUnheard(vip, members, candidacies, now) {
+      view.holder = unheard.holder
+      view.toldBy = unheard.witness
+    }
     for slot in 0..<memberCount {
       let member = MemberIndex(slot)
       let isThere = member == selfIndex ? view.ineligible == nil : members.isAlive(member)
@@ -52,6 +60,13 @@ extension NodeCore {
     view.heardAt = members[other].heardAt
     view.loss = members[other].window.loss ?? 0
     view.roundTrip = members[other].roundTrip
+    return view
+  }
+
+  private func pathView(_ member: MemberIndex, _ path: Int) -> PathView {
+    var view = PathView()
+    view.heardAt = members.lastHeard(member, path: path)
+    view.multicastAt = members.lastMulticast(member, path: path)
     return view
   }
 

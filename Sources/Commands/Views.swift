@@ -72,7 +72,7 @@ package struct Views {
         Cell(Words.milliseconds(member.worstStallMilliseconds)), Cell(Words.milliseconds(member.detectionMilliseconds)),
         Cell(member.version ?? "-"))
     }
-    return table.text(style) + links(members)
+    return table.text(style) + paths(members) + links(members)
   }
 
   private func memberName(_ member: APIMember) -> Cell { Cell(member.name + (member.isSelf ? " (here)" : ""), .strong) }
@@ -99,7 +99,8 @@ package struct Views {
     for vip in vips {
       table.add(
         Cell(vip.name, .strong), Cell(vip.addresses.joined(separator: ", ")),
-        vip.holder.map { Cell($0, .good) } ?? Cell("nobody", .bad), Cell(Words.ago(vip.since, now: now)),
+        vip.holder.map { Cell($0, vip.holderToldBy == nil ? .good : .warning) } ?? Cell("nobody", .bad),
+        Cell(Words.ago(vip.since, now: now)),
         Cell(vip.fence), Cell(vip.cause.isEmpty ? "-" : vip.cause))
     }
     var text = table.text(style)

@@ -1,4 +1,5 @@
-// Who hears whom, below the table of members: a matrix, and in words what is wrong with it.
+// Who hears whom, below the table of members: over which interfaces this node hears the others; a matrix of all, and in words
+// what is wrong with it.
 
 package import Control
 
@@ -7,6 +8,27 @@ extension Views {
   private static let largestMatrix = 12
   /// Losses from here on are worth a sentence.
   private static let lossWorthWords = 0.05
+
+  /// Empty where heartbeats have one interface.
+  package func paths(_ members: [APIMember]) -> String {
+    guard let interfaces = members.map({ $0.paths.map(\.interface) }).max(by: { $0.count < $1.count }),
+      interfaces.count > 1
+    else { return "" }
+    var table = Table([("HEARD HERE", .left)] + interfaces.map { ("ON " + Words.printable($0), .left) })
+    for member in members where !member.isSelf {
+      let cells = interfaces.map { name in member.paths.first { $0.interface == name }.map(cell) ?? "-" }
+      table.rows.append([Cell(member.name, .strong)] + cells)
+    }
+    return "\n" + table.text(style)
+  }
+
+  private func cell(_ path: APIPath) -> Cell {
+    guard let isHeard = path.heard else { return Cell("not yet", .warning) }
+    if isHeard { return path.multicast == false ? "by unicast" : Cell("yes", .good) }
+    guard let heard = path.lastHeardMilliseconds else { return Cell("never", .bad) }
+    guard heard.isFinite, (0..<1e15).contains(heard) else { return Cell("no", .bad) }
+    return Cell("not for \(Words.span(seconds: Int64(heard / 1_000)))", .bad)
+  }
 
   /// Empty where there are no two members that are alive.
   package func links(_ members: [APIMember]) -> String {

@@ -35,6 +35,28 @@ package struct APILink: Codable, Equatable, Sendable {
   }
 }
 
+/// How the node that answers hears a member over one of the heartbeats' interfaces.
+package struct APIPath: Codable, Equatable, Sendable {
+  package var interface: String
+  /// Null while the member has come so lately that it may still be.
+  @OrNull package var heard: Bool?
+  @OrNull package var lastHeardMilliseconds: Double?
+  /// Its multicasts too, not only what it addresses to the node; null unless it is heard.
+  @OrNull package var multicast: Bool?
+
+  package init(interface: String, heard: Bool?, lastHeardMilliseconds: Double? = nil, multicast: Bool? = nil) {
+    self.interface = interface
+    self.heard = heard
+    self.lastHeardMilliseconds = lastHeardMilliseconds
+    self.multicast = multicast
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case interface, heard, multicast
+    case lastHeardMilliseconds = "last_heard_ms"
+  }
+}
+
 /// GET /v1/members: an array of these.
 package struct APIMember: Codable, Equatable, Sendable {
   package enum State: String, Codable, Sendable { case alive, suspect, dead, draining, drained, starting }
@@ -60,12 +82,14 @@ package struct APIMember: Codable, Equatable, Sendable {
   @OrNull package var version: String?
   /// With every other member that is alive.
   @OrEmpty package var links: [APILink]
+  /// One for each interface of the heartbeats, in their order; none of the node that answers.
+  @OrEmpty package var paths: [APIPath]
 
   package init(
     name: String, address: String, role: String, state: State, isSelf: Bool = false, rttMilliseconds: Double? = nil,
     lossIn: Double? = nil, lossOut: Double? = nil, lastHeardMilliseconds: Double? = nil, configuration: String? = nil,
     worstStallMilliseconds: Double? = nil, detectionMilliseconds: Double? = nil, version: String? = nil,
-    links: [APILink] = []
+    links: [APILink] = [], paths: [APIPath] = []
   ) {
     self.name = name
     self.address = address
@@ -81,10 +105,11 @@ package struct APIMember: Codable, Equatable, Sendable {
     self.detectionMilliseconds = detectionMilliseconds
     self.version = version
     self.links = links
+    self.paths = paths
   }
 
   enum CodingKeys: String, CodingKey {
-    case name, address, role, state, configuration, version, links
+    case name, address, role, state, configuration, version, links, paths
     case isSelf = "self"
     case rttMilliseconds = "rtt_ms"
     case lossIn = "loss_in"
@@ -121,7 +146,9 @@ package struct APIVIP: Codable, Equatable, Sendable {
   package var interface: String
   /// Null while nobody holds it.
   @OrNull package var holder: String?
-  /// When the holder last changed.
+  /// The member that says so, where the node that answers does not hear the holder itself; else null.
+  @OrNull package var holderToldBy: String?
+  /// When the holder last changed; null where that is not known.
   @OrNull package var since: APITime?
   /// Why it last changed, in words.
   package var cause: String
@@ -142,12 +169,13 @@ package struct APIVIP: Codable, Equatable, Sendable {
   package init(
     name: String, addresses: [String], interface: String, holder: String?, since: APITime?, cause: String,
     quorum: String = "none", term: UInt64? = nil, fence: String = "none", ineligible: String? = nil,
-    eligible: [String] = [], claimedBy: String? = nil, requires: [APIRequirement] = []
+    eligible: [String] = [], claimedBy: String? = nil, requires: [APIRequirement] = [], holderToldBy: String? = nil
   ) {
     self.name = name
     self.addresses = addresses
     self.interface = interface
     self.holder = holder
+    self.holderToldBy = holderToldBy
     self.since = since
     self.cause = cause
     self.quorum = quorum
@@ -162,6 +190,7 @@ package struct APIVIP: Codable, Equatable, Sendable {
   enum CodingKeys: String, CodingKey {
     case name, addresses, interface, holder, since, cause, quorum, term, fence, ineligible, eligible, requires
     case claimedBy = "claimed_by"
+    case holderToldBy = "holder_told_by"
   }
 }
 

@@ -149,8 +149,10 @@ package struct VIPStatus: Codable, Equatable, Sendable {
   package var name: String
   /// Who holds it in this node's eyes.
   package var holder: NodeName?
+  /// Who says so, where this node does not hear the holder itself.
+  package var toldBy: NodeName?
   package var role: VIPRole
-  /// When the holder last changed: nanoseconds since 1970, 0 if it never did.
+  /// When the holder last changed: nanoseconds since 1970, 0 if it never did or that is not known here.
   package var sinceUnixNanoseconds: Int64
   /// Why it last changed, in words.
   package var cause: String
@@ -163,16 +165,34 @@ package struct VIPStatus: Codable, Equatable, Sendable {
 
   package init(
     name: String, holder: NodeName?, role: VIPRole, sinceUnixNanoseconds: Int64, cause: String, ineligible: String?,
-    eligible: [NodeName] = [], claimedBy: String? = nil
+    eligible: [NodeName] = [], claimedBy: String? = nil, toldBy: NodeName? = nil
   ) {
     self.name = name
     self.holder = holder
+    self.toldBy = toldBy
     self.role = role
     self.sinceUnixNanoseconds = sinceUnixNanoseconds
     self.cause = cause
     self.ineligible = ineligible
     self.eligible = eligible
     self.claimedBy = claimedBy
+  }
+}
+
+/// How this node hears a member over one of the heartbeats' interfaces.
+package struct PathStatus: Codable, Equatable, Sendable {
+  package var interface: String
+  /// Nil while the member has come so lately that it may still be.
+  package var isHeard: Bool?
+  package var lastHeardAgo: TimeSpan?
+  /// Its multicasts too, not only what it addresses to this node. Nil unless it is heard.
+  package var isMulticast: Bool?
+
+  package init(interface: String, isHeard: Bool?, lastHeardAgo: TimeSpan?, isMulticast: Bool?) {
+    self.interface = interface
+    self.isHeard = isHeard
+    self.lastHeardAgo = lastHeardAgo
+    self.isMulticast = isMulticast
   }
 }
 
@@ -193,13 +213,16 @@ package struct MemberStatus: Codable, Equatable, Sendable {
   package var softwareVersion: String?
   /// How long it may be silent before this node takes it for dead; for this node itself, what it announces.
   package var detectionTime: TimeSpan?
+  /// One for each interface of the heartbeats, in their order; none of this node itself.
+  package var paths: [PathStatus]
 
   package init(
     name: NodeName, state: State, draining: Bool, roundTrip: TimeSpan?, lossIn: Double?, lossOut: Double?,
     lastHeardAgo: TimeSpan?, configurationDigest: UInt64?, intentsDigest: UInt64?, softwareVersion: String?,
-    detectionTime: TimeSpan? = nil
+    detectionTime: TimeSpan? = nil, paths: [PathStatus] = []
   ) {
     self.detectionTime = detectionTime
+    self.paths = paths
     self.name = name
     self.state = state
     self.draining = draining
@@ -261,9 +284,11 @@ package struct ElectorStatus: Codable, Equatable, Sendable {
 package struct ElectorEvent: Codable, Equatable, Sendable {
   package enum Kind: String, Codable, Sendable {
     case vipGained, vipLost, vipAddressFailed, memberAlive, memberSuspect, memberDead, handoverDone, warning
+    /// Members that are heard otherwise are not heard on the interface; they have been heard there for a while again.
+    case pathLost, pathBack
   }
   package var kind: Kind
-  /// VIP or member.
+  /// VIP, member or interface.
   package var subject: String
   package var cause: String
   package var unixNanoseconds: Int64

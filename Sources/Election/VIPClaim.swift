@@ -45,6 +45,12 @@ package enum Decision: Hashable, Sendable {
   case announceAgain
 }
 
+/// A holder that this node does not hear, and the member that says so.
+package struct UnheardHolder: Hashable, Sendable {
+  package let holder: MemberIndex
+  package let witness: MemberIndex
+}
+
 package struct VIPClaim: Sendable {
   /// Since when nobody alive holds it, and why; nil while somebody does.
   package private(set) var vacantSince: Instant?
@@ -209,7 +215,7 @@ package struct VIPClaim: Sendable {
     {
       return .acquire(reservationCause)
     }
-    if Self.isHeldUnheard(vip, members, candidacies, now) {
+    if Self.heldUnheard(vip, members, candidacies, now) != nil {
       deferredAt = now
       wakeAt = now + members.interval * 2
       return .nothing
@@ -307,9 +313,9 @@ package struct VIPClaim: Sendable {
   }
 
   /// Some member that is heard here lately said that it hears a holder of whom this node knows nothing newer.
-  private static func isHeldUnheard(
+  package static func heldUnheard(
     _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
-  ) -> Bool {
+  ) -> UnheardHolder? {
     for slot in 0..<members.count {
       let witness = MemberIndex(slot)
       let said = candidacies[vip, witness]
@@ -328,10 +334,10 @@ package struct VIPClaim: Sendable {
         if isHeard, own.isUnconfigured { continue }
         let isLater = said.toldAt > own.toldAt + members[holder].interval * 2
         if isHeard, own.toldAt > own.claimEndedAt, !isLater { continue }
-        if said.toldAt > own.claimEndedAt + members.detection { return true }
+        if said.toldAt > own.claimEndedAt + members.detection { return UnheardHolder(holder: holder, witness: witness) }
       }
     }
-    return false
+    return nil
   }
 
   /// The best that is heard both ways, eligible or not.

@@ -4,6 +4,7 @@ import ClusterNode
 import Control
 import Cryptography
 import Election
+import Kernel
 import Membership
 import Primitives
 
@@ -65,17 +66,25 @@ struct ElectorPlan: Sendable {
   }
 
   /// The path whose interface is the VIP's: there members reach each other beside it, and its connections can be kept. Nil
-  /// where it has none, or where addresses are not IPv4.
+  /// where it has none.
   func pathOfConnections(ofVIP name: String) -> Int? {
     configuration.vips.first { $0.name == name }.flatMap { Self.pathOfConnections(of: $0, configuration) }
   }
 
   private static func pathOfConnections(of vip: VIPConfiguration, _ configuration: ElectorConfiguration) -> Int? {
     guard let path = configuration.interfaces.firstIndex(of: vip.interface), path < Arrival.pathLimit,
-      vip.addresses.allSatisfy({ $0.address.family == .v4 }),
-      configuration.members.allSatisfy({ path < $0.addresses.count && $0.addresses[path].family == .v4 })
+      configuration.members.allSatisfy({ path < $0.addresses.count })
     else { return nil }
     return path
+  }
+
+  /// The link-local address by which this node is reached beside an IPv6 VIP, where members have IPv4 addresses; nil where it
+  /// needs none.
+  func linkAddress(beside vip: VIPConfiguration) -> IPAddress? {
+    guard configuration.gateSlots?[vip.name] != nil, vip.addresses.contains(where: { $0.address.family == .v6 }),
+      let path = Self.pathOfConnections(of: vip, configuration), addresses[path].family == .v4
+    else { return nil }
+    return LinkAddresses(ofMember: addresses[path]).v6
   }
 
   /// A reload of `self` to `next`: what may change in place changes, what needs other sockets stays as it is and is named.
@@ -109,6 +118,19 @@ struct ElectorPlan: Sendable {
     var changed = configuration
     changed.gateSlots = slots
     do { return try ElectorPlan(changed) } catch { preconditionFailure("a plan that was good: \(error)") }
+  }
+}
+
+extension LinkAddresses {
+  /// Of a member on the interface where its heartbeats have this address. One of IPv4 has a link-local IPv6 address that every
+  /// member can work out from it, unique as it is: fe80::af10:c000:20b for 192.0.2.11. It has it while it holds an IPv6 VIP
+  /// or keeps its connections.
+  init(ofMember address: IPAddress) {
+    guard let value = address.v4Value else {
+      self.init(v4: nil, v6: address)
+      return
+    }
+    self.init(v4: address, v6: IPAddress(v6High: 0xfe80 << 48, low: 0xaf10 << 32 | UInt64(value)))
   }
 }
 

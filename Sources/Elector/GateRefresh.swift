@@ -15,7 +15,7 @@ struct GateRefresh {
   /// By VIP of the node: its slot in the gate; none for a VIP that is not behind it.
   private var slots = [Int](repeating: GateRefresh.none, count: VIPIndex.limit)
   /// Members' addresses on the links of VIPs whose connections can be kept, path by path; and each such VIP's path.
-  private var addresses = [IPAddress?](repeating: nil, count: MemberIndex.limit * Arrival.pathLimit)
+  private var addresses = [LinkAddresses?](repeating: nil, count: MemberIndex.limit * Arrival.pathLimit)
   private var paths = [Int](repeating: GateRefresh.none, count: VIPIndex.limit)
   private let ownIndex: MemberIndex
   /// Who has connections of a VIP that is about to be acquired.
@@ -39,7 +39,7 @@ struct GateRefresh {
     for member in plan.configuration.members {
       guard let slot = node.memberIndex(member.name)?.value else { continue }
       for (path, address) in member.addresses.prefix(Arrival.pathLimit).enumerated() {
-        addresses[slot * Arrival.pathLimit + path] = address
+        addresses[slot * Arrival.pathLimit + path] = LinkAddresses(ofMember: address)
       }
     }
     for vip in 0..<VIPIndex.limit {
@@ -53,7 +53,7 @@ struct GateRefresh {
     }
   }
 
-  private func address(of member: MemberIndex, beside vip: VIPIndex) -> IPAddress? {
+  private func address(of member: MemberIndex, beside vip: VIPIndex) -> LinkAddresses? {
     paths[vip.value] == Self.none ? nil : addresses[member.value * Arrival.pathLimit + paths[vip.value]]
   }
 

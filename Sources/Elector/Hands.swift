@@ -41,8 +41,7 @@ final class Hands: @unchecked Sendable {
   /// When the lifetimes of what is held begin anew.
   var prolongAt = Instant(nanoseconds: 0)
   var prolongTurn = 0
-  /// When each VIP's addresses were last added or prolonged.
-  var prolongedAt = [Instant](repeating: Instant(nanoseconds: 0), count: VIPIndex.limit)
+  var lifetimes = AddressLifetimes()
   /// Addresses that are not held any more and would not go.
   var owed = OwedRemovals()
   /// Addresses that others remove.
@@ -58,6 +57,7 @@ final class Hands: @unchecked Sendable {
   /// What the agent said of VIPs with requirements, by name. A VIP of a new configuration may be judged before the node has
   /// given it a slot; it is told again then.
   var standings: [String: VIPStanding] = [:]
+  var pathWatch = PathWatch()
   /// When the agent was last told who hears whom.
   var linksToldAt = Instant(nanoseconds: 0)
   /// Late wake-ups since they were last told of.
@@ -100,13 +100,14 @@ final class Hands: @unchecked Sendable {
       let count = poller.wait(timeout: patience)
       var readsAgent = false
       var readsNetwork = false
+      var claimsHeard: [HeardClaim] = []
       for index in 0..<count {
         switch Token(rawValue: poller.token(index)) {
         case .orders: shared.handsWakeUp.clear()
         case .agent: readsAgent = true
         case .network: readsNetwork = true
-        case .claims: readClaims()
-        case .neighbours: readNeighbours()
+        case .claims: readClaims(into: &claimsHeard)
+        case .neighbours: readNeighbours(into: &claimsHeard)
         case nil: break
         }
       }
@@ -120,6 +121,7 @@ final class Hands: @unchecked Sendable {
         }
         carryOut(order)
       }
+      weigh(claimsHeard)
       payOwedRemovals(now: Clock.monotonic)
       putBackWhatIsDue(now: Clock.monotonic)
       if readsNetwork { readNetwork() }
@@ -165,6 +167,9 @@ final class Hands: @unchecked Sendable {
     case .softwareVersion(let member, let text): reporter.softwareVersions[member.value] = text
     case .names(let table):
       endKeepingOfOthers(than: table)
+      for slot in names.members.indices where names.members[slot] != table.members[slot] {
+        pathWatch.forget(MemberIndex(slot))
+      }
       names = table
       reconcile()
       let configured = Set(plan.configuration.vips.map(\.name))

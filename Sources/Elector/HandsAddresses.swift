@@ -11,8 +11,6 @@ import Primitives
 import Wire
 
 extension Hands {
-  /// Long enough for a host that stalls for seconds, and for a kernel whose rtnl lock is busy.
-  static let addressLifetime = TimeSpan.seconds(8)
   /// Each address is prolonged once in so many turns: every three seconds. Not all of them at once, since an order must not
   /// wait for hundreds of calls.
   static let prolongTurns = 12
@@ -38,10 +36,9 @@ extension Hands {
       }
       // Known as held before the kernel tells of them, so that a removal by another is never missed.
       held[vip.value] = wanted
-      prolongedAt[vip.value] = Clock.monotonic
       for address in wanted {
         owed.forgive(address)
-        try netlink.add(address, lifetime: Self.addressLifetime)
+        try add(address)
         added.append(address)
       }
       addressFaults[vip.value] = nil
@@ -57,6 +54,12 @@ extension Hands {
     }
   }
 
+  /// For the time of one lifetime, or for that long from now on.
+  private func add(_ address: InterfaceAddress) throws(SystemError) {
+    try netlink.add(address, lifetime: AddressLifetimes.span)
+    lifetimes.begin(address, now: Clock.monotonic)
+  }
+
   /// Begins the lifetimes of what is held and due anew.
   func prolongAddresses(now: Instant) {
     guard now >= prolongAt, prolongWait(now: now) != nil else { return }
@@ -64,12 +67,10 @@ extension Hands {
     readNetwork()
     prolongTurn = (prolongTurn + 1) % Self.prolongTurns
     for slot in stride(from: prolongTurn, to: VIPIndex.limit, by: Self.prolongTurns) {
-      prolongedAt[slot] = now
       for address in held[slot] ?? [] where !putBacks.isPausing(address) {
-        do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
-          reporter.warn("\(error)")
-        }
+        do throws(SystemError) { try add(address) } catch { reporter.warn("\(error)") }
       }
+      if held[slot] != nil { addLinkAddress(beside: VIPIndex(slot)) }
     }
     if now >= countConnectionsAt, connections.contains(where: { $0.kept != nil }) { countKeptConnections(now: now) }
     for slot in connections.indices where connections[slot].kept != nil {
@@ -100,6 +101,7 @@ extension Hands {
 
   /// What the system does not remove now is tried again until it is gone.
   func removeOrOwe(_ address: InterfaceAddress) {
+    lifetimes.forget(address)
     do throws(SystemError) { try netlink.remove(address) } catch {
       reporter.warn("\(error); tried again until it is gone")
       owed.owe(address, now: Clock.monotonic)
@@ -139,7 +141,10 @@ extension Hands {
         }
       }
     }
+    let isFirst = gains[vip.value] != nil
     finishGain(vip, announcedAt: Clock.monotonic)
+    // A handover needs it, and clients wait for the announcement.
+    if isFirst { addLinkAddress(beside: vip) }
   }
 
   private func send(_ frame: UnsafeRawBufferPointer, through link: NetworkLink) {
@@ -159,7 +164,7 @@ extension Hands {
       for address in wanted where !present.contains(where: { Self.same($0, address) }) {
         owed.forgive(address)
         do throws(SystemError) {
-          try netlink.add(address, lifetime: Self.addressLifetime)
+          try add(address)
           grew = true
         } catch { reporter.warn("\(error)") }
       }
@@ -192,12 +197,10 @@ extension Hands {
     if let present = try? netlink.addresses(), present.contains(where: { Self.same($0, address) }) { return }
     let now = Clock.monotonic
     let (count, putsBack) = putBacks.removed(ours, now: now)
-    // The kernel counts in whole seconds, and rounds down.
-    let unattended = now - prolongedAt[slot]
     let cause =
-      unattended >= Self.addressLifetime - .seconds(1)
-      ? "\(address.prefix) expired: this host kept Afloat from running for \(unattended.milliseconds / 1_000) s"
-      : "\(address.prefix) was removed by another program"
+      lifetimes.expired(ours, now: now).map {
+        "\(address.prefix) expired: this host kept Afloat from running for \($0.milliseconds / 1_000) s"
+      } ?? "\(address.prefix) was removed by another program"
     if putsBack {
       restore(ours, of: VIPIndex(slot), cause: "\(cause): added again")
     } else if count == PutBacks.atOnce + 1 {
@@ -222,6 +225,7 @@ extension Hands {
         continue
       }
       let wanted = interfaces.addresses(of: configuration, beside: otherAddresses)
+      for address in held[slot] ?? [] { lifetimes.forget(address) }
       held[slot] = wanted
       for address in wanted {
         restore(address, of: VIPIndex(slot), cause: "\(link.name) came back: \(address.prefix) added again")
@@ -232,7 +236,7 @@ extension Hands {
   private func restore(_ address: InterfaceAddress, of vip: VIPIndex, cause: String?) {
     owed.forgive(address)
     do throws(SystemError) {
-      try netlink.add(address, lifetime: Self.addressLifetime)
+      try add(address)
       announce(vip)
       if let cause { reporter.event(.warning, subject: names.vip(vip), cause: cause) }
     } catch { reporter.warn("\(error)") }

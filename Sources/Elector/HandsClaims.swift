@@ -24,20 +24,25 @@ extension Hands {
     }
   }
 
-  func readClaims() {
+  /// A claim that was read, and by which interface it came.
+  struct HeardClaim {
+    let claim: NeighbourClaim
+    let interface: UInt32
+  }
+
+  func readClaims(into heard: inout [HeardClaim]) {
     withUnsafeTemporaryAllocation(byteCount: ARPAnnouncement.paddedByteCount, alignment: 8) { room in
       for _ in 0..<Self.claimsAtOnce {
         guard let (count, interface) = packets.receive(room) else { return }
         let frame = UnsafeRawBufferPointer(rebasing: room[..<min(count, room.count)])
         guard let packet = ARPPacket(frame: frame) else { continue }
-        weigh(
-          NeighbourClaim(address: IPAddress(v4: packet.senderAddress), claimant: packet.sender), interface: interface,
-          now: Clock.monotonic)
+        let claim = NeighbourClaim(address: IPAddress(v4: packet.senderAddress), claimant: packet.sender)
+        heard.append(HeardClaim(claim: claim, interface: interface))
       }
     }
   }
 
-  func readNeighbours() {
+  func readNeighbours(into heard: inout [HeardClaim]) {
     withUnsafeTemporaryAllocation(byteCount: NeighbourClaim.longestMessage, alignment: 8) { room in
       for _ in 0..<Self.claimsAtOnce {
         guard let received = neighbours?.receive(room) ?? nil else { return }
@@ -45,9 +50,15 @@ extension Hands {
         guard
           let claim = NeighbourClaim(message: message, source: received.source, hopLimit: received.hopLimit)
         else { continue }
-        weigh(claim, interface: received.interface, now: Clock.monotonic)
+        heard.append(HeardClaim(claim: claim, interface: received.interface))
       }
     }
+  }
+
+  /// To be called when the orders that came before the claims have been carried out: who takes a VIP announces it as soon as it
+  /// has been told so, and this node's release of it may still wait.
+  func weigh(_ heard: [HeardClaim]) {
+    for one in heard { weigh(one.claim, interface: one.interface, now: Clock.monotonic) }
   }
 
   private func weigh(_ claim: NeighbourClaim, interface: UInt32, now: Instant) {

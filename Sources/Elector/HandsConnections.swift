@@ -64,6 +64,7 @@ extension Hands {
       return false
     }
     held[vip.value] = nil
+    for address in addresses { lifetimes.forget(address) }
     connections[vip.value].passedTo = nil
     connections[vip.value].kept = VIPConnections.Kept(addresses: addresses, gate: gate, since: Clock.monotonic)
     reporter.report(
@@ -78,11 +79,25 @@ extension Hands {
       return endKeeping(vip)
     }
     for address in kept.addresses {
-      do throws(SystemError) { try netlink.add(address, lifetime: Self.addressLifetime) } catch {
+      do throws(SystemError) { try netlink.add(address, lifetime: AddressLifetimes.span) } catch {
         reporter.warn("\(error)")
       }
     }
+    addLinkAddress(beside: vip)
     deadlines?.prolongConnections(kept.gate, until: Clock.boot + GateRefresh.keptAtOnce)
+  }
+
+  /// The link-local address by which this node is reached beside an IPv6 VIP, for the time of one lifetime: it expires when
+  /// nothing needs it any more.
+  func addLinkAddress(beside vip: VIPIndex) {
+    guard let configuration = names.vips[vip.value], let address = plan.linkAddress(beside: configuration),
+      let link = interfaces[configuration.interface], let prefix = AddressPrefix(address: address, length: 128)
+    else { return }
+    do throws(SystemError) {
+      try netlink.add(
+        InterfaceAddress(interface: link.index, prefix: prefix, isOurs: true, noPrefixRoute: true),
+        lifetime: AddressLifetimes.span)
+    } catch { reporter.warn("connections may not outlive a handover: \(error)") }
   }
 
   /// One look for all that are kept. The kernel's list may be long, and the hands are a real-time thread: they spend at most

@@ -23,13 +23,17 @@ extension Hands {
         VIPStatus(
           name: configuration.name, holder: view.holder.flatMap { names.members[$0.value] },
           role: VIPRole(view.position),
-          sinceUnixNanoseconds: view.since.map { unixAtTaking - (takenAt - $0).nanoseconds } ?? 0,
-          cause: words(view.cause, vip: slot), ineligible: view.ineligible.map { words($0, vip: slot) },
+          // What this node has not heard itself began it does not know when.
+          sinceUnixNanoseconds: view.toldBy == nil
+            ? view.since.map { unixAtTaking - (takenAt - $0).nanoseconds } ?? 0 : 0,
+          cause: causeOfHolder(view, vip: slot), ineligible: view.ineligible.map { words($0, vip: slot) },
           eligible: names.members.enumerated().compactMap { (slot, name) in
             view.eligibleMembers >> UInt64(slot) & 1 == 1 ? name : nil
-          }.sorted(), claimedBy: claimant(of: slot, now: takenAt)))
+          }.sorted(), claimedBy: claimant(of: slot, now: takenAt),
+          toldBy: view.toldBy.flatMap { names.members[$0.value] }))
     }
     var members: [MemberStatus] = []
+    var pathNews = PathNews()
     for (slot, name) in names.members.enumerated() {
       guard let name, picture.snapshot.members[slot].isConfigured else { continue }
       let view = picture.snapshot.members[slot]
@@ -40,8 +44,10 @@ extension Hands {
           lastHeardAgo: view.lastHeard.map { takenAt - $0 }, configurationDigest: view.configurationDigest,
           intentsDigest: view.intentsDigest,
           softwareVersion: view.isSelf ? SoftwareVersion.text : reporter.softwareVersions[slot],
-          detectionTime: view.isSelf ? view.detectionTime : view.patience))
+          detectionTime: view.isSelf ? view.detectionTime : view.patience,
+          paths: paths(of: slot, picture.snapshot, &pathNews)))
     }
+    tell(pathNews, at: takenAt)
     var dropped: [String: UInt64] = [:]
     for reason in DropReason.allCases where reason != .ownName && picture.dropped[reason.rawValue] > 0 {
       dropped[reason.words] = picture.dropped[reason.rawValue]
@@ -63,6 +69,11 @@ extension Hands {
         + "\(milliseconds(snapshot.configuredDetectionTime)): this host kept the elector from running for "
         + "up to \(milliseconds(snapshot.lateness)) lately"
     ]
+  }
+
+  private func causeOfHolder(_ view: VIPView, vip slot: Int) -> String {
+    guard let holder = view.holder, let witness = view.toldBy else { return words(view.cause, vip: slot) }
+    return "\(names.member(holder)) holds it, as \(names.member(witness)) says (not heard here)"
   }
 
   private func words(_ cause: TransitionCause, vip slot: Int) -> String {
@@ -156,7 +167,9 @@ extension Hands {
     tell(kind, subject: names.vip(vip), cause: cause, at: at, steps: [:])
   }
 
-  private func tell(_ kind: ElectorEvent.Kind, subject: String, cause: String, at: Instant, steps: [String: Int64]) {
+  func tell(
+    _ kind: ElectorEvent.Kind, subject: String, cause: String, at: Instant, steps: [String: Int64] = [:]
+  ) {
     let unix = Clock.unixNanoseconds - (Clock.monotonic - at).nanoseconds
     reporter.report(
       .event(ElectorEvent(kind: kind, subject: subject, cause: cause, unixNanoseconds: unix, steps: steps)))

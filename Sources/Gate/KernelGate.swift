@@ -77,9 +77,15 @@ package struct KernelGate: ~Copyable, @unchecked Sendable {
 
   /// What the kernel would do with an Ethernet frame: runs the program on it, sends it nowhere.
   package borrowing func lets(_ frame: [UInt8], _ direction: Direction) throws(GateFault) -> Bool {
-    let code = afloat_gate_try(gate, direction == .output ? 1 : 0, frame, UInt32(frame.count))
+    try outcome(of: frame, direction) != nil
+  }
+
+  /// The same: the frame as it would go on, nil if it would be dropped.
+  package borrowing func outcome(of frame: [UInt8], _ direction: Direction) throws(GateFault) -> [UInt8]? {
+    var result = [UInt8](repeating: 0, count: frame.count)
+    let code = afloat_gate_try(gate, direction == .output ? 1 : 0, frame, UInt32(frame.count), &result)
     guard code >= 0 else { throw GateFault("try a frame on the kernel gate", code: -code) }
-    return code == 1
+    return code == 1 ? result : nil
   }
 
   /// Attaches both directions to `link` in this network namespace, in the place of an earlier agent's gate if there is one,

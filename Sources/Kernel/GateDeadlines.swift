@@ -5,6 +5,17 @@ internal import Glibc
 package import Primitives
 internal import Synchronization
 
+/// How a host is reached on the link of a VIP. Without an IPv4 address it is asked for by IPv6, whatever the packets are.
+package struct LinkAddresses: Hashable, Sendable {
+  package var v4: IPAddress?
+  package var v6: IPAddress
+
+  package init(v4: IPAddress?, v6: IPAddress) {
+    self.v4 = v4
+    self.v6 = v6
+  }
+}
+
 package final class GateDeadlines: @unchecked Sendable {
   // Unchecked: the mapping is only ever accessed through atomics, and lives as long as this object.
   private let descriptor: FileDescriptor
@@ -12,8 +23,8 @@ package final class GateDeadlines: @unchecked Sendable {
 
   /// As CGate/kernel/GateLayout.h lays it out: the words of a kind, slot by slot, then those of the next.
   package static let slotCount = 256
-  package static let wordCount = 4 * slotCount
-  private enum Kind: Int { case open, keep, pass, address }
+  package static let wordCount = 6 * slotCount
+  private enum Kind: Int { case open, keep, pass, address, address6First, address6Last }
 
   /// Maps an array that `KernelGate` made. Whoever holds its descriptor may; no privilege is needed.
   package init(mapping file: consuming FileDescriptor) throws(SystemError) {
@@ -49,11 +60,11 @@ package final class GateDeadlines: @unchecked Sendable {
   }
 
   /// Shuts the slot; the TCP connections that this node has at its addresses go on until `deadline`. To find the way to their
-  /// clients it asks in the name of `own`, its address on the same link. Segments of connections that it does not know are
-  /// dropped until `strays`, and reset from then on.
-  package func shutKeepingConnections(_ slot: Int, until deadline: Instant, own: IPAddress, strays: Instant) {
+  /// clients it asks in the name of `own`, its addresses on the same link; by ARP in nobody's name if it has none there.
+  /// Segments of connections that it does not know are dropped until `strays`, and reset from then on.
+  package func shutKeepingConnections(_ slot: Int, until deadline: Instant, own: LinkAddresses, strays: Instant) {
     stopPassing(slot)
-    storeAddress(own, slot)
+    store(own, slot)
     store(deadline, .keep, slot)
     shut(slot)
     store(strays, .pass, slot)
@@ -69,21 +80,27 @@ package final class GateDeadlines: @unchecked Sendable {
 
   /// While the slot is open, segments of connections that this node does not know go to `previous`, the holder before it, until
   /// `deadline`.
-  package func passUnknown(_ slot: Int, to previous: IPAddress, until deadline: Instant) {
+  package func passUnknown(_ slot: Int, to previous: LinkAddresses, until deadline: Instant) {
     endConnections(slot)
-    storeAddress(previous, slot)
+    store(previous, slot)
     store(deadline, .pass, slot)
   }
 
   package func stopPassing(_ slot: Int) { store(Instant(nanoseconds: 0), .pass, slot) }
 
-  private func storeAddress(_ address: IPAddress, _ slot: Int) {
-    // The kernel wants it in network order.
-    store(Instant(nanoseconds: Int64((address.v4Value ?? 0).bigEndian)), .address, slot)
+  private func store(_ addresses: LinkAddresses, _ slot: Int) {
+    // The kernel wants them in network order.
+    store(UInt64((addresses.v4?.v4Value ?? 0).bigEndian), .address, slot)
+    store(addresses.v6.high.bigEndian, .address6First, slot)
+    store(addresses.v6.low.bigEndian, .address6Last, slot)
   }
 
   private func store(_ value: Instant, _ kind: Kind, _ slot: Int) {
+    store(UInt64(max(0, value.nanoseconds)), kind, slot)
+  }
+
+  private func store(_ value: UInt64, _ kind: Kind, _ slot: Int) {
     precondition((0..<Self.slotCount).contains(slot))
-    words[kind.rawValue * Self.slotCount + slot].store(UInt64(max(0, value.nanoseconds)), ordering: .releasing)
+    words[kind.rawValue * Self.slotCount + slot].store(value, ordering: .releasing)
   }
 }

@@ -57,10 +57,15 @@ extension MemberTable {
   /// When anything was last heard from the member over that path.
   package func lastHeard(_ member: MemberIndex, path: Int) -> Instant? {
     let first = member.value * Arrival.routeLimit
-    let multicast = routes[first + Arrival(path: path).route].heardAt
+    let multicast = lastMulticast(member, path: path)
     let unicast = routes[first + Arrival(path: path, isMulticast: false).route].heardAt
     guard let multicast else { return unicast }
     return unicast.map { max($0, multicast) } ?? multicast
+  }
+
+  /// When a multicast of the member was last heard over that path.
+  package func lastMulticast(_ member: MemberIndex, path: Int) -> Instant? {
+    routes[member.value * Arrival.routeLimit + Arrival(path: path).route].heardAt
   }
 
   /// Bit per path: the member's multicasts were heard there within an interval and a half. So early, because whoever is

@@ -91,6 +91,43 @@ import Testing
     #expect(sources.status.reasons == ["nobody holds VIP web, and this node may not: the balancer is not ready"])
   }
 
+  @Test func `a holder that is known from another member only degrades, and is not said to hold what it should not`()
+    throws
+  {
+    var sources = try healthy()
+    sources.view.elector!.vips[0] = VIPStatus(
+      name: "web", holder: n3, role: .candidate, sinceUnixNanoseconds: 0, cause: "n3 holds it, as n2 says",
+      ineligible: nil,
+      eligible: [n1, n2], toldBy: n2)
+    #expect(sources.status.verdict == .degraded)
+    #expect(sources.status.reasons == ["n3 holds VIP web, as n2 says (not heard here)"])
+    #expect(sources.vips[0].holder == "n3" && sources.vips[0].holderToldBy == "n2" && sources.vips[0].since == nil)
+  }
+
+  @Test func `a member that is not heard on one of the interfaces degrades, and all of them are one complaint`() throws
+  {
+    func paths(_ second: Bool?, ago: Int64? = 12_300) -> [PathStatus] {
+      [
+        PathStatus(interface: "eth0", isHeard: true, lastHeardAgo: .milliseconds(1), isMulticast: true),
+        PathStatus(
+          interface: "eth1", isHeard: second, lastHeardAgo: ago.map { .milliseconds($0) }, isMulticast: nil),
+      ]
+    }
+    var sources = try healthy()
+    sources.view.elector!.members[1].paths = paths(true)
+    sources.view.elector!.members[2].paths = paths(nil)
+    #expect(sources.status.verdict == .ok, "one that has just come may still be heard there")
+    sources.view.elector!.members[1].paths = paths(false)
+    #expect(sources.status.verdict == .degraded)
+    #expect(sources.status.reasons == ["n2 is not heard on eth1 (12 s): heartbeats have one interface left"])
+    sources.view.elector!.members[2].paths = paths(false, ago: nil)
+    #expect(sources.status.reasons == ["no member is heard on eth1 (12 s): heartbeats have one interface left"])
+    #expect(sources.members[2].paths[1] == APIPath(interface: "eth1", heard: false))
+    // A member that is heard nowhere has no interface that is missing: it is dead, or others hear it.
+    sources.view.elector!.members[1].paths[0].isHeard = false
+    #expect(sources.status.reasons == ["n3 is not heard on eth1 (never was): heartbeats have one interface left"])
+  }
+
   @Test func `one server down degrades, all down is critical`() throws {
     var sources = try healthy()
     sources.view.balancer!.pools[0].servers[0].state = .down

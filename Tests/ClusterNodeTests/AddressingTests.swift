@@ -148,4 +148,27 @@ struct AddressingTests {
     #expect(bench.unicasts == 0)
     #expect(bench.nodes.allSatisfy { $0!.node.dropped[.replayed] == 0 })
   }
+
+  @Test("what is shown of each path is when something came there, and whether it was a multicast")
+  func pathsShown() {
+    var bench = Bench(count: 2, paths: 2)
+    bench.run(.milliseconds(500))
+    func age(_ shown: (PathView) -> Instant?, _ path: Int) -> TimeSpan? {
+      var status = StatusSnapshot()
+      bench.nodes[0]!.node.snapshot(into: &status, now: bench.now)
+      return shown(status.paths[bench.index(1).value * Arrival.pathLimit + path]).map { bench.now - $0 }
+    }
+    for path in 0..<2 {
+      #expect(age(\.heardAt, path)! <= .milliseconds(10) && age(\.multicastAt, path)! <= .milliseconds(10))
+    }
+    bench.pathCut = [[1, 0, 1]]
+    bench.run(.milliseconds(500))
+    #expect(age(\.heardAt, 0)! <= .milliseconds(10) && age(\.heardAt, 1)! >= .milliseconds(490))
+    bench.pathCut = []
+    bench.multicastCut = [[1, 0]]
+    bench.run(.milliseconds(500))
+    for path in 0..<2 {
+      #expect(age(\.heardAt, path)! <= .milliseconds(10) && age(\.multicastAt, path)! >= .milliseconds(490))
+    }
+  }
 }

@@ -24,6 +24,52 @@ struct HearsayStories {
     #expect(bench.holders() == [1])
   }
 
+  @Test("a holder that is not heard is shown as the third member says, for as long as it says so")
+  func shown() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    let (web, n1, n3) = (VIPIndex(0), bench.index(0), bench.index(2))
+    func view(_ node: Int) -> VIPView {
+      var status = StatusSnapshot()
+      bench.nodes[node]!.node.snapshot(into: &status, now: bench.now)
+      return status.vips[web.value]
+    }
+    #expect(view(1).holder == n1 && view(1).toldBy == nil)
+    bench.cut = [[0, 1], [1, 0]]
+    bench.nodes[1] = nil
+    bench.run(.milliseconds(200))
+    bench.start(1)
+    bench.run(.seconds(1))
+    #expect(view(1).holder == n1 && view(1).toldBy == n3 && view(1).position == .candidate)
+    #expect(view(2).holder == n1 && view(2).toldBy == nil)
+    bench.cut = []
+    bench.run(.milliseconds(100))
+    #expect(view(1).holder == n1 && view(1).toldBy == nil)
+  }
+
+  @Test("a one-way link hides no holder that took the VIP meanwhile, and its end is known where it is not heard")
+  func shownOneWay() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    let (web, n1, n3) = (VIPIndex(0), bench.index(0), bench.index(2))
+    func view() -> VIPView {
+      var status = StatusSnapshot()
+      bench.nodes[1]!.node.snapshot(into: &status, now: bench.now)
+      return status.vips[web.value]
+    }
+    bench.cut = [[2, 1]]
+    bench.command(0, .move(web, to: n3))
+    bench.command(0, .handoverReady(web))
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [2])
+    #expect(view().holder == n3 && view().toldBy == n1)
+    bench.command(2, .move(web, to: n1))
+    bench.command(2, .handoverReady(web))
+    bench.run(.milliseconds(100))
+    #expect(bench.holders() == [0])
+    #expect(view().holder == n1 && view().toldBy == nil)
+  }
+
   @Test("a holder tells what it claims to a member that did not hear it for a while")
   func forgotten() {
     var bench = Bench(count: 3, vips: 40)

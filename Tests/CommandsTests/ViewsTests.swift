@@ -99,6 +99,20 @@ import Testing
         """)
   }
 
+  @Test("a holder that is known by hearsay is named, with who says so") func hearsay() {
+    let vip = APIVIP(
+      name: "web", addresses: ["192.0.2.100/24"], interface: "eth0", holder: "n3", since: nil,
+      cause: "n3 holds it, as n2 says (not heard here)", fence: "kernel-gate", holderToldBy: "n2")
+    #expect(
+      Self.plain.vips([vip]) == """
+        VIP  ADDRESSES       HOLDER  SINCE  FENCE        CAUSE
+        web  192.0.2.100/24  n3      -      kernel-gate  n3 holds it, as n2 says (not heard here)
+
+        """)
+    let coloured = Views(style: Style(isColoured: true), now: Self.now).vips([vip])
+    #expect(coloured.contains("\u{1b}[33mn3\u{1b}[0m"))
+  }
+
   @Test("a lone balancer that works says OK and little else") func loneBalancer() {
     let status = APIStatus(verdict: .ok, reasons: [], cluster: nil, node: "edge", version: "0.1.0")
     #expect(Self.plain.status(status) == "OK\nlone balancer edge, afloat 0.1.0\n")
@@ -113,6 +127,37 @@ import Testing
         n3         192.0.2.13  witness  dead, heard 3 m ago           -     100%     -  -                             -          -  -
 
         """)
+  }
+
+  @Test("over which of several interfaces each member is heard") func paths() {
+    func member(_ name: String, _ paths: [APIPath], isSelf: Bool = false) -> APIMember {
+      APIMember(name: name, address: "192.0.2.1", role: "voter", state: .alive, isSelf: isSelf, paths: paths)
+    }
+    let members = [
+      member("n1", [], isSelf: true),
+      member(
+        "n2",
+        [
+          APIPath(interface: "eth0", heard: true, lastHeardMilliseconds: 4, multicast: false),
+          APIPath(interface: "eth1", heard: false, lastHeardMilliseconds: 12_300),
+        ]),
+      member("n3", [APIPath(interface: "eth0", heard: true, multicast: true), APIPath(interface: "eth1", heard: nil)]),
+      member(
+        "n4",
+        [APIPath(interface: "eth0", heard: false, lastHeardMilliseconds: -1), APIPath(interface: "eth1", heard: false)]),
+      member("n5", []),
+    ]
+    #expect(
+      Self.plain.paths(members) == """
+
+        HEARD HERE  ON eth0     ON eth1
+        n2          by unicast  not for 12 s
+        n3          yes         not yet
+        n4          no          never
+        n5          -           -
+
+        """)
+    #expect(Self.plain.paths([members[0], member("n2", [APIPath(interface: "eth0", heard: true)])]) == "")
   }
 
   @Test("who hears whom, as a matrix and in words") func links() {

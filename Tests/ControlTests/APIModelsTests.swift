@@ -18,7 +18,12 @@ import Testing
     #expect(
       try Self.json(member)
         == #"{"address":"192.0.2.11","configuration":null,"detection_ms":null,"last_heard_ms":null,"links":[],"loss_in":0,"loss_out":null,"name":"n1","#
-        + #""role":"voter","rtt_ms":0.5,"self":false,"state":"alive","version":null,"worst_stall_ms":null}"#)
+        + #""paths":[],"role":"voter","rtt_ms":0.5,"self":false,"state":"alive","version":null,"worst_stall_ms":null}"#)
+  }
+
+  @Test("a member's paths have the contract's keys") func paths() throws {
+    let path = APIPath(interface: "eth1", heard: false, lastHeardMilliseconds: 1200.5)
+    #expect(try Self.json(path) == #"{"heard":false,"interface":"eth1","last_heard_ms":1200.5,"multicast":null}"#)
   }
 
   @Test("VIPs and servers have the contract's keys") func vipAndServer() throws {
@@ -27,8 +32,8 @@ import Testing
       since: APITime(unixNanoseconds: 1_000_000), cause: "start")
     #expect(
       try Self.json(vip)
-        == #"{"addresses":["192.0.2.100/24"],"cause":"start","claimed_by":null,"eligible":[],"fence":"none","holder":null,"ineligible":null,"#
-        + #""interface":"eth0","name":"web","quorum":"none","requires":[],"since":"1970-01-01T00:00:00.001Z","term":null}"#
+        == #"{"addresses":["192.0.2.100/24"],"cause":"start","claimed_by":null,"eligible":[],"fence":"none","holder":null,"#
+        + #""holder_told_by":null,"ineligible":null,"interface":"eth0","name":"web","quorum":"none","requires":[],"since":"1970-01-01T00:00:00.001Z","term":null}"#
     )
     let server = APIServer(
       name: "s1", address: "192.0.2.21:80", state: .maint, weight: 100, connections: 1, requests: 2, failures: 3,

@@ -166,6 +166,25 @@ private func address(_ index: UInt32, _ prefix: String, isOurs: Bool = false) ->
     #expect(putBacks.wait(now: start) == nil)
   }
 
+  @Test("an address that is gone expired only if its own lifetime was over, from the last time that it was added")
+  func lifetimes() {
+    let start = Instant(nanoseconds: 1_000_000_000)
+    var lifetimes = AddressLifetimes()
+    let (one, two) = (address(2, "192.0.2.100/24", isOurs: true), address(2, "2001:db8::100/64", isOurs: true))
+    lifetimes.begin(one, now: start)
+    lifetimes.begin(two, now: start)
+    #expect(lifetimes.expired(one, now: start + .milliseconds(6_999)) == nil)
+    // Both went together; the first is put back first, and that must not hide why the second went.
+    let late = start + .seconds(9)
+    #expect(lifetimes.expired(one, now: late) == .seconds(9))
+    lifetimes.begin(one, now: late)
+    #expect(lifetimes.expired(two, now: late) == .seconds(9))
+    #expect(lifetimes.expired(one, now: late + .seconds(2)) == nil, "removed since it was put back")
+    lifetimes.forget(one)
+    #expect(lifetimes.expired(one, now: late + .seconds(60)) == nil)
+    #expect(lifetimes.expired(address(3, "2001:db8::100/64", isOurs: true), now: late) == nil, "another interface")
+  }
+
   @Test("a claim by another is answered once in ten seconds, and the others in between are counted")
   func foreignClaims() {
     let start = Instant(nanoseconds: 1_000_000_000)

@@ -21,14 +21,17 @@ private func makeNode(_ vips: [String], now: Instant) -> ClusterNode<HeartbeatAu
     bootID: BootID(high: 1, low: 1), randomSeed: 1, now: now)
 }
 
-private func makePlan(_ vips: [String], slots: [String: Int]?, interface: String = "eth0") throws -> ElectorPlan {
+private func makePlan(
+  _ vips: [String], slots: [String: Int]?, interface: String = "eth0", address: String = "192.0.2.100/24",
+  member: String = "192.0.2.11"
+) throws -> ElectorPlan {
   var configuration = ElectorConfiguration(
     clusterName: "zone-a", node: NodeName("n1")!, interfaces: ["eth0"], group: Endpoint("239.255.70.76:7076")!,
     keys: [[UInt8](repeating: 7, count: 32)], heartbeat: .milliseconds(10), deadAfter: 3, aloneAfter: .seconds(5),
-    members: [MemberConfiguration(name: NodeName("n1")!, addresses: [IPAddress("192.0.2.11")!], role: .voter)],
+    members: [MemberConfiguration(name: NodeName("n1")!, addresses: [IPAddress(member)!], role: .voter)],
     vips: vips.map {
       VIPConfiguration(
-        name: $0, addresses: [AddressPrefix("192.0.2.100/24")!], interface: interface, prefer: nil, failback: .never,
+        name: $0, addresses: [AddressPrefix(address)!], interface: interface, prefer: nil, failback: .never,
         requires: [], announce: .seconds(60))
     }, digest: 1)
   configuration.gateSlots = slots
@@ -114,6 +117,24 @@ private func makePlan(_ vips: [String], slots: [String: Int]?, interface: String
     #expect(try makePlan(["web"], slots: ["web": 0]).cluster.vips[0].keepsConnections)
     #expect(try makePlan(["web"], slots: ["web": 0], interface: "eth1").pathOfConnections(ofVIP: "web") == nil)
     #expect(try !makePlan(["web"], slots: ["web": 0], interface: "eth1").cluster.vips[0].keepsConnections)
+  }
+
+  @Test("beside an IPv6 VIP a member is reached by its IPv6 address, or by a link-local one made of its IPv4 address")
+  func linkAddresses() throws {
+    let derived = IPAddress("fe80::af10:c000:20b")
+    #expect(
+      LinkAddresses(ofMember: IPAddress("192.0.2.11")!) == LinkAddresses(v4: IPAddress("192.0.2.11"), v6: derived!))
+    #expect(
+      LinkAddresses(ofMember: IPAddress("2001:db8::11")!) == LinkAddresses(v4: nil, v6: IPAddress("2001:db8::11")!))
+    func added(_ slots: [String: Int]?, _ address: String, _ member: String = "192.0.2.11") throws -> IPAddress? {
+      let plan = try makePlan(["web"], slots: slots, address: address, member: member)
+      #expect(plan.cluster.vips[0].keepsConnections)
+      return plan.linkAddress(beside: plan.configuration.vips[0])
+    }
+    #expect(try added(["web": 0], "2001:db8::100/64") == derived)
+    #expect(try added(["web": 0], "192.0.2.100/24") == nil, "not needed")
+    #expect(try added(["web": 0], "2001:db8::100/64", "2001:db8::11") == nil, "it has one")
+    #expect(try added([:], "2001:db8::100/64") == nil, "not behind the gate")
   }
 
   @Test("without a gate there is nothing to store and nothing lapses")

@@ -163,7 +163,7 @@ class Cluster:
                  f"  heartbeat: {parts.get('heartbeat', self.heartbeat)}"]
         lines += [f"  {key}: {value}" for key, value in parts.get("cluster", {}).items()]
         lines += ["  members:", members]
-        vip = {"addresses": f"[{self.vip}/24]", **parts.get("vip_options", {})}
+        vip = {"addresses": f'["{self.vip}/64"]' if ":" in self.vip else f"[{self.vip}/24]", **parts.get("vip_options", {})}
         lines += ["vips:", "  web: {" + ", ".join(f"{key}: {value}" for key, value in vip.items()) + "}"]
         lines += parts.get("vips", [])
         if self.backends:
@@ -200,7 +200,7 @@ class Cluster:
 
     def holders(self):
         """Agents on whose host the VIP is configured now."""
-        return [agent for agent in self.agents if self.vip in agent.host.addresses()]
+        return [agent for agent in self.agents if agent.host.has(self.vip)]
 
     def holder(self):
         holders = self.holders()
@@ -214,7 +214,8 @@ class Cluster:
 
     def wait_for_service(self, port=80, timeout=20):
         """Until a client gets a 200 through the VIP."""
-        command = ["curl", "-s", "-o", "/dev/null", "-m", "1", "-w", "%{http_code}", f"http://{self.vip}:{port}/"]
+        vip = f"[{self.vip}]" if ":" in self.vip else self.vip
+        command = ["curl", "-s", "-o", "/dev/null", "-m", "1", "-w", "%{http_code}", f"http://{vip}:{port}/"]
         wait_until(lambda: self.lan.client.run(*command, check=False).stdout == "200", timeout, "a 200 through the VIP")
 
     def logs(self, lines=40):

@@ -111,7 +111,7 @@ class Host:
 
     def connect(self, address, port, timeout=5):
         """A TCP connection from this host."""
-        connection = self.socket()
+        connection = self.socket(family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         connection.settimeout(timeout)
         connection.connect((address, port))
         return connection
@@ -125,6 +125,10 @@ class Host:
         """Global IPv6 addresses on eth0 now, without their prefix lengths."""
         output = self.run("ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global").stdout
         return [field.split("/")[0] for field in re.findall(r"inet6 (\S+)", output)]
+
+    def has(self, address):
+        """Whether an address of either family is on eth0 now."""
+        return address in (self.addresses6() if ":" in address else self.addresses())
 
     def mac(self):
         return self.run("cat", "/sys/class/net/eth0/address").stdout.strip()

@@ -1,4 +1,5 @@
-"""`afloat members` tells who hears whom, of every pair, on every node; and links that work in one direction only."""
+"""`afloat members` tells who hears whom, of every pair, on every node; links that work in one direction only, and a holder behind
+one."""
 
 from lab import wait_until
 
@@ -30,3 +31,43 @@ def test_the_matrix_is_known_everywhere_and_a_one_way_link_is_named(stage):
                    20, "the one-way link")
         text = agent.afloat("members").stdout
         assert "link n2 does not hear n1, which hears n2: a one-way link" in text, text
+
+
+def web(agent):
+    return next((one for one in agent.query("vips") or [] if one["name"] == "web"), {})
+
+
+def test_a_holder_that_is_heard_by_others_only_is_named_with_who_says_so(stage):
+    cluster = stage.cluster()
+    first = cluster.holder()
+    second, third = [agent for agent in cluster.agents if agent is not first]
+    for agent in cluster.agents:
+        wait_until(lambda: agent.query("status")["verdict"] == "OK", 20, "a cluster that is well")
+    # The third takes the VIP, and the second cannot hear it.
+    cluster.lan.cut([third.host], [second.host])
+    done = first.afloat("move", "web", third.name)
+    assert done.returncode == 0, done.stderr
+
+    def hearsay():
+        vip = web(second)
+        return vip.get("holder") == third.name and vip.get("holder_told_by") == first.name and vip
+
+    vip = wait_until(hearsay, 10, "the first's word of the holder")
+    words = f"{third.name} holds it, as {first.name} says (not heard here)"
+    assert vip["cause"] == words and vip["since"] is None
+    assert words in second.afloat("vips").stdout
+    status = second.afloat("status")
+    assert status.returncode == 1 and status.stdout.startswith("DEGRADED: "), status.stdout
+    assert f"{third.name} holds VIP web, as {first.name} says (not heard here)" in status.stdout and "nobody holds" not in status.stdout
+    assert web(first)["holder"] == third.name and web(first)["holder_told_by"] is None
+    # Nor has a node that starts now ever heard it.
+    second.stop()
+    cluster.lan.cut([second.host], [third.host])
+    second.start()
+    wait_until(hearsay, 15, "the first's word after a restart")
+    wait_until(lambda: second.query("status")["verdict"] == "DEGRADED", 10, "the verdict of a node that misses a member")
+    cluster.lan.heal()
+    wait_until(lambda: web(second).get("holder") == third.name and web(second)["holder_told_by"] is None, 10, "the holder's own word")
+    wait_until(lambda: second.query("status")["verdict"] == "OK", 15, "the end of the complaint")
+    # The address that the first kept for its connections has gone, and nobody else took it.
+    wait_until(lambda: cluster.holders() == [third], 10, "one holder")

@@ -232,6 +232,12 @@ def test_an_address_that_expired_while_the_elector_could_not_run_is_put_back_and
     said = elector.wait_for(lambda elector: elector.events("warning"))
     assert re.fullmatch(
         f"{VIP}/24 expired: this host kept Afloat from running for [0-9]+ s: added again", said[-1]["cause"])
+    # At once after that, and before it is prolonged for the first time: this one did not expire.
+    elector.reports.clear()
+    lan["n1"].run("ip", "addr", "del", f"{VIP}/24", "dev", "eth0")
+    wait_until(lambda: VIP in lan["n1"].addresses(), timeout=3, what="the address once more")
+    said = elector.wait_for(lambda elector: elector.events("warning"))
+    assert said[-1]["cause"] == f"{VIP}/24 was removed by another program: added again"
 
 
 def test_a_fight_over_an_address_is_damped_and_told_in_few_words(stage, electors):

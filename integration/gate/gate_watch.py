@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-WORDS = 1024
+WORDS = 1536
 PIDFD_GETFD = 438
 _libc = ctypes.CDLL(None, use_errno=True)
 

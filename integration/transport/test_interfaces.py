@@ -1,5 +1,6 @@
-"""Two interfaces for heartbeats: the cable that works carries the evidence."""
+"""Two interfaces for heartbeats: the cable that works carries the evidence, and the one that does not is told of."""
 
+import re
 import time
 
 import pytest
@@ -82,3 +83,68 @@ def test_both_cables_out_are_a_dead_node(stage):
     lan.plug_cable(holder.host)
     lan.plug_cable(holder.host, second=True)
     wait_until(lambda: agreed(cluster), 10, "agreement after the repair")
+
+
+def paths(agent, name):
+    """Interface → how this agent hears the member there."""
+    member = next((one for one in agent.query("members") or [] if one["name"] == name), {"paths": []})
+    return {path["interface"]: path for path in member["paths"]}
+
+
+def events(agent, kind):
+    return [one for one in agent.query("events") or [] if one["kind"] == kind]
+
+
+def hears(agent, name, **wanted):
+    found = paths(agent, name)
+    return len(found) == 2 and all(found[interface]["heard"] is heard for interface, heard in wanted.items())
+
+
+@pytest.mark.parametrize("fault", ["cable", "silent"])
+def test_a_path_that_is_dead_is_told_of_while_the_other_works(stage, fault):
+    cluster = two_networks(stage)
+    lan = cluster.lan
+    one, two, three = cluster.agents
+    for agent in cluster.agents:
+        for other in cluster.agents:
+            if other is not agent:
+                wait_until(lambda: hears(agent, other.name, eth0=True, eth1=True) and all(
+                    path["multicast"] and path["last_heard_ms"] < 1000 for path in paths(agent, other.name).values()), 15, "all paths")
+        wait_until(lambda: agent.query("status")["verdict"] == "OK", 15, "a cluster that is well")
+    assert paths(one, one.name) == {}
+    assert "HEARD HERE  ON eth0  ON eth1" in one.afloat("members").stdout
+    holder = cluster.holder()
+    (lan.pull_cable if fault == "cable" else lan.silence)(two.host, second=True)
+    for agent in (one, three):
+        wait_until(lambda: hears(agent, "n2", eth0=True, eth1=False), 10, "the dead path")
+        other = three if agent is one else one
+        assert hears(agent, other.name, eth0=True, eth1=True)
+        lost = wait_until(lambda: events(agent, "path_lost"), 5, "the event")
+        assert [(event["subject"], event["cause"]) for event in lost] == [("eth1", "n2 is not heard on eth1")]
+    # For the node itself it is the whole network.
+    wait_until(lambda: hears(two, "n1", eth0=True, eth1=False) and hears(two, "n3", eth0=True, eth1=False), 10, "both paths")
+    wait_until(lambda: events(two, "path_lost"), 5, "the event")
+    status = one.afloat("status")
+    assert status.returncode == 1
+    assert re.match(r"DEGRADED: n2 is not heard on eth1 \(\d+ m?s\): heartbeats have one interface left\n", status.stdout), status.stdout
+    assert re.match(
+        r"DEGRADED: no member is heard on eth1 \(\d+ m?s\): heartbeats have one interface left\n", two.afloat("status").stdout)
+    assert re.search(r"(?m)^n2 +yes +not for \d+ s$", one.afloat("members").stdout), one.afloat("members").stdout
+    assert cluster.holders() == [holder] and all(member["state"] == "alive" for member in one.query("members"))
+    (lan.plug_cable if fault == "cable" else lan.restore)(two.host, second=True)
+    wait_until(lambda: one.query("status")["verdict"] == two.query("status")["verdict"] == "OK", 10, "the end of the complaint")
+    assert events(one, "path_back") == [], "it has to work for a while first"
+    back = wait_until(lambda: events(one, "path_back"), 15, "the event")
+    assert [(event["subject"], event["cause"]) for event in back] == [("eth1", "n2 is heard on eth1 again")]
+    assert len(events(one, "path_lost")) == 1
+
+
+def test_an_interface_without_multicasts_says_so(stage):
+    cluster = two_networks(stage)
+    one = cluster["n1"]
+    wait_until(lambda: hears(one, "n2", eth0=True, eth1=True), 15, "both paths")
+    cluster.lan.drop_multicasts()
+    found = wait_until(lambda: (lambda now: now if now["eth0"]["multicast"] is False else None)(paths(one, "n2")), 10, "unicasts only")
+    assert found["eth0"]["heard"] and found["eth1"]["heard"] and found["eth1"]["multicast"]
+    assert re.search(r"(?m)^n2 +by unicast +yes$", one.afloat("members").stdout), one.afloat("members").stdout
+    assert one.query("status")["verdict"] == "OK" and events(one, "path_lost") == []

@@ -30,5 +30,6 @@ int afloat_gate_is_attached(const struct afloat_gate *gate, uint32_t interface);
 // were removed.
 int afloat_gate_detach(uint32_t interface);
 
-// Runs the program on a frame that goes nowhere: 1 if it would pass, 0 if it would be dropped, or a negative errno.
-int afloat_gate_try(const struct afloat_gate *gate, int output, const uint8_t *frame, uint32_t count);
+// Runs the program on a frame that goes nowhere: 1 if it would pass, 0 if it would be dropped, or a negative errno. `result` has
+// room for as many bytes, and gets the frame as it would go on.
+int afloat_gate_try(const struct afloat_gate *gate, int output, const uint8_t *frame, uint32_t count, uint8_t *result);

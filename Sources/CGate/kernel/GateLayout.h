@@ -3,7 +3,7 @@
 
 // VIPs with deadlines of their own.
 #define AFLOAT_GATE_SLOTS 256
-// Each has four words of 8 bytes, AFLOAT_GATE_SLOTS words apart; whole pages together, so that the array can be mapped.
+// Each has six words of 8 bytes, AFLOAT_GATE_SLOTS words apart; whole pages together, so that the array can be mapped.
 // Until when this node answers for it.
 #define AFLOAT_GATE_OPEN 0
 // Until when connections go on that were there before another node took it over.
@@ -11,9 +11,13 @@
 // While it is open: until when segments of connections that nobody here knows are passed on to its previous holder. While
 // connections are kept: until when such segments are dropped rather than reset, since clients' neighbour caches may be behind.
 #define AFLOAT_GATE_PASS 2
-// An IPv4 address, in network order: of the previous holder while it is open, of this node while it keeps connections.
+// An IPv4 address, in network order: of the previous holder while it is open, of this node while it keeps connections. 0 where
+// there is none.
 #define AFLOAT_GATE_ADDRESS 3
-#define AFLOAT_GATE_WORDS (4 * AFLOAT_GATE_SLOTS)
+// The same by IPv6: the first eight bytes, and the last.
+#define AFLOAT_GATE_ADDRESS6_FIRST 4
+#define AFLOAT_GATE_ADDRESS6_LAST 5
+#define AFLOAT_GATE_WORDS (6 * AFLOAT_GATE_SLOTS)
 // Addresses that are guarded, over all slots.
 #define AFLOAT_GATE_ADDRESSES 4096
 // An IPv4 address is guarded in its mapped form, ::ffff:a.b.c.d.

@@ -8,13 +8,15 @@
 // Never the opposite directions: a node stays a client of addresses that another node holds. Everything else goes on to the
 // next filter.
 //
-// A planned handover breaks no TCP connection (IPv4 so far). The previous holder keeps those that it has for a while: their
-// segments pass the shut gate, openings and ARP do not; what it does not know is dropped at first, because it may belong to
-// another holder and have come by an old entry of a neighbour's cache; the client repeats it. The new holder passes segments of connections that it does not know on
-// to it, by its hardware address; it answers the clients by itself.
+// A planned handover breaks no TCP connection. The previous holder keeps those that it has for a while: their segments pass
+// the shut gate, openings and the questions of neighbours do not; what it does not know is dropped at first, because it may
+// belong to another holder and have come by an old entry of a neighbour's cache; the client repeats it. To find the way to a
+// client it asks in its own name. The new holder passes segments of connections that it does not know on to it, by its hardware
+// address; it answers the clients by itself.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
+#include <linux/in6.h>
 #include <linux/ip.h>
 #include <linux/pkt_cls.h>
 
@@ -58,11 +60,6 @@ static __always_inline __u64 word(__u32 slot, __u32 kind) {
 
 static __always_inline int is_before(__u64 deadline) { return deadline && bpf_ktime_get_boot_ns() < deadline; }
 
-static __always_inline int judge_address(const struct address *address) {
-  __u32 *slot = bpf_map_lookup_elem(&afloat_slots, address);
-  return !slot || is_before(word(*slot, AFLOAT_GATE_OPEN)) ? pass() : TC_ACT_SHOT;
-}
-
 static __always_inline __u32 *slot_v4(__u32 value) {
   struct address address = {.bytes = {[10] = 0xff, [11] = 0xff}};
   __builtin_memcpy(address.bytes + 12, &value, 4);
@@ -77,14 +74,56 @@ struct segment {
 enum { flag_syn = 0x02, flag_ack = 0x10 };
 
 // Whether a connection of ours, or one that is just being accepted, knows the segment.
-static __always_inline int is_known(struct __sk_buff *packet, const struct iphdr *head, const struct segment *segment) {
-  struct bpf_sock_tuple tuple = {.ipv4 = {.saddr = head->saddr, .daddr = head->daddr,
-                                          .sport = segment->source_port, .dport = segment->target_port}};
-  struct bpf_sock *found = bpf_skc_lookup_tcp(packet, &tuple, sizeof tuple.ipv4, BPF_F_CURRENT_NETNS, 0);
+static __always_inline int is_known(struct __sk_buff *packet, struct bpf_sock_tuple *tuple, int is_v6) {
+  __u32 size = is_v6 ? sizeof tuple->ipv6 : sizeof tuple->ipv4;
+  struct bpf_sock *found = bpf_skc_lookup_tcp(packet, tuple, size, BPF_F_CURRENT_NETNS, 0);
   if (!found) return 0;
   __u32 state = found->state;
   bpf_sk_release(found);
   return state != BPF_TCP_LISTEN;
+}
+
+static __always_inline struct address address6(__u32 slot) {
+  __u64 halves[2] = {word(slot, AFLOAT_GATE_ADDRESS6_FIRST), word(slot, AFLOAT_GATE_ADDRESS6_LAST)};
+  struct address address;
+  __builtin_memcpy(address.bytes, halves, sizeof address);
+  return address;
+}
+
+// To the previous holder, whatever the neighbours' caches say of the packet's own target.
+static __always_inline int pass_on(struct __sk_buff *packet, __u32 slot, int is_v6) {
+  struct bpf_redir_neigh next = {.nh_family = 2 /* AF_INET */, .ipv4_nh = (__u32)word(slot, AFLOAT_GATE_ADDRESS)};
+  // The kernel asks for the hardware address of an IPv6 neighbour for packets of both families.
+  if (is_v6 || !next.ipv4_nh) {
+    struct address address = address6(slot);
+    next.nh_family = 10 /* AF_INET6 */;
+    __builtin_memcpy(next.ipv6_nh, address.bytes, sizeof address);
+  }
+  return bpf_redirect_neigh(packet->ifindex, &next, sizeof next, 0);
+}
+
+// A TCP segment to or from an address of the slot, while its connections are kept (it is shut) or unknown ones are passed on
+// (it is open, and the segment comes in). `tuple` has the packet's addresses.
+static __always_inline int judge_segment(struct __sk_buff *packet, __u32 at, enum direction direction, __u32 slot,
+                                         int is_open, struct bpf_sock_tuple *tuple, int is_v6) {
+  int otherwise = is_open ? pass() : TC_ACT_SHOT;
+  struct segment segment;
+  if (bpf_skb_load_bytes(packet, at, &segment, sizeof segment)) return otherwise;
+  if ((segment.flags & (flag_syn | flag_ack)) == flag_syn) return otherwise;
+  if (is_v6) {
+    tuple->ipv6.sport = segment.source_port;
+    tuple->ipv6.dport = segment.target_port;
+  } else {
+    tuple->ipv4.sport = segment.source_port;
+    tuple->ipv4.dport = segment.target_port;
+  }
+  if (!is_open) {
+    int is_stray = direction == INPUT && is_before(word(slot, AFLOAT_GATE_PASS)) && !is_known(packet, tuple, is_v6);
+    return is_stray ? otherwise : pass();
+  }
+  // What comes by lo comes from here.
+  if (packet->ifindex == 1 || is_known(packet, tuple, is_v6)) return pass();
+  return pass_on(packet, slot, is_v6);
 }
 
 static __always_inline int judge_v4(struct __sk_buff *packet, __u32 at, enum direction direction) {
@@ -100,23 +139,64 @@ static __always_inline int judge_v4(struct __sk_buff *packet, __u32 at, enum dir
   if (!is_before(word(slot, is_open ? AFLOAT_GATE_PASS : AFLOAT_GATE_KEEP))) return otherwise;
   // Fragments behind the first do not say which connection they are of; TCP makes none.
   if (head.protocol != IPPROTO_TCP || (head.frag_off & bpf_htons(0x1fff))) return otherwise;
-  struct segment segment;
-  if (bpf_skb_load_bytes(packet, at + 4 * (__u32)head.ihl, &segment, sizeof segment)) return otherwise;
-  int opens = (segment.flags & (flag_syn | flag_ack)) == flag_syn;
-  if (!is_open) {
-    int is_stray = direction == INPUT && is_before(word(slot, AFLOAT_GATE_PASS)) && !is_known(packet, &head, &segment);
-    return opens || is_stray ? otherwise : pass();
-  }
-  // What comes by lo comes from here.
-  if (opens || packet->ifindex == 1 || is_known(packet, &head, &segment)) return pass();
-  struct bpf_redir_neigh next = {.nh_family = 2 /* AF_INET */, .ipv4_nh = (__u32)word(slot, AFLOAT_GATE_ADDRESS)};
-  return bpf_redirect_neigh(packet->ifindex, &next, sizeof next, 0);
+  struct bpf_sock_tuple tuple = {.ipv4 = {.saddr = head.saddr, .daddr = head.daddr}};
+  return judge_segment(packet, at + 4 * (__u32)head.ihl, direction, slot, is_open, &tuple, 0);
 }
 
-static __always_inline int judge_v6(struct __sk_buff *packet, __u32 at) {
+struct upper {
+  __u32 at;
+  __u8 protocol;
+};
+
+// What an IPv6 packet carries, behind hop-by-hop, routing and destination options. Neither TCP nor neighbour discovery (RFC
+// 6980) is fragmented: a fragment is found as such.
+static __always_inline struct upper upper_v6(struct __sk_buff *packet, __u32 at) {
+  struct upper upper = {.at = at + 40}, none = {.protocol = 59};
+  if (bpf_skb_load_bytes(packet, at + 6, &upper.protocol, 1)) return none;
+#pragma clang loop unroll(full)
+  for (int count = 0; count < EXTENSION_HEADERS; count++) {
+    if (upper.protocol != 0 && upper.protocol != 43 && upper.protocol != 60) break;
+    __u8 head[2];
+    if (bpf_skb_load_bytes(packet, upper.at, head, 2)) return none;
+    upper.protocol = head[0];
+    upper.at += 8 * (1 + (__u32)head[1]);
+  }
+  return upper;
+}
+
+enum { solicitation = 135, advertisement = 136 };
+
+// For a connection that is kept this node looks for the way to its client: in its own name, since a neighbour would take the
+// solicitation's source for this node's.
+static __always_inline int solicit_as_self(struct __sk_buff *packet, __u32 at, __u32 icmp, __u32 slot,
+                                           struct address *source) {
+  __u8 type;
+  if (bpf_skb_load_bytes(packet, icmp, &type, 1) || type != solicitation) return TC_ACT_SHOT;
+  struct address own = address6(slot);
+  __s64 change = bpf_csum_diff((__be32 *)source, sizeof *source, (__be32 *)&own, sizeof own, 0);
+  if (change < 0 || bpf_l4_csum_replace(packet, icmp + 2, 0, (__u64)change, BPF_F_PSEUDO_HDR)) return TC_ACT_SHOT;
+  return bpf_skb_store_bytes(packet, at + 8, &own, sizeof own, 0) ? TC_ACT_SHOT : pass();
+}
+
+static __always_inline int judge_v6(struct __sk_buff *packet, __u32 at, enum direction direction) {
   struct address address;
-  if (bpf_skb_load_bytes(packet, at, &address, sizeof address)) return pass();
-  return judge_address(&address);
+  if (bpf_skb_load_bytes(packet, at + (direction == INPUT ? 24 : 8), &address, sizeof address)) return pass();
+  __u32 *found = bpf_map_lookup_elem(&afloat_slots, &address);
+  if (!found) return pass();
+  __u32 slot = *found;
+  int is_open = is_before(word(slot, AFLOAT_GATE_OPEN));
+  // As for IPv4.
+  if (is_open && (direction == OUTPUT || !word(slot, AFLOAT_GATE_PASS))) return pass();
+  int otherwise = is_open ? pass() : TC_ACT_SHOT;
+  if (!is_before(word(slot, is_open ? AFLOAT_GATE_PASS : AFLOAT_GATE_KEEP))) return otherwise;
+  struct upper upper = upper_v6(packet, at);
+  if (upper.protocol == IPPROTO_TCP) {
+    struct bpf_sock_tuple tuple = {};
+    if (bpf_skb_load_bytes(packet, at + 8, &tuple.ipv6, 32)) return otherwise;
+    return judge_segment(packet, upper.at, direction, slot, is_open, &tuple, 1);
+  }
+  if (direction == INPUT || upper.protocol != IPPROTO_ICMPV6) return otherwise;
+  return solicit_as_self(packet, at, upper.at, slot, &address);
 }
 
 static __always_inline int judge_arp(struct __sk_buff *packet, __u32 at, enum direction direction) {
@@ -142,24 +222,15 @@ static __always_inline int judge_arp(struct __sk_buff *packet, __u32 at, enum di
 }
 
 static __always_inline int judge_neighbour(struct __sk_buff *packet, __u32 at, enum direction direction) {
-  __u8 next;
-  if (bpf_skb_load_bytes(packet, at + 6, &next, 1)) return pass();
-  at += 40;
-#pragma clang loop unroll(full)
-  for (int count = 0; count < EXTENSION_HEADERS; count++) {
-    // Hop-by-hop, routing, destination options. Neighbour discovery is never fragmented (RFC 6980).
-    if (next != 0 && next != 43 && next != 60) break;
-    __u8 head[2];
-    if (bpf_skb_load_bytes(packet, at, head, 2)) return pass();
-    next = head[0];
-    at += 8 * (1 + (__u32)head[1]);
-  }
-  if (next != 58) return pass();
+  struct upper upper = upper_v6(packet, at);
+  if (upper.protocol != IPPROTO_ICMPV6) return pass();
   __u8 type;
-  if (bpf_skb_load_bytes(packet, at, &type, 1)) return pass();
-  // Neighbour solicitation, neighbour advertisement.
-  if (type != (direction == INPUT ? 135 : 136)) return pass();
-  return judge_v6(packet, at + 8);
+  if (bpf_skb_load_bytes(packet, upper.at, &type, 1)) return pass();
+  if (type != (direction == INPUT ? solicitation : advertisement)) return pass();
+  struct address target;
+  if (bpf_skb_load_bytes(packet, upper.at + 8, &target, sizeof target)) return pass();
+  __u32 *slot = bpf_map_lookup_elem(&afloat_slots, &target);
+  return !slot || is_before(word(*slot, AFLOAT_GATE_OPEN)) ? pass() : TC_ACT_SHOT;
 }
 
 static __always_inline int judge(struct __sk_buff *packet, __u32 at, enum direction direction) {
@@ -175,8 +246,8 @@ static __always_inline int judge(struct __sk_buff *packet, __u32 at, enum direct
   }
   if (protocol == bpf_htons(ETH_P_IP)) return judge_v4(packet, at, direction);
   if (protocol == bpf_htons(ETH_P_IPV6)) {
-    int verdict = judge_v6(packet, at + (direction == INPUT ? 24 : 8));
-    return verdict == TC_ACT_SHOT ? verdict : judge_neighbour(packet, at, direction);
+    int verdict = judge_v6(packet, at, direction);
+    return verdict == pass() ? judge_neighbour(packet, at, direction) : verdict;
   }
   if (protocol == bpf_htons(ETH_P_ARP)) return judge_arp(packet, at, direction);
   return pass();
