@@ -42,6 +42,8 @@ final class Hands: @unchecked Sendable {
   var prolongAt = Instant(nanoseconds: 0)
   var prolongTurn = 0
   var lifetimes = AddressLifetimes()
+  /// By interface: when the address beside its IPv6 VIPs got its lifetime last.
+  var linkAddressAddedAt: [UInt32: Instant] = [:]
   /// Addresses that are not held any more and would not go.
   var owed = OwedRemovals()
   /// Addresses that others remove.

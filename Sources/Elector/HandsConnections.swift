@@ -35,6 +35,8 @@ struct VIPConnections {
 extension Hands {
   /// A look takes at most one part of so many of the time.
   private static let shareOfLooks: Int64 = 50
+  /// The link-local address of an interface gets a new lifetime at most this often.
+  private static let linkAddressInterval = TimeSpan.seconds(2)
 
   private func gateSlot(_ vip: VIPIndex) -> Int? {
     names.vips[vip.value].flatMap { plan.configuration.gateSlots?[$0.name] }
@@ -45,7 +47,10 @@ extension Hands {
     let before = connections[vip.value]
     connections[vip.value] = VIPConnections()
     connections[vip.value].passedTo = before.belongTo
-    if before.kept != nil { reporter.report(.connectionsGone(vip: names.vip(vip))) }
+    guard let kept = before.kept else { return }
+    // The heartbeat thread has ended it already, but a prolongation may have come after that.
+    deadlines?.prolongConnections(kept.gate, until: Instant(nanoseconds: 0))
+    reporter.report(.connectionsGone(vip: names.vip(vip)))
   }
 
   /// The member is gone, its connections with it: their clients are to be told so by a reset.
@@ -93,6 +98,10 @@ extension Hands {
     guard let configuration = names.vips[vip.value], let address = plan.linkAddress(beside: configuration),
       let link = interfaces[configuration.interface], let prefix = AddressPrefix(address: address, length: 128)
     else { return }
+    // One for all VIPs of the interface, however many of them are taken over at once.
+    let now = Clock.monotonic
+    if let addedAt = linkAddressAddedAt[link.index], now - addedAt < Self.linkAddressInterval { return }
+    linkAddressAddedAt[link.index] = now
     do throws(SystemError) {
       try netlink.add(
         InterfaceAddress(interface: link.index, prefix: prefix, isOurs: true, noPrefixRoute: true),

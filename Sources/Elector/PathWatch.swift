@@ -23,6 +23,9 @@ struct PathWatch {
   /// Since when the member has been heard at all; nil while it is not.
   private var hereSince = [Instant?](repeating: nil, count: MemberIndex.limit)
 
+  /// When the member was looked at last.
+  private var lookedAt = [Instant?](repeating: nil, count: MemberIndex.limit)
+
   static func patience(with wait: TimeSpan) -> TimeSpan { max(wait * 4, shortestPatience) }
 
   /// A look at one member, with when it was last heard over each path. `isAlive`: somebody hears it.
@@ -32,6 +35,9 @@ struct PathWatch {
   ) -> [(isHeard: Bool?, news: News?)] {
     let heard = heardAt.map { $0.map { now - $0 <= patience } ?? false }
     let isHere = isAlive && heard.contains(true)
+    // After a pause of this host one path may have delivered what waited, and another one not yet.
+    if let last = lookedAt[member.value], now - last > patience { hereSince[member.value] = nil }
+    lookedAt[member.value] = now
     // A member's silence is told as such. What was lost before is so still when it comes back.
     let since = isHere ? hereSince[member.value] ?? now : nil
     hereSince[member.value] = since
@@ -65,6 +71,7 @@ struct PathWatch {
   /// The slot means another member from now on.
   mutating func forget(_ member: MemberIndex) {
     hereSince[member.value] = nil
+    lookedAt[member.value] = nil
     for path in 0..<Arrival.pathLimit { paths[place(member, path)] = Path() }
   }
 

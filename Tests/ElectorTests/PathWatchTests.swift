@@ -51,6 +51,17 @@ import Testing
     #expect(story.told == ["lost 1", "back 1"])
   }
 
+  @Test("a path is not lost because this host paused")
+  func pause() {
+    var story = Story()
+    story.look([true, true], for: .seconds(3))
+    story.now = story.now + .seconds(20)
+    story.look([true, false], for: .milliseconds(500))
+    #expect(story.isHeard == [true, nil] && story.told.isEmpty)
+    story.look([true, true], for: .seconds(3))
+    #expect(story.isHeard == [true, true] && story.told.isEmpty)
+  }
+
   @Test("a path that comes and goes is told of once")
   func flapping() {
     var story = Story()

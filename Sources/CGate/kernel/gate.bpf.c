@@ -72,6 +72,7 @@ struct segment {
   __u8 length, flags;
 };
 enum { flag_syn = 0x02, flag_ack = 0x10 };
+enum { packet_host = 0 };
 
 // Whether a connection of ours, or one that is just being accepted, knows the segment.
 static __always_inline int is_known(struct __sk_buff *packet, struct bpf_sock_tuple *tuple, int is_v6) {
@@ -121,8 +122,10 @@ static __always_inline int judge_segment(struct __sk_buff *packet, __u32 at, enu
     int is_stray = direction == INPUT && is_before(word(slot, AFLOAT_GATE_PASS)) && !is_known(packet, tuple, is_v6);
     return is_stray ? otherwise : pass();
   }
-  // What comes by lo comes from here.
-  if (packet->ifindex == 1 || is_known(packet, tuple, is_v6)) return pass();
+  // What comes by lo comes from here. What has a tag is judged again on its VLAN's interface, where the previous holder is. What
+  // is for another host (a switch floods, and this interface listens to all) is none of ours.
+  if (packet->ifindex == 1 || packet->vlan_present || packet->pkt_type != packet_host) return pass();
+  if (is_known(packet, tuple, is_v6)) return pass();
   return pass_on(packet, slot, is_v6);
 }
 
@@ -133,8 +136,8 @@ static __always_inline int judge_v4(struct __sk_buff *packet, __u32 at, enum dir
   if (!found) return pass();
   __u32 slot = *found;
   int is_open = is_before(word(slot, AFLOAT_GATE_OPEN));
-  // The rest is about connections: none to speak of, on most packets.
-  if (is_open && (direction == OUTPUT || !word(slot, AFLOAT_GATE_PASS))) return pass();
+  // The rest is about connections: none to speak of, on most packets. Without a link-layer head nothing can be passed on.
+  if (is_open && (direction == OUTPUT || !at || !word(slot, AFLOAT_GATE_PASS))) return pass();
   int otherwise = is_open ? pass() : TC_ACT_SHOT;
   if (!is_before(word(slot, is_open ? AFLOAT_GATE_PASS : AFLOAT_GATE_KEEP))) return otherwise;
   // Fragments behind the first do not say which connection they are of; TCP makes none.
@@ -186,7 +189,7 @@ static __always_inline int judge_v6(struct __sk_buff *packet, __u32 at, enum dir
   __u32 slot = *found;
   int is_open = is_before(word(slot, AFLOAT_GATE_OPEN));
   // As for IPv4.
-  if (is_open && (direction == OUTPUT || !word(slot, AFLOAT_GATE_PASS))) return pass();
+  if (is_open && (direction == OUTPUT || !at || !word(slot, AFLOAT_GATE_PASS))) return pass();
   int otherwise = is_open ? pass() : TC_ACT_SHOT;
   if (!is_before(word(slot, is_open ? AFLOAT_GATE_PASS : AFLOAT_GATE_KEEP))) return otherwise;
   struct upper upper = upper_v6(packet, at);
