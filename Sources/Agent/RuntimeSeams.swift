@@ -61,7 +61,7 @@ package struct NodeView: Sendable {
 /// What the operators' side may see of this node and have it do. None of it blocks.
 package protocol NodeControls: AnyObject, Sendable {
   var view: NodeView { get }
-  /// Yields after each change of `view`, at least every 250 ms while a child runs; bursts are merged.
+  /// Yields after each change of `view`; bursts are merged.
   func changes() -> AsyncStream<Void>
   /// The whole list of orders that differ from `ready`, drains of members included. Kept over restarts of the balancer.
   func setOrders(_ orders: [ServerOrder])

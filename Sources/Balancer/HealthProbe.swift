@@ -111,7 +111,7 @@ struct HealthProbe {
       request.isEmpty ? StreamSocket.connect(to: address) : StreamSocket.connectToSpeakOnce(to: address)
     if result < 0 {
       let words = StreamSocket.words(for: -result)
-      return SystemError.isShortage(-result) ? .notMade("no connection can be opened: \(words)") : .failure(words)
+      return StreamSocket.isExhausted(result) ? .notMade("no connection can be opened: \(words)") : .failure(words)
     }
     descriptor = result
     started = now
@@ -231,7 +231,11 @@ struct HealthProbe {
   ) -> CheckOutcome? {
     while true {
       let count = StreamSocket.receive(descriptor, memory.area, ProbeMemory.readByteCount)
-      if count == StreamSocket.wouldBlock { return nil }
+      if count == StreamSocket.wouldBlock {
+        // Who waits for an acknowledgement before it says the rest gets it.
+        if !received.isEmpty { StreamSocket.acknowledgeAtOnce(descriptor) }
+        return nil
+      }
       if count < 0 { return .failure(StreamSocket.words(for: Int32(-count))) }
       received.append(contentsOf: UnsafeBufferPointer(start: memory.area, count: count))
       hasEnded = count == 0

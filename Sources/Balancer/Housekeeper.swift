@@ -25,6 +25,8 @@ struct Housekeeper: ~Copyable {
   /// Of its time this thread spends at most one part in so many on figures for the agent.
   private static let statusShare: Int64 = 50
   private static let longestStatusInterval = TimeSpan.seconds(5)
+  /// What has changed is in a status after this at the latest.
+  private static let longestChangeWait = TimeSpan.seconds(1)
 
   private struct Quietening {
     let token: UInt64
@@ -57,6 +59,7 @@ struct Housekeeper: ~Copyable {
   /// What the agent has confirmed of it.
   private var filterInForce: [IPAddress] = []
   private var earliestStatus = Instant(nanoseconds: 0)
+  private var statusSentAt = Instant(nanoseconds: 0)
   private var nextFailureLook = Instant(nanoseconds: 0)
   /// When it was last looked for events.
   private var lastLook = Instant(nanoseconds: 0)
@@ -229,7 +232,7 @@ struct Housekeeper: ~Copyable {
       resolver.ask(names.configure(configuration, now: now))
       tryAddressesOut(now)
       note(registry.apply(names.entries, news: [:]), now)
-      nextStatus = earliestStatus
+      wantStatus()
     } catch {
       plane.know(names, held)
       report(.refused(revision: revision, why: error.description))
@@ -255,7 +258,7 @@ struct Housekeeper: ~Copyable {
           cause: change.cause))
     }
     if changes.isEmpty { return }
-    nextStatus = earliestStatus
+    wantStatus()
     if !plane.holds.pools.isEmpty { holdsMayEnd = true }
   }
 
@@ -327,7 +330,12 @@ struct Housekeeper: ~Copyable {
 
   // MARK: To the agent
 
+  private mutating func wantStatus() {
+    nextStatus = min(nextStatus, min(earliestStatus, statusSentAt + Self.longestChangeWait))
+  }
+
   private mutating func sendStatus(_ now: Instant) {
+    let began = Clock.monotonic
     // Old figures are worth nothing: none are sent while others wait.
     if backlog.isEmpty {
       let warnings = allWarnings(now)
@@ -336,7 +344,8 @@ struct Housekeeper: ~Copyable {
       report(.status(status))
     }
     // Those of thousands of servers take their time.
-    let cost = Clock.monotonic - now
+    let cost = Clock.monotonic - began
+    statusSentAt = now
     earliestStatus = now + min(cost * Self.statusShare, Self.longestStatusInterval)
     nextStatus = max(earliestStatus, now + Self.statusInterval)
   }

@@ -95,6 +95,8 @@ extension NodeCore {
     let longestPatience = alive.map { members[$0].patience }.max()
     for vip in new.vips {
       let hash = StableHash.hash(vip.name)
+      // Lost before, and not told yet: its ordinary line says the same from now on.
+      for other in vips.indices where vips[other].lost?.nameHash == hash { vips[other].lost = nil }
       // A slot that was freed just now is used last: an answer to its release may still be on its way.
       let slots = 0..<VIPIndex.limit
       guard

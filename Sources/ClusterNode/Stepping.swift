@@ -120,6 +120,7 @@ extension NodeCore {
     vips[slot].holderSeen = selfIndex
     vips[slot].since = now
     vips[slot].cause = cause
+    vips[slot].refusedBy = nil
     if let named = vips[slot].awaitedSuccessor, cause == .holderReleased(selfIndex) {
       // It may not know the VIP any more, and each time costs a detection time without a holder.
       vips[slot].refusedBy = named

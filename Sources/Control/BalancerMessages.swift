@@ -226,7 +226,8 @@ package struct BalancerStatus: Codable, Equatable, Sendable {
 package enum BalancerReport: Codable, Sendable {
   /// Accepting on every listener.
   case ready
-  /// On every change of a server's state, and at least every 250 ms.
+  /// Soon after every change of a server's state, and every 250 ms; with thousands of servers, of which a status takes its
+  /// time, a second after a change and every 5 s at the latest.
   case status(BalancerStatus)
   case serverChanged(pool: String, server: String, state: ServerState, cause: String)
   /// Many servers of a pool have come or gone at once.

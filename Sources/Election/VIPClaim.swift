@@ -225,8 +225,12 @@ package struct VIPClaim: Sendable {
     // Counted from when this node could act at all, so that nodes that start together still go in order.
     var base = max(since, candidacies[vip, members.selfIndex].eligibleSince)
     if let other = reservedFor {
-      // Alive by others' evidence only: its claim cannot be heard here, and it was told to take it.
-      guard other == members.selfIndex || !members.isAlive(other) || members.isHeardDirectly(other, now: now) else {
+      // Alive by others' evidence only: its claim cannot be heard here, and it was told to take it. If it has, those who hear it
+      // say so by the end of that time; if they do not, it may never have heard that it was named.
+      guard
+        other == members.selfIndex || !members.isAlive(other) || members.isHeardDirectly(other, now: now)
+          || now >= reservedUntil + members.interval * ElectionLimits.hearsayIntervals
+      else {
         wakeAt = now + members.detection
         return .nothing
       }

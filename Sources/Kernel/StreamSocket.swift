@@ -79,6 +79,12 @@ package enum StreamSocket {
     return connect(raw, to: address)
   }
 
+  /// What was received and not acknowledged yet is, now.
+  package static func acknowledgeAtOnce(_ raw: Int32) {
+    var on: Int32 = 1
+    setsockopt(raw, Int32(IPPROTO_TCP), TCP_QUICKACK, &on, socklen_t(MemoryLayout<Int32>.size))
+  }
+
   private static func connect(_ raw: Int32, to address: SocketAddress) -> Int32 {
     var address = address
     if afloat_connect(raw, &address.storage, address.length) == 0 { return raw }

@@ -121,6 +121,25 @@ struct TakingTests {
     _ = scene.members.nextDead(now: later + detection)
     #expect(scene.decide(at: later + detection) == .acquire(.holderReleased(first)))
   }
+
+  @Test("a named successor that only others hear, and of whom nobody says that it took it, is not waited for for ever")
+  func reservedDeaf() {
+    var scene = Scene(priorities: [10, 30, 20])
+    scene.claim.reserve(
+      for: third, cause: .moved(first), otherwise: .holderReleased(first), until: start + detection, now: start)
+    var now = start
+    var decision = Decision.nothing
+    for sequence in UInt64(50)..<200 where decision == .nothing {
+      now = now + interval
+      scene.hear(first, at: now)
+      _ = scene.members.report(
+        of: third, bootFold: scene.members[third].boot.fold, sequence: sequence, age: .zero, receivedAt: now, now: now)
+      decision = scene.decide(at: now)
+    }
+    #expect(decision == .acquire(.holderReleased(first)))
+    let due = start + detection + interval * ElectionLimits.hearsayIntervals
+    #expect(now >= due && now < due + interval * 3)
+  }
 }
 
 @Suite("What another member hears")
