@@ -104,20 +104,6 @@ import Testing
     #expect(Self.holds(file, less, running, [Self.up, Self.down]).pools == ["app": [Self.one]])
   }
 
-  /// Runs what is due until `isDone`, in the registry's own time.
-  static func run(_ registry: inout ServerRegistry, _ poller: borrowing Poller, until isDone: (ServerRegistry) -> Bool)
-  {
-    var now = start
-    let deadline = Clock.monotonic + .seconds(20)
-    while !isDone(registry), Clock.monotonic < deadline {
-      now = now + .milliseconds(200)
-      _ = registry.advance(now: now, poller: poller)
-      for position in 0..<poller.wait(timeout: .milliseconds(20)) {
-        _ = registry.probeIsReady(EventToken(rawValue: poller.event(position).token), now: now)
-      }
-    }
-  }
-
   @Test("a trial that passes is the new server's first check; one that fails is told with the old one")
   func trials() throws {
     let poller = try Poller()
@@ -138,7 +124,7 @@ import Testing
       told.map(\.cause) == [
         "app.example is 192.0.2.2 now, it was 192.0.2.1; 192.0.2.1 is used until a check of the new one succeeds"
       ])
-    Self.run(&bad, poller) { $0.servers[0]?.succession.contains("exited") == true }
+    _ = bad.run(poller, from: Self.start) { $0.servers[0]?.succession.contains("exited") == true }
     #expect(bad.servers[0]?.succession == "app.example is 192.0.2.2 now: script /bin/false exited with 1")
     #expect(!bad.hasProven && !bad.isProven(Self.key, Self.two))
     #expect(bad.servers[0]?.condition(now: Self.start).hasSuffix("; this one is used until that works)") == true)
@@ -148,7 +134,7 @@ import Testing
 
     var (good, next, _) = registry("/bin/true")
     let other = try Poller()
-    Self.run(&good, other) { $0.hasProven }
+    _ = good.run(other, from: Self.start) { $0.hasProven }
     #expect(good.isProven(Self.key, Self.two) && !good.isProven(Self.key, Self.one))
     let changes = good.configure(next, Layout(servers: [[1]]), failures: { _ in 0 }, now: Self.start)
     #expect(changes.isEmpty && good.state(of: 1) == .up, "from the first moment on")

@@ -163,21 +163,6 @@ import Testing
     return (registry, check, start + .seconds(1))
   }
 
-  static func run(
-    _ registry: inout ServerRegistry, _ poller: borrowing Poller, from: Instant, until isDone: (ServerRegistry) -> Bool
-  ) -> Instant {
-    var now = from
-    let deadline = Clock.monotonic + .seconds(20)
-    while !isDone(registry), Clock.monotonic < deadline {
-      now = now + .milliseconds(100)
-      _ = registry.advance(now: now, poller: poller)
-      for position in 0..<poller.wait(timeout: .milliseconds(50)) {
-        _ = registry.probeIsReady(EventToken(rawValue: poller.event(position).token), now: now)
-      }
-    }
-    return now
-  }
-
   @Test("so many run at once; the others wait for their turn, and fail for nothing") func bound() throws {
     let path = try Self.script("exec sleep 600")
     defer { unlink(path) }
@@ -204,7 +189,7 @@ import Testing
     check.kind = .script(path: "/bin/true")
     let layout = Layout(servers: [Array(0..<count)])
     _ = registry.configure(Self.configuration(check, count: count), layout, failures: { _ in 0 }, now: late)
-    _ = Self.run(&registry, poller, from: late) { !$0.servers.contains { $0?.state != .up } }
+    _ = registry.run(poller, from: late) { !$0.servers.contains { $0?.state != .up } }
     #expect(number { $0.state == .up } == count)
     registry.close()
     #expect(number { $0.probe.isRunning } == 0)
@@ -233,7 +218,7 @@ import Testing
     // All whose time is over are followed by others, but for one.
     _ = registry.advance(now: due + .seconds(61), poller: poller)
     #expect(!registry.trialsWait && registry.servers.count { $0?.waitsForTurn == true } == 1)
-    _ = Self.run(&registry, poller, from: due + .seconds(61)) { $0.hasProven }
+    _ = registry.run(poller, from: due + .seconds(61)) { $0.hasProven }
     #expect(registry.isProven(ServerKey(pool: "app", server: "s0"), IPAddress("192.0.2.2")!))
     registry.close()
   }

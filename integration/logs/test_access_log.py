@@ -144,13 +144,8 @@ def test_a_line_says_what_client_and_server_saw(logged):
 GIVEN = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 
-def seen_ids(head):
-    return [line.split(b": ", 1)[1].decode() for line in head.split(b"\r\n") if line.lower().startswith(b"x-request-id:")]
-
-
-@pytest.mark.parametrize("log_format", ["json", "combined"])
-def test_servers_get_the_id_that_is_logged(logged, log_format):
-    heads = []
+def recording(heads):
+    """A server that keeps the heads of its requests and answers each."""
 
     def handler(connection, _):
         reader = Reader(connection)
@@ -158,7 +153,17 @@ def test_servers_get_the_id_that_is_logged(logged, log_format):
             heads.append(reader.until(b"\r\n\r\n"))
             connection.sendall(OK)
 
-    balancer, log = logged(handler, log_format=log_format, trust=["127.0.0.2/32"])
+    return handler
+
+
+def seen_ids(head):
+    return [line.split(b": ", 1)[1].decode() for line in head.split(b"\r\n") if line.lower().startswith(b"x-request-id:")]
+
+
+@pytest.mark.parametrize("log_format", ["json", "combined"])
+def test_servers_get_the_id_that_is_logged(logged, log_format):
+    heads = []
+    balancer, log = logged(recording(heads), log_format=log_format, trust=["127.0.0.2/32"])
     sent = [f"X-Request-ID: {GIVEN}\r\n", "X-Request-ID: a b\r\n", "X-Request-ID: a\r\nx-request-id: b\r\n", ""]
     for source in ("127.0.0.1", "127.0.0.2"):
         with Client(balancer.port, source=source) as client:
@@ -176,14 +181,7 @@ def test_servers_get_the_id_that_is_logged(logged, log_format):
 
 def test_a_format_without_ids_leaves_the_field_alone(logged):
     heads = []
-
-    def handler(connection, _):
-        reader = Reader(connection)
-        while True:
-            heads.append(reader.until(b"\r\n\r\n"))
-            connection.sendall(OK)
-
-    balancer, _ = logged(handler, log_format="hap")
+    balancer, _ = logged(recording(heads), log_format="hap")
     with Client(balancer.port) as client:
         for fields in (f"X-Request-ID: {GIVEN}\r\n", "", "X-Request-ID: a\r\nx-request-id: b\r\n"):
             assert client.get("/", fields)[0] == 200
