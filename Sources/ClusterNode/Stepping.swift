@@ -142,7 +142,7 @@ extension NodeCore {
     effects.append(.event(NodeEvent(.vipAddressFailed(vip), cause: .addressFailed)))
     let failures = vips[vip.value].addressFailures
     vips[vip.value].failedUntil = now + ElectionLimits.addressRetry(failures: failures)
-    vips[vip.value].addressFailures = min(failures + 1, VIPRecord.addressFailureLimit)
+    vips[vip.value].addressFailures = failures + 1
     announceOwn(vip, now: now)
     let successor = VIPClaim.successor(vip, members, candidacies, now)
     startRemoval(vip, Handover(to: successor, cause: .addressFailed), now: now, effects: &effects)

@@ -49,9 +49,8 @@ struct VIPRecord: Sendable {
   var releasesPending = 0
   /// Ineligible until then, because the system refused the address.
   var failedUntil: Instant?
-  /// How often in a row, counted to `addressFailureLimit`.
+  /// How often in a row.
   var addressFailures = 0
-  static let addressFailureLimit = 8
   /// New by a reload: peers that had it before have not told of it yet.
   var unheardUntil: Instant?
   var announcements = AnnouncementSchedule()

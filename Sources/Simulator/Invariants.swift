@@ -162,18 +162,12 @@ extension Simulation {
     func well(_ index: Int) -> Bool {
       isAlive(index) && hosts[index].runningSince <= since && hosts[index].hasCarrier
     }
-    func linked(_ a: Int, _ b: Int) -> Bool {
-      (0..<network.pathCount).contains { path in
-        (hosts[a].carriers & hosts[b].carriers) >> UInt8(path) & 1 == 1
-          && network.isUp(path, a, b, since: since) && network.isUp(path, b, a, since: since)
-      }
-    }
     guard now - watch.heldSince[vip.value][holder] > 2 * heartbeat.nanoseconds, network.loss == 0,
       network.lossChangedAt <= since, network.delay.upperBound < heartbeat.nanoseconds / 2,
       isHolder(holder, vip), well(holder), well(host)
     else { return }
     for witness in 0..<count where witness != host && witness != holder && knows(witness, vip) {
-      if well(witness), linked(witness, holder), linked(witness, host) {
+      if well(witness), isLinked(witness, holder, since: since), isLinked(witness, host, since: since) {
         violate("EVIDENCE", "n\(host + 1) takes vip\(vip.value) from n\(holder + 1), which n\(witness + 1) hears")
       }
     }
@@ -184,14 +178,15 @@ extension Simulation {
     guard network.loss == 0, network.lossChangedAt <= time, network.delay.upperBound < heartbeat.nanoseconds / 2 else {
       return false
     }
-    return (0..<count).allSatisfy { a in
-      (0..<a).allSatisfy { b in
-        (0..<network.pathCount).contains { path in
-          let hasCarriers = (hosts[a].carriers & hosts[b].carriers) >> UInt8(path) & 1 == 1
-          return hasCarriers && hosts[a].carrierChangedAt <= time && hosts[b].carrierChangedAt <= time
-            && network.isUp(path, a, b, since: time) && network.isUp(path, b, a, since: time)
-        }
-      }
+    return (0..<count).allSatisfy { a in (0..<a).allSatisfy { b in isLinked(a, b, since: time) } }
+  }
+
+  /// Some path carries everything between the two, in both directions, and has since `time`.
+  private func isLinked(_ a: Int, _ b: Int, since time: Int64) -> Bool {
+    guard hosts[a].carrierChangedAt <= time, hosts[b].carrierChangedAt <= time else { return false }
+    return (0..<network.pathCount).contains { path in
+      (hosts[a].carriers & hosts[b].carriers) >> UInt8(path) & 1 == 1
+        && network.isUp(path, a, b, since: time) && network.isUp(path, b, a, since: time)
     }
   }
 
