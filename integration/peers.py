@@ -1,5 +1,6 @@
 """Peers written by hand: a raw HTTP client, and servers that do exactly what a test tells them, byte by byte."""
 
+import contextlib
 import socket
 import threading
 
@@ -110,6 +111,8 @@ class Server:
         self.wires = []
         self.heads = []
         self.faults = []
+        self.lock = threading.Lock()
+        self.is_closed = False
         self.listener = host.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((host.address, port))
@@ -125,7 +128,11 @@ class Server:
                 return
             connection.settimeout(20)
             wire = Wire(connection)
-            self.wires.append(wire)
+            with self.lock:
+                if self.is_closed:
+                    wire.close()
+                    return
+                self.wires.append(wire)
             threading.Thread(target=self._serve, args=(wire,), daemon=True).start()
 
     def _serve(self, wire):
@@ -144,7 +151,13 @@ class Server:
         except OSError:
             pass
         self.listener.close()
+        with self.lock:
+            self.is_closed = True
         for wire in self.wires:
+            # A thread that waits for bytes keeps the socket alive: closing its number alone would leave a client with a
+            # server that never answers.
+            with contextlib.suppress(OSError):
+                wire.connection.shutdown(socket.SHUT_RDWR)
             wire.close()
 
 

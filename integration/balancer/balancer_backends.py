@@ -1,5 +1,6 @@
 """Servers for the tests: each connection is handed to a function, so that a test says byte by byte what it does."""
 
+import contextlib
 import re
 import socket
 import threading
@@ -10,6 +11,7 @@ class Backend:
 
     def __init__(self, handler, address="127.0.0.1", port=0, family=socket.AF_INET):
         self.handler, self.connections, self.requests = handler, [], []
+        self.lock, self.is_closed = threading.Lock(), False
         self.socket = socket.socket(family)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((address, port))
@@ -25,7 +27,11 @@ class Backend:
             except OSError:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections.append(connection)
+            with self.lock:
+                if self.is_closed:
+                    self._reset(connection)
+                    return
+                self.connections.append(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
@@ -40,12 +46,18 @@ class Backend:
         """Refuses from now on, and resets what is connected."""
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
+        with self.lock:
+            self.is_closed = True
         for connection in self.connections:
-            try:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                connection.close()
-            except OSError:
-                pass
+            self._reset(connection)
+
+    @staticmethod
+    def _reset(connection):
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            # A thread that waits in it keeps the socket alive, closed or not: this wakes it.
+            connection.shutdown(socket.SHUT_RD)
+        connection.close()
 
 
 class Reader:
