@@ -53,7 +53,8 @@ class Stage:
         return [Backend(host).start() for host in lan.backends]
 
     def cluster(self, nodes=3, backends=0, clients=1, start=True, ipv6=False, second=False, **options):
-        """Agents on `nodes` hosts, in front of nginx on `backends` hosts; waits until the VIP is held and served."""
+        """Agents on `nodes` hosts, in front of nginx on `backends` hosts; waits until the VIP is held and served, and
+        others may take it."""
         lan = self.lan(nodes=nodes, backends=backends, clients=clients, ipv6=ipv6, second=second)
         cluster = Cluster(lan, backends=self.backends(lan), **options)
         self.item.clusters.append(cluster)
@@ -62,6 +63,7 @@ class Stage:
             cluster.wait_for_holder()
             if backends:
                 cluster.wait_for_service()
+            cluster.give_time_to_settle()
         return cluster
 
     def clear(self):

@@ -59,7 +59,8 @@ def start_with(lan, servers, text):
 
     def ready():
         assert agent.running(), f"the agent ended: {lone.logs()}"
-        if agent.balancer is None:  # the agent listens before it has one
+        # The agent listens before it has one, and that may serve before the agent answers commands.
+        if agent.balancer is None or agent.query("status") is None:
             return False
         try:
             lan.client.connect(lan.nodes[0].address, 80, timeout=1).close()

@@ -48,6 +48,7 @@ extension NodeCore {
         links.forget(MemberIndex(slot))
         candidacies.forget(member: MemberIndex(slot))
         lastSerialSeen[slot] = 0
+        speakers[slot] = Speakers()
         versionsHeard[slot] = VersionText()
       }
     }

@@ -27,6 +27,10 @@ struct NodeCore: ~Copyable {
   var vipCount = 0
   var otherMemberCount = 0
   var mayHold = true
+  /// Until then a member is taken to be there that speaks and does not hear this node; `distantFuture`: there is none.
+  var unheardUntil = Instant.distantFuture
+  /// By member.
+  var speakers = [Speakers](repeating: Speakers(), count: MemberIndex.limit)
 
   // Listening before anything is claimed.
   var listening = true
@@ -135,12 +139,13 @@ struct NodeCore: ~Copyable {
     let record = vips[vip.value]
     // Before what waits for a successor.
     if record.isConditional, record.requirements == .unmet(strict: true) { return .requirementsUnmet(strict: true) }
-    if !mayHold { return .notVoter }
+    if !mayHold, !faults.contains(.witnessAcquires) { return .notVoter }
     if draining, !faults.contains(.drainingAcquires) { return .draining }
     if !hasCarrier { return .noCarrier }
-    if !record.hasCarrier { return .noCarrier }
+    if !record.hasCarrier, !faults.contains(.vipCarrierIgnored) { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening, !record.isClaimed { return .starting }
+    if !record.isClaimed, isUnheard(now: now) { return .unheard }
     if let unheardUntil = record.unheardUntil, now < unheardUntil { return .starting }
     guard record.isConditional else { return nil }
     switch record.requirements {

@@ -48,6 +48,14 @@ package struct PlantedFaults: OptionSet, Sendable {
   package static let noCopyInOtherKey = PlantedFaults(rawValue: 1 << 18)
   /// Believes what a member told of a VIP that its configuration does not name any more.
   package static let untoldClaimsCount = PlantedFaults(rawValue: 1 << 19)
+  /// Takes VIPs although it is a member that never holds any.
+  package static let witnessAcquires = PlantedFaults(rawValue: 1 << 20)
+  /// Judges every peer by its own interval.
+  package static let ownIntervalForAll = PlantedFaults(rawValue: 1 << 21)
+  /// Judges a VIP by the cluster's carrier alone.
+  package static let vipCarrierIgnored = PlantedFaults(rawValue: 1 << 22)
+  /// Takes what nobody is heard to hold although those that it hears do not hear it.
+  package static let unheardClaims = PlantedFaults(rawValue: 1 << 23)
 
   /// Each by its name.
   package static let all: [(name: String, fault: PlantedFaults)] = [
@@ -71,6 +79,10 @@ package struct PlantedFaults: OptionSet, Sendable {
     ("strict-ignored", .strictIgnored),
     ("no-copy-in-other-key", .noCopyInOtherKey),
     ("untold-claims-count", .untoldClaimsCount),
+    ("witness-acquires", .witnessAcquires),
+    ("own-interval-for-all", .ownIntervalForAll),
+    ("vip-carrier-ignored", .vipCarrierIgnored),
+    ("unheard-claims", .unheardClaims),
   ]
 }
 

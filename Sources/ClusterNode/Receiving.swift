@@ -37,14 +37,17 @@ extension NodeCore {
     let digestBefore = members[sender].configurationDigest
     let wasHeard = members.isHeardDirectly(sender, now: receivedAt)
     let acknowledged = members[sender].acknowledgedAt
-    let hearing = Self.hearing(datagram, own: members[selfIndex].nameHash, bootFold: boot.fold)
+    var hearing = Self.hearing(datagram, own: members[selfIndex].nameHash, bootFold: boot.fold)
+    if faults.contains(.ownIntervalForAll) { (hearing.interval, hearing.detection) = (interval, detectionTime) }
     let heard = members.hear(
       hearing, from: sender, over: arrival, receivedAt: receivedAt, now: now,
       believeAnyBoot: faults.contains(.unconfirmedBootBelieved))
     switch heard {
     case .replayed: return .replayed
     case .duplicate: return nil
-    case .unconfirmed: return .unconfirmedBoot
+    case .unconfirmed:
+      noteUnconfirmed(hearing, from: sender, receivedAt: receivedAt)
+      return .unconfirmedBoot
     case .accepted(let newest, let newBoot, let revived, let deafened):
       if newBoot { rebooted(sender, now: now) }
       if deafened { speakSoon(now: now) }
@@ -178,12 +181,23 @@ extension NodeCore {
         continue
       }
       if report.isUnconfigured { vips[slot].claim.memberEnded(sender, now: now) }
-      if place == .holder, !held { supersede(vip, by: sender, now: now) }
+      if place == .holder, !held {
+        supersede(vip, by: sender, now: now)
+        if vips[slot].isClaimed { tellRival(slot, now: now) }
+      }
       if held, place != .holder, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: .holderReleased(sender), now: now)
       }
       step(vip, now: now, effects: &effects)
     }
+  }
+
+  /// Who claims what this node holds may have forgotten that, and must hear it before the slot's turn comes: both answer until
+  /// one yields.
+  private mutating func tellRival(_ slot: Int, now: Instant) {
+    vips[slot].urgentRepeats = max(vips[slot].urgentRepeats, ElectionLimits.newcomerRepeats)
+    hasNews = true
+    speakSoon(now: now)
   }
 
   /// `sender` holds it now: what others said who have not been heard since is old.

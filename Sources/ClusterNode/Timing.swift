@@ -12,7 +12,7 @@ extension NodeCore {
     if listening { deadline = min(deadline, listenUntil) }
     if evaluateAllWanted { deadline = min(deadline, takeNotBefore) }
     if let doubt { deadline = min(deadline, doubt.until) }
-    deadline = min(deadline, lostDeadline)
+    deadline = min(deadline, min(lostDeadline, unheardUntil))
     return min(deadline, max(members.nextDeadline, stall.judgeNotBefore))
   }
 
@@ -27,6 +27,10 @@ extension NodeCore {
       listening = false
       evaluateAllWanted = true
       sendWanted = true
+    }
+    if now >= unheardUntil {
+      unheardUntil = .distantFuture
+      evaluateAllWanted = true
     }
     if now >= stall.judgeNotBefore {
       while let member = members.nextDead(now: now) {

@@ -38,6 +38,8 @@ package enum Ineligibility: Hashable, Sendable {
   case notVoter
   /// Listens first.
   case starting
+  /// Hears nobody who hears it.
+  case unheard
   case draining
   /// Leaves the cluster.
   case leaving
@@ -51,6 +53,7 @@ package enum Ineligibility: Hashable, Sendable {
     switch self {
     case .notVoter: "this member never holds VIPs"
     case .starting: "listening before it claims anything"
+    case .unheard: "other members are heard, and none of them hears this node"
     case .draining: "draining"
     case .leaving: "shutting down"
     case .noCarrier: "no carrier on the interface"

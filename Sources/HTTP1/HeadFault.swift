@@ -30,6 +30,7 @@ package enum HeadFault: UInt8, CaseIterable, Sendable {
   case invalidConnection
   case invalidMaxForwards
   case repeatedTransferEncoding
+  case disguisedTransferEncoding
 
   /// The status that a client is answered with.
   package var status: Int {
@@ -73,6 +74,7 @@ package enum HeadFault: UInt8, CaseIterable, Sendable {
     case .invalidConnection: "the Connection field is malformed or names too many fields"
     case .invalidMaxForwards: "Max-Forwards is not a number"
     case .repeatedTransferEncoding: "chunked is applied twice"
+    case .disguisedTransferEncoding: "a field's name begins with Transfer-Encoding and goes on"
     }
   }
 }

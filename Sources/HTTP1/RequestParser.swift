@@ -86,7 +86,12 @@ extension RequestHead {
       case 18 where matches(name, "proxy-authenticate"): cuts.append(field.line)
       case 19 where matches(name, "proxy-authorization"): cuts.append(field.line)
       case 13...:
-        if matches(name, "x-forwarded-") { takeForwarded(bytes, field, options, &cuts) }
+        if matches(name, "x-forwarded-") {
+          takeForwarded(bytes, field, options, &cuts)
+        } else if field.nameCount > 17 && matches(name, "transfer-encoding") {
+          // A parser in wide use compares no more than that.
+          return .fault(.disguisedTransferEncoding)
+        }
       default: break
       }
     }

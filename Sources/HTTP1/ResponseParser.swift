@@ -59,6 +59,8 @@ extension ResponseHead {
         cuts.append(field.line)
       case 18 where matches(name, "proxy-authenticate"): cuts.append(field.line)
       case 19 where matches(name, "proxy-authorization"): cuts.append(field.line)
+      // A parser in wide use compares no more than that.
+      case 18... where matches(name, "transfer-encoding"): return .fault(.disguisedTransferEncoding)
       default: break
       }
     }

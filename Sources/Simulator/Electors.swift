@@ -9,12 +9,15 @@ import Wire
 
 extension Simulation {
   mutating func start(_ host: Int) {
+    guard !isRemoved(host) else { return }
     hosts[host].epoch += 1
-    hosts[host].startedAt = now
+    hosts[host].startedAt = clocks[host].local(now)
+    hosts[host].startedTrue = now
     hosts[host].runningSince = now
     hosts[host].hands = []
     dropInbox(host)
     hosts[host].isPaused = false
+    hosts[host].stoppedAt = nil
     // A shell that starts removes what an earlier one left.
     buryAddresses(host)
     let local = clocks[host].local(now)
@@ -23,6 +26,9 @@ extension Simulation {
       bootID: BootID(high: random.next(), low: random.next() | 1), randomSeed: random.next(), now: local,
       plantedFaults: setup.plantedFaults)
     for vip in 0..<vipCount { node.handle(requirements(of: vip, at: host), now: local, effects: &effects) }
+    for vip in 0..<vipCount where !hasCarrier(host, vip) {
+      node.handle(.vipCarrier(VIPIndex(vip), up: false), now: local, effects: &effects)
+    }
     if !hosts[host].hasCarrier { node.handle(.carrier(up: false), now: local, effects: &effects) }
     if hosts[host].draining { node.handle(.draining(true), now: local, effects: &effects) }
     // The first heartbeat is due at once.
@@ -38,6 +44,7 @@ extension Simulation {
   mutating func end(_ host: Int) {
     hosts[host].isRunning = false
     hosts[host].isPaused = false
+    hosts[host].stoppedAt = nil
     hosts[host].claims = 0
     watch.lookNow()
     forgetWake(host)
@@ -63,6 +70,7 @@ extension Simulation {
 
   /// Ends a use of the datagram.
   mutating func receive(_ host: Int, _ datagram: DatagramPool.Slot, route: SimulatedRoute, at time: Int64) {
+    noteLapse(host)
     let local = clocks[host].local(now)
     let stamp = time == now ? local : clocks[host].local(time)
     nodes[host].receive(
@@ -74,6 +82,7 @@ extension Simulation {
 
   mutating func advance(_ host: Int) {
     guard hosts[host].isRunning else { return }
+    noteLapse(host)
     let local = clocks[host].local(now)
     nodes[host].advance(now: local, effects: &effects)
     carryOut(host, local)

@@ -13,8 +13,8 @@ extension Simulation {
 
   mutating func injectFault() {
     let host = pick()
-    let hostFaults: [UInt64] = [8, 9, 10, 11, 11, 12, 13, 14, 16, 17, 18]
-    switch mix == .hostsOnly ? hostFaults[Int(random.below(11))] : random.below(19) {
+    let hostFaults: [UInt64] = [8, 9, 10, 11, 11, 12, 13, 14, 16, 17, 18, 19, 20]
+    switch mix == .hostsOnly ? hostFaults[Int(random.below(13))] : random.below(22) {
     case 0, 1:
       let other = pick()
       guard other != host else { return }
@@ -59,6 +59,15 @@ extension Simulation {
       for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
     case 15: dropMulticasts(of: random.chance(1, in: 2) ? host : nil)
     case 17, 18: reloadAtRandom(host)
+    case 19:
+      // Much of this leaves no time for anything else.
+      guard random.chance(1, in: 3) else { return pause(host, for: draw(1_000_000...301_000_000) * slowness, whole: true) }
+      totals.powerLosses += 1
+      for host in 0..<count { crashHost(host) }
+    case 20:
+      let vip = Int(random.below(UInt64(vipCount)))
+      setVIPCarrier(host, vip, !hasCarrier(host, vip))
+    case 21: setRefusesSends(host, !hosts[host].refusesSends)
     default:
       if random.chance(1, in: 5) {
         note("n\(host + 1) shuts down")
@@ -114,7 +123,7 @@ extension Simulation {
     if carriers & ~before == 0 { totals.carrierLosses += 1 }
     note("cables of n\(host + 1): \(carriers)")
     hosts[host].carriers = carriers
-    hosts[host].carrierChangedAt = now
+    hosts[host].linkChangedAt = now
     hosts[host].runningSince = now
     if (before == 0) != (carriers == 0) { command(host, .carrier(up: carriers != 0)) }
   }
@@ -144,11 +153,14 @@ extension Simulation {
     network.lossChangedAt = now
     network.duplication = 0
     network.delay = 50_000...300_000
-    let well = pick()
+    let electable = (0..<count).filter { mayHold($0) }
+    let well = electable[Int(random.below(UInt64(electable.count)))]
     let nobodyReady = random.chance(1, in: 4)
     for host in 0..<count {
       if hosts[host].isPaused { resume(host) }
       setCarriers(host, allPaths)
+      setRefusesSends(host, false)
+      for vip in 0..<vipCount { setVIPCarrier(host, vip, true) }
       if host == well || random.chance(1, in: 2) {
         setDraining(host, false)
         hosts[host].draining = false
@@ -172,20 +184,22 @@ extension Simulation {
         retry = max(retry, failure.nanoseconds)
       }
     }
-    watch.vacancyLimit = longestDetection()
+    watch.vacancyLimit = atMost(longestDetection())
     let lastResort =
       nobodyReady
       ? max(ElectionLimits.lastResort.nanoseconds, 2 * watch.vacancyLimit)
         + Int64(count) * max(ElectionLimits.lastResortTurn.nanoseconds, 2 * watch.vacancyLimit) : 0
     // What somebody's configuration has lost is known by its silence at the latest.
     let untold =
-      hosts.contains { $0.lacksLastVIP }
+      hosts.indices.contains { hosts[$0].lacksLastVIP && !isRemoved($0) }
       ? 2 * Int64(ElectionLimits.untoldHeartbeats + 1) * (heartbeat.nanoseconds + network.delay.upperBound) : 0
-    let calm = now + (retry + lastResort) * 103 / 100
+    // Hands that hang go on.
+    let hung = max(0, watch.handsHangUntil - now)
+    let calm = now + hung + atMost(retry + lastResort) + 1_000_000
     watch.singleFrom = calm + 4 * watch.vacancyLimit + 30_000_000
     // Two planned handovers one after another: to the best that has started, and to one that starts later.
-    let handovers = 2 * ElectionLimits.quietenDeadline.nanoseconds + 200_000_000
-    watch.lastSingleFrom = watch.singleFrom + untold
+    let handovers = atMost(2 * ElectionLimits.quietenDeadline.nanoseconds + 200_000_000)
+    watch.lastSingleFrom = watch.singleFrom + atMost(untold)
     watch.stillFrom = watch.lastSingleFrom + handovers + 20 * heartbeat.nanoseconds
     watch.nextLookAt = watch.singleFrom
     queue.push(at: watch.stillFrom + 1_400_000_000, .rested)

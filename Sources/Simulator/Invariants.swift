@@ -1,8 +1,10 @@
 // What must hold, checked after every event.
 //
-// Always: GATE on a network that is well no two hosts answer for a VIP; V3 no announcement without address and claim;
+// Always: GATE on a network that is well no two hosts answer for a VIP (but a machine whose clocks have stood still, for a
+// detection time after it goes on); V3 no announcement without address and claim;
 // TURNS ranks act one after another;
-// STRICT nobody holds a VIP without what it strictly requires;
+// STRICT nobody holds a VIP without what it strictly requires; WITNESS nobody takes one who never holds any, CARRIER or whose
+// interface for it has no carrier;
 // HANDOVER a planned successor starts after the gate has shut, or the address has gone, or did not go in the time for it;
 // DRAIN a draining node takes nothing; LISTEN nothing is claimed before a detection time has passed; EVIDENCE nobody takes
 // over from a holder that a well-connected third node hears.
@@ -20,6 +22,8 @@ struct InvariantWatch {
   var addressedTwice: UInt64 = 0
   /// When the holders are to be counted next: after a change, while a VIP has none, and when the next rule comes into force.
   var nextLookAt = Int64.max
+  /// Until when hands may hang that do.
+  var handsHangUntil: Int64 = 0
   /// Some node waits for an answer that will not come.
   var answersLost = false
   /// From here on one holder at most, and vacancies are short.
@@ -88,13 +92,18 @@ extension Simulation {
   mutating func checkAcquire(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
     // Commands reach a node at once, so what was set before this event binds it.
     if hosts[host].draining { violate("DRAIN", "n\(host + 1) takes vip\(vip.value) while it is draining") }
-    if isStrict(vip.value), !hosts[host].balancerReady {
+    if isStrict(vip.value), !hosts[host].balancerReady, !hosts[host].isUninformed {
       violate("STRICT", "n\(host + 1) takes vip\(vip.value) without what it requires")
     }
+    if host == witness { violate("WITNESS", "n\(host + 1) takes vip\(vip.value), and never holds any") }
+    if !hasCarrier(host, vip.value), !hosts[host].isUninformed {
+      violate("CARRIER", "n\(host + 1) takes vip\(vip.value) without carrier on its interface")
+    }
+    checkUnheard(host, vip, cause)
     checkTurn(host, vip, cause)
     watch.heldSince[vip.value][host] = now
-    let age = clocks[host].local(now) - clocks[host].local(hosts[host].startedAt)
-    if age.nanoseconds < detection {
+    let age = clocks[host].local(now) - hosts[host].startedAt
+    if age.nanoseconds < detectionTime(quickestHeartbeat) {
       violate("LISTEN", "n\(host + 1) takes vip\(vip.value) \(age.nanoseconds) ns after its start")
     }
     switch cause {
@@ -102,7 +111,7 @@ extension Simulation {
       .becameIneligible(let giver):
       totals.plannedHandovers += 1
       let from = hostIndex(giver, at: host)
-      let patience = ElectionLimits.removalDeadline.nanoseconds * 97 / 100
+      let patience = ElectionLimits.removalDeadline.nanoseconds * (990 - drift) / 1000
       if from != host, isAlive(from),
         isGated
           ? hosts[from].answers(vip, at: now)
@@ -119,7 +128,7 @@ extension Simulation {
     default:
       totals.takeovers += 1
       for holder in 0..<count
-      where holder != host && isHolder(holder, vip) && now - watch.heldSince[vip.value][holder] > 4 * detection {
+      where holder != host && isHolder(holder, vip) && now - watch.heldSince[vip.value][holder] > 4 * atMost(detection) {
         checkEvidence(host, vip, holder: holder)
       }
     }
@@ -132,7 +141,7 @@ extension Simulation {
       watch.takenAt[vip.value][host] = .min / 2
       return
     }
-    if isWell(since: now - 8 * detection) {
+    if isWell(since: now - 8 * atMost(detection)) {
       watch.takings += 1
       let isDouble = watch.takenAt[vip.value].indices.contains {
         $0 != host && isHolder($0, vip) && now - watch.takenAt[vip.value][$0] < heartbeat.nanoseconds
@@ -143,6 +152,33 @@ extension Simulation {
       }
     }
     watch.takenAt[vip.value][host] = now
+  }
+
+  /// Who has not been heard by anybody since it started, and hears somebody all the time, is not alone.
+  private mutating func checkUnheard(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
+    let since = max(now - 8 * atMost(detection), hosts[host].startedTrue)
+    guard !cause.isPlanned, now - since >= 8 * atMost(detection), network.loss == 0, network.lossChangedAt <= since,
+      !canBeHeard(host, since: hosts[host].startedTrue)
+    else { return }
+    for other in 0..<count where other != host && !isRemoved(other) {
+      guard isAlive(other), hosts[other].runningSince <= since, !hosts[other].refusesSends,
+        hosts[other].linkChangedAt <= since, hosts[host].linkChangedAt <= since,
+        (0..<network.pathCount).contains(where: {
+          (hosts[host].carriers & hosts[other].carriers) >> UInt8($0) & 1 == 1
+            && network.isUp($0, other, host, since: since)
+        })
+      else { continue }
+      violate("UNHEARD", "n\(host + 1) takes vip\(vip.value), hears n\(other + 1), and nobody hears it")
+    }
+  }
+
+  /// Anything of it may have reached anybody since `time`.
+  private func canBeHeard(_ host: Int, since time: Int64) -> Bool {
+    if hosts[host].refusesSends, hosts[host].linkChangedAt <= time { return false }
+    return (0..<count).contains { other in
+      other != host
+        && (0..<network.pathCount).contains { path in !network.isCut(path, host, other, since: time) }
+    }
   }
 
   /// Its configuration names the VIP: it tells of it.
@@ -158,12 +194,12 @@ extension Simulation {
 
   /// Only judged where the truth is plain: no loss, and links and processes that have been well for a while.
   private mutating func checkEvidence(_ host: Int, _ vip: VIPIndex, holder: Int) {
-    let since = now - 4 * detection
+    let since = now - 4 * atMost(detection)
     func well(_ index: Int) -> Bool {
       isAlive(index) && hosts[index].runningSince <= since && hosts[index].hasCarrier
     }
     guard now - watch.heldSince[vip.value][holder] > 2 * heartbeat.nanoseconds, network.loss == 0,
-      network.lossChangedAt <= since, network.delay.upperBound < heartbeat.nanoseconds / 2,
+      network.lossChangedAt <= since, network.delay.upperBound < quickestHeartbeat.nanoseconds / 2,
       isHolder(holder, vip), well(holder), well(host)
     else { return }
     for witness in 0..<count where witness != host && witness != holder && knows(witness, vip) {
@@ -175,7 +211,7 @@ extension Simulation {
 
   /// Nothing is lost or slow, and each host reaches each over some path, without a change since `time`.
   private func isWell(since time: Int64) -> Bool {
-    guard network.loss == 0, network.lossChangedAt <= time, network.delay.upperBound < heartbeat.nanoseconds / 2 else {
+    guard network.loss == 0, network.lossChangedAt <= time, network.delay.upperBound < quickestHeartbeat.nanoseconds / 2 else {
       return false
     }
     return (0..<count).allSatisfy { a in (0..<a).allSatisfy { b in isLinked(a, b, since: time) } }
@@ -183,7 +219,8 @@ extension Simulation {
 
   /// Some path carries everything between the two, in both directions, and has since `time`.
   private func isLinked(_ a: Int, _ b: Int, since time: Int64) -> Bool {
-    guard hosts[a].carrierChangedAt <= time, hosts[b].carrierChangedAt <= time else { return false }
+    guard hosts[a].linkChangedAt <= time, hosts[b].linkChangedAt <= time else { return false }
+    guard !hosts[a].refusesSends, !hosts[b].refusesSends else { return false }
     return (0..<network.pathCount).contains { path in
       (hosts[a].carriers & hosts[b].carriers) >> UInt8(path) & 1 == 1
         && network.isUp(path, a, b, since: time) && network.isUp(path, b, a, since: time)
@@ -194,11 +231,12 @@ extension Simulation {
   /// what nobody holds any more at the same moment, until one hears the other: they learned of it from different datagrams,
   /// or may act at all since then.
   private mutating func checkGates() {
-    guard isWell(since: now - 8 * detection) else { return }
-    let tolerance = detection * DetectionTime.growthLimit / 24
+    guard isWell(since: now - 8 * atMost(detection)) else { return }
+    let tolerance = detection * DetectionTime.growthLimit * (2 * drift + 2) / (1000 - drift)
     for vip in 0..<vipCount where watch.addressedTwice >> UInt64(vip) & 1 == 1 {
       var first: Int?
-      for host in 0..<count where hosts[host].answers(VIPIndex(vip), at: now + tolerance) {
+      for host in 0..<count
+      where now >= hosts[host].excusedUntil && hosts[host].answers(VIPIndex(vip), at: now + tolerance) {
         if let first {
           let times = watch.takenAt[vip]
           if now - min(times[first], times[host]) < heartbeat.nanoseconds { continue }
@@ -250,7 +288,9 @@ extension Simulation {
   }
 
   /// Nobody may hold it.
-  private func isForbidden(_ vip: Int) -> Bool { isStrict(vip) && hosts.allSatisfy { !$0.balancerReady } }
+  private func isForbidden(_ vip: Int) -> Bool {
+    isStrict(vip) && hosts.indices.allSatisfy { !hosts[$0].balancerReady || !mayHold($0) }
+  }
 
   mutating func checkAtRest() {
     for vip in 0..<vipCount {
@@ -264,7 +304,9 @@ extension Simulation {
         violate("V6", "vip\(vip) has no holder at the end")
         return
       }
-      if watch.lastAnnouncer[vip] != holder {
+      // Of who was cut off and has left since nobody could know: the holder's next refresh tells.
+      let hasLeft = watch.lastAnnouncer[vip] == count - 1 && isRemoved(count - 1)
+      if watch.lastAnnouncer[vip] != holder, !hasLeft {
         let who = watch.lastAnnouncer[vip].map { "n\($0 + 1)" } ?? "nobody"
         violate("V5", "vip\(vip) was last announced by \(who), n\(holder + 1) holds it")
       }

@@ -29,7 +29,7 @@ extension Simulation {
       case .announce(let vip):
         totals.announcements += 1
         checkAnnounce(host, vip)
-        watch.lastAnnouncer[vip.value] = host
+        if !hosts[host].refusesSends { watch.lastAnnouncer[vip.value] = host }
       case .handoverStarting(let vip, let to, _):
         note("n\(host + 1) hands vip\(vip.value) over to slot \(to.value)")
         // Sometimes the balancer never answers.
@@ -52,8 +52,8 @@ extension Simulation {
     let length = nodes[host].encodeDatagram(into: room, now: local)
     pool.setLength(length, of: datagram)
     let destinations = nodes[host].destinations
-    transmit(from: host, datagram, to: destinations)
-    if configuresTwoKeys(host) {
+    if !hosts[host].refusesSends { transmit(from: host, datagram, to: destinations) }
+    if configuresTwoKeys(host), !hosts[host].refusesSends {
       let (copy, copyRoom) = pool.take()
       copyRoom.copyMemory(from: UnsafeRawBufferPointer(rebasing: room[..<length]))
       pool.setLength(length, of: copy)
@@ -139,7 +139,13 @@ extension Simulation {
   }
 
   private mutating func scheduleHands(_ host: Int) {
-    let time = draw(random.chance(1, in: 30) ? 0...30_000_000 : 30_000...330_000)
+    let isHung = !isHealed && random.chance(1, in: 300)
+    let time = isHung ? draw(Self.hang) : draw(random.chance(1, in: 30) ? 0...30_000_000 : 30_000...330_000)
+    if isHung {
+      watch.handsHangUntil = max(watch.handsHangUntil, now + time)
+      // The node gives an answer up before it comes.
+      if time > 900_000_000 { watch.answersLost = true }
+    }
     queue.push(at: now + time, .handsDone(host: UInt8(host), epoch: hosts[host].epoch))
   }
 
@@ -239,23 +245,28 @@ extension Simulation {
     queue.push(at: now + draw(1_000_000...401_000_000), .restart(host: UInt8(host), epoch: hosts[host].epoch))
   }
 
-  mutating func pause(_ host: Int, for length: Int64) {
+  /// - Parameter whole: the machine with its clocks, not its processes alone.
+  mutating func pause(_ host: Int, for length: Int64, whole: Bool = false) {
     guard hosts[host].isRunning, !hosts[host].isPaused else { return }
-    totals.pauses += 1
-    note("n\(host + 1) freezes for \(length / 1000) us")
+    if whole { totals.stops += 1 } else { totals.pauses += 1 }
+    note("n\(host + 1)\(whole ? " with its clocks" : "") freezes for \(length / 1000) us")
     hosts[host].isPaused = true
+    if whole { hosts[host].stoppedAt = now }
     queue.push(at: now + length, .resume(host: UInt8(host), epoch: hosts[host].epoch))
   }
 
   mutating func resume(_ host: Int) {
     note("n\(host + 1) goes on")
     hosts[host].isPaused = false
+    hosts[host].isUninformed = true
     hosts[host].runningSince = now
+    let wasStopped = hosts[host].stoppedAt != nil
+    if let since = hosts[host].stoppedAt { clocksGoOn(host, since: since) } else { excuseDrift(host) }
     let waiting = hosts[host].inbox
     hosts[host].inbox = []
     for (datagram, route, at) in waiting {
       if hosts[host].isRunning {
-        receive(host, datagram, route: route, at: at)
+        receive(host, datagram, route: route, at: wasStopped ? now : at)
       } else {
         pool.drop(datagram)
       }
@@ -263,6 +274,6 @@ extension Simulation {
     advance(host)
     // What the hands and the agent had to say meanwhile.
     command(host, .carrier(up: hosts[host].hasCarrier))
-    for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
+    tellVIPs(host)
   }
 }

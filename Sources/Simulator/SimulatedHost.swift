@@ -16,11 +16,16 @@ struct SimulatedHost {
   var wakeGeneration: UInt32 = 0
   var wakeAt = Int64.max
   var armedFor = Instant.distantFuture
-  /// True time of the last start, and since when it has run without a pause.
-  var startedAt: Int64 = 0
+  /// The last start on its own clock and in true time, and since when it has run without a pause.
+  var startedAt = Instant(nanoseconds: 0)
+  var startedTrue: Int64 = 0
   var runningSince: Int64 = 0
   /// Frozen with everything on it; datagrams wait in its socket.
   var isPaused = false
+  /// The whole machine is frozen, its clocks with it (a virtual one that its host stops): since when.
+  var stoppedAt: Int64?
+  /// Its clocks have stood still. Until then its gates may be open though others have given it up.
+  var excusedUntil = Int64.min
   var inbox: [(datagram: DatagramPool.Slot, route: SimulatedRoute, at: Int64)] = []
   var hands: [Work] = []
   /// VIPs whose addresses answer on this host, one bit each.
@@ -35,9 +40,21 @@ struct SimulatedHost {
   var balancerReady = true
   /// Bit per path.
   var carriers: UInt8
-  var carrierChangedAt: Int64 = 0
+  /// Its system refuses everything that is sent.
+  var refusesSends = false
+  /// When one of both changed.
+  var linkChangedAt: Int64 = 0
+  /// VIPs whose own interface has carrier, one bit each.
+  var vipCarriers = UInt64.max
+  /// The elector has a new configuration (a VIP starts with carrier), or was frozen, and has not been told yet what its VIPs
+  /// have.
+  var isUninformed = false
   /// Which keys it has, see `Simulation.authenticator`.
   var keyStage = 0
+  /// Which interval it has, of `Simulation.intervals`.
+  var intervalStage = 0
+  /// Odd: the last host is no member in its configuration.
+  var memberStage = 0
   /// Its configuration lacks the last VIP.
   var lacksLastVIP = false
 
@@ -51,7 +68,7 @@ struct SimulatedHost {
   var hasCarrier: Bool { carriers != 0 }
 
   /// It would answer for the VIP, whatever its processes do.
-  func answers(_ vip: VIPIndex, at time: Int64) -> Bool { has(vip) && gates[vip.value] > time }
+  func answers(_ vip: VIPIndex, at time: Int64) -> Bool { has(vip) && stoppedAt == nil && gates[vip.value] > time }
   mutating func shutGates() {
     for vip in gates.indices {
       gates[vip] = .min
@@ -71,7 +88,9 @@ extension SimulatedHost {
       let until = node.liveUntil(VIPIndex(vip))
       guard until != liveUntil[vip] else { continue }
       liveUntil[vip] = until
-      gates[vip] = until.map { clock.trueTime($0) } ?? .min
+      let gate = until.map { clock.trueTime($0) } ?? .min
+      // As the shell: what the system refused opens nothing.
+      gates[vip] = refusesSends ? min(gates[vip], gate) : gate
     }
     defer { claims = claimed }
     return claimed != claims
@@ -82,7 +101,15 @@ extension SimulatedHost {
 struct HostClock {
   /// Parts per thousand by which it is fast, and where it stood at true time 0.
   let rate: Int64
-  let offset: Int64
+  private(set) var offset: Int64
+
+  init(rate: Int64, offset: Int64) {
+    self.rate = rate
+    self.offset = offset
+  }
+
+  /// It has stood still between the two true times.
+  mutating func stoodStill(from: Int64, to: Int64) { offset += local(from).nanoseconds - local(to).nanoseconds }
 
   func local(_ time: Int64) -> Instant { Instant(nanoseconds: offset + time + time / 1000 * rate) }
 

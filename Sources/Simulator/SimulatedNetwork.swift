@@ -50,6 +50,12 @@ struct SimulatedNetwork {
       && changedAt[place(path, from, to)] <= time
   }
 
+  /// The path has carried nothing that way, without a change, since `time`.
+  func isCut(_ path: Int, _ from: Int, _ to: Int, since time: Int64) -> Bool {
+    !carries(.multicast, path, from, to) && !carries(.unicast, path, from, to)
+      && changedAt[place(path, from, to)] <= time
+  }
+
   /// - Parameters:
   ///   - kind: nil for both.
   ///   - path: nil for all.

@@ -13,7 +13,12 @@ package struct Simulation: ~Copyable {
   let setup: SimulationSetup
   let count: Int
   let vipCount: Int
-  let heartbeat: TimeSpan
+  /// Those that were configured in turn; nodes may differ while they reload one after another.
+  var intervals: [TimeSpan]
+  /// Member that never holds a VIP.
+  let witness: Int?
+  /// Parts per thousand by which a clock may be fast or slow.
+  let drift: Int64
   let failback: FailbackRule
   let mix: FaultMix
   /// VIPs that a node gives up rather than hold without what they require, one bit each.
@@ -58,15 +63,17 @@ package struct Simulation: ~Copyable {
     count = setup.nodeCount ?? drawn
     vipCount = 1 + Int(random.below(4))
     // The quick ones cost most of the time, and show little that others do not.
-    let intervals: [Int64] = [2, 5, 5, 5, 10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 20, 50, 50, 50, 100, 100]
-    let interval = intervals[Int(random.below(20))]
-    heartbeat = setup.heartbeat ?? .milliseconds(interval)
+    let choices: [Int64] = [2, 5, 5, 5, 10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 20, 50, 50, 50, 100, 100]
+    let interval = choices[Int(random.below(20))]
+    intervals = [setup.heartbeat ?? .milliseconds(interval)]
     let rules: [FailbackRule] = [.never, .never, .atOnce, .after(.milliseconds(100))]
     failback = rules[Int(random.below(4))]
     key = random.next()
     let mixes: [FaultMix] = [.all, .all, .hostsOnly]
     mix = mixes[Int(random.below(3))]
     strict = random.chance(1, in: 3) ? random.next() : 0
+    witness = count > 2 && random.chance(1, in: 5) ? Int(random.below(UInt64(count - 1))) : nil
+    drift = random.chance(1, in: 4) ? 100 : 20
     let pathCount = random.chance(1, in: 4) ? 2 : 1
     network = SimulatedNetwork(count: count, pathCount: pathCount, delay: Self.chaosDelay)
     watch = InvariantWatch(vipCount: vipCount, count: count)
@@ -77,7 +84,8 @@ package struct Simulation: ~Copyable {
       hosts.append(SimulatedHost(vipCount: vipCount, pathCount: pathCount))
       clocks.append(
         HostClock(
-          rate: Int64(self.random.below(41)) - 20, offset: 1_000_000_000 + Int64(self.random.below(1_000_000_000_000))))
+          rate: Int64(self.random.below(UInt64(2 * drift + 1))) - drift,
+          offset: 1_000_000_000 + Int64(self.random.below(1_000_000_000_000))))
       nodes.append(
         NodeStore.Node(
           configuration: configurations[host], authenticator: SimulatedAuthenticator(key: key),
@@ -106,11 +114,11 @@ package struct Simulation: ~Copyable {
       }
       configurations.append(
         ClusterConfiguration(
-          clusterName: "sim", node: names[node], heartbeat: heartbeat, aloneAfter: Self.aloneAfter,
+          clusterName: "sim", node: names[node], heartbeat: intervals[0], aloneAfter: Self.aloneAfter,
           // One may be told so before the others.
           transport: unicast || random.chance(1, in: 20) ? .unicast : .multicast,
           pathCount: network.pathCount,
-          members: names.map { .init(name: $0) },
+          members: names.indices.map { .init(name: names[$0], mayHold: $0 != witness) },
           vips: vips))
     }
   }
@@ -136,14 +144,24 @@ package struct Simulation: ~Copyable {
   }
 
   /// Faults come and last the longer, the more time a cluster with slow heartbeats takes.
-  var slowness: Int64 { heartbeat <= .milliseconds(10) ? 1 : heartbeat <= .milliseconds(20) ? 2 : 4 }
+  var slowness: Int64 { intervals[0] <= .milliseconds(10) ? 1 : intervals[0] <= .milliseconds(20) ? 2 : 4 }
 
   mutating func draw(_ range: ClosedRange<Int64>) -> Int64 {
     range.lowerBound + Int64(random.below(UInt64(range.upperBound - range.lowerBound) + 1))
   }
 
-  /// As configured. What is in force may be longer, see `longestDetection`.
-  var detection: Int64 { configurations[0].detectionTime.nanoseconds }
+  /// The slowest that was ever configured, and the quickest.
+  var heartbeat: TimeSpan { intervals.max() ?? .zero }
+  var quickestHeartbeat: TimeSpan { intervals.min() ?? .zero }
+
+  /// As configured at the slowest. What is in force may be longer, see `longestDetection`.
+  var detection: Int64 { detectionTime(heartbeat) }
+  func detectionTime(_ heartbeat: TimeSpan) -> Int64 {
+    heartbeat.nanoseconds * Int64(configurations[0].deadAfter) + heartbeat.nanoseconds / 2
+  }
+
+  /// The longest true time that a slow clock may take for a span.
+  func atMost(_ span: Int64) -> Int64 { span / (1000 - drift) * 1000 + 1000 }
 
   /// The longest that anybody waits for anybody now.
   mutating func longestDetection() -> Int64 {

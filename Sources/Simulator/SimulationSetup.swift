@@ -50,6 +50,12 @@ package struct SimulationTotals: Hashable, Sendable {
   package var electorCrashes = 0
   package var hostCrashes = 0
   package var pauses = 0
+  /// Of whole machines, with their clocks.
+  package var stops = 0
+  /// Of all machines at once.
+  package var powerLosses = 0
+  /// Times in which a system sends nothing.
+  package var refusals = 0
   package var cuts = 0
   /// Cuts of multicasts or of unicasts only.
   package var kindCuts = 0
@@ -80,6 +86,9 @@ package struct SimulationTotals: Hashable, Sendable {
     electorCrashes += other.electorCrashes
     hostCrashes += other.hostCrashes
     pauses += other.pauses
+    stops += other.stops
+    powerLosses += other.powerLosses
+    refusals += other.refusals
     cuts += other.cuts
     kindCuts += other.kindCuts
     partitions += other.partitions
@@ -97,7 +106,8 @@ package struct SimulationTotals: Hashable, Sendable {
       "datagrams        \(datagrams) sent, \(unicasts) to single members, \(copies) in two keys, \(lost) lost, "
         + "\(duplicated) duplicated, \(replayed) replayed by an attacker",
       "takeovers        \(takeovers), of them after a resign \(resigns); planned handovers \(plannedHandovers); yields \(yields)",
-      "faults           \(electorCrashes) elector crashes, \(hostCrashes) host crashes, \(pauses) pauses, \(cuts) one-way cuts, "
+      "faults           \(electorCrashes) elector crashes, \(hostCrashes) host crashes, \(pauses) pauses, "
+        + "\(stops) with the clocks, \(powerLosses) power losses, \(refusals) hosts that send nothing, \(cuts) one-way cuts, "
         + "\(kindCuts) of multicasts or unicasts only, \(partitions) partitions, \(carrierLosses) cables, \(drains) drains, "
         + "\(reloads) reloads, \(lostAnswers) lost answers",
       "announcements    \(announcements)",

@@ -70,6 +70,63 @@ struct HearsayStories {
     #expect(view().holder == n1 && view().toldBy == nil)
   }
 
+  @Test("a node that nobody hears takes nothing, and shows why; when the others are gone it does")
+  func unheard() {
+    var bench = Bench(count: 3)
+    bench.run(.milliseconds(200))
+    bench.nodes[2] = nil
+    bench.run(.milliseconds(200))
+    // From its start on nothing of it arrives anywhere.
+    bench.cut = [[2, 0], [2, 1]]
+    bench.start(2)
+    bench.run(.seconds(12))
+    #expect(bench.holders() == [0])
+    var status = StatusSnapshot()
+    bench.nodes[2]!.node.snapshot(into: &status, now: bench.now)
+    #expect(status.vips[0].ineligible == .unheard)
+    // The others start anew one after another, and it hears that they were there before.
+    for index in 0...1 {
+      bench.nodes[index] = nil
+      bench.run(.milliseconds(10))
+      bench.start(index)
+      bench.run(.seconds(1))
+      #expect(bench.holders().count == 1 && bench.holders() != [2])
+    }
+    bench.nodes[0] = nil
+    bench.nodes[1] = nil
+    bench.run(.milliseconds(500))
+    #expect(bench.holders() == [2])
+  }
+
+  @Test("what was recorded of a member that is gone holds a lone node up while it is played, and takes nothing from it")
+  func played() {
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    var recorded: [[UInt8]] = []
+    for _ in 0..<100 {
+      bench.run(.milliseconds(10))
+      recorded.append(bench.sent[1])
+    }
+    bench.nodes[1] = nil
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [0])
+    for bytes in recorded {
+      bench.deliver(bytes, to: 0)
+      bench.run(.milliseconds(10))
+    }
+    #expect(bench.holders() == [0])
+    bench.nodes[0] = nil
+    bench.start(0)
+    bench.run(.milliseconds(4600))
+    for bytes in recorded {
+      bench.deliver(bytes, to: 0)
+      bench.run(.milliseconds(10))
+    }
+    #expect(bench.holders() == [])
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [0])
+  }
+
   @Test("a holder tells what it claims to a member that did not hear it for a while")
   func forgotten() {
     var bench = Bench(count: 3, vips: 40)

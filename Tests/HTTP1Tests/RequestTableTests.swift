@@ -135,6 +135,8 @@ struct Refused: Sendable, CustomTestStringConvertible {
     Refused(
       "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: foo\r\nTransfer-Encoding: chunked\r\n\r\n",
       .unknownTransferCoding),
+    Refused("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding~: chunked\r\n\r\n", .disguisedTransferEncoding),
+    Refused("POST / HTTP/1.1\r\nHost: a\r\ntransfer-encodings: chunked\r\n\r\n", .disguisedTransferEncoding),
     Refused("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n", .spaceBeforeColon),
     Refused("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n", .controlCharacter),
     Refused("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n", .invalidTransferEncoding),

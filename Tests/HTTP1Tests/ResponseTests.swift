@@ -27,6 +27,8 @@ import Testing
       Refused("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", .transferEncodingInOldVersion),
       Refused("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", .invalidTransferEncoding),
       Refused("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", .unknownTransferCoding),
+      Refused("HTTP/1.1 200 OK\r\nTransfer-Encoding+: chunked\r\n\r\n", .disguisedTransferEncoding),
+      Refused("HTTP/1.1 200 OK\r\ntransfer-encoding-policy: x\r\n\r\n", .disguisedTransferEncoding),
       Refused("HTTP/1.1 200 OK\r\nX: " + String(repeating: "a", count: 17000), .headTooLarge),
     ])
   func refuses(_ entry: Refused) {

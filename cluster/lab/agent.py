@@ -212,6 +212,23 @@ class Cluster:
             lambda: (lambda holder: holder if holder is not other_than else None)(self.holder()),
             timeout, f"exactly one holder of {self.vip}" + (f" other than {other_than.name}" if other_than else ""))
 
+    def agreed(self, agents=None):
+        """The holder, once every agent (or those of `agents`) names the node that really has the address."""
+        holder = self.holder()
+        return holder if holder and all(one.holder() == holder.name for one in agents or self.agents) else None
+
+    def give_time_to_settle(self, seconds=5):
+        """Until every agent knows of every node that it may hold the VIP; some nodes never may, so it ends all the same."""
+        names = {agent.name for agent in self.agents}
+
+        def settled():
+            views = [(agent.query("vips") or [{}])[0] for agent in self.agents]
+            return all({view.get("holder"), *view.get("eligible", [])} >= names for view in views)
+
+        end = time.monotonic() + seconds
+        while not settled() and time.monotonic() < end:
+            time.sleep(0.05)
+
     def wait_for_service(self, port=80, timeout=20):
         """Until a client gets a 200 through the VIP."""
         vip = f"[{self.vip}]" if ":" in self.vip else self.vip

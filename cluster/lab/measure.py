@@ -11,6 +11,9 @@ TOOLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools")
 BUILT = os.path.join(os.path.dirname(TOOLS), "..", "..", ".build", "lab")
 
 
+SHORTER_THAN_A_TAKEOVER = 10  # ms
+
+
 def tool(name):
     """Path of a tool of the lab; compiled from tools/NAME.c with gcc when it is missing or older."""
     source = os.path.join(TOOLS, f"{name}.c")
@@ -79,6 +82,13 @@ class Probe(_Lines):
         while time.time() < end:
             time.sleep(0.05)
         return max((line["outage_ms"] for line in self.outages(since)), default=0.0)
+
+
+    def assert_unharmed(self):
+        """Ends. Nobody had to take over: that takes three heartbeats at least. (What is in a queue while the machine stalls for
+        100 ms counts as lost.)"""
+        summary = self.stop()
+        assert summary["worst_outage_ms"] < SHORTER_THAN_A_TAKEOVER and summary["lost_at_end"] < 20, summary
 
 
 class Traffic(_Lines):

@@ -143,6 +143,7 @@ for value in (b"", b"x", b"gzip", b"identity", b"chunked, chunked", b"chunked, g
     bad("Transfer-Encoding", shown(value), ok(b"Transfer-Encoding: " + value, body=b"3\r\nabc\r\n0\r\n\r\n"), server_closes=True)
 bad("Transfer-Encoding", "with a length", ok(CHUNKED, THREE, body=b"3\r\nabc\r\n0\r\n\r\n"))
 bad("Transfer-Encoding", "with a length before it", ok(THREE, CHUNKED, body=b"3\r\nabc\r\n0\r\n\r\n"))
+bad("Transfer-Encoding", "as the beginning of a name", ok(b"Transfer-Encoding+: chunked", THREE, body=b"abc"))
 bad("Transfer-Encoding", "in 1.0", answer(b"HTTP/1.0 200 OK", CHUNKED, body=b"3\r\nabc\r\n0\r\n\r\n"))
 bad("Transfer-Encoding", "a space before the colon", ok(b"Transfer-Encoding : chunked", body=b"3\r\nabc\r\n0\r\n\r\n"), server_closes=True)
 for body, content, name in (

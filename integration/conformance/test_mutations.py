@@ -1,7 +1,8 @@
 """Messages that nobody thought of: those of the tables, cut up and put together by chance. Whatever Afloat makes of them, the
 panel must read the same out of what it passes on, and the client must get an answer for each request, and no more.
 
-CONFORM_SEED repeats a run, CONFORM_COUNT makes it longer (`make conformance CONFORM_COUNT=20000`).
+The same ones in each run, so that a change is to blame for what it finds; CONFORM_SEED chooses others, CONFORM_COUNT makes it longer
+(`make conformance CONFORM_SEED=$RANDOM CONFORM_COUNT=20000`).
 """
 
 import os
@@ -14,7 +15,7 @@ from request_cases import CASES
 from response_cases import ANSWERS, POISON
 from stand import Stand, start_afloat
 
-SEED = int(os.environ.get("CONFORM_SEED") or random.randrange(1 << 32))
+SEED = int(os.environ.get("CONFORM_SEED") or 1)
 COUNT = int(os.environ.get("CONFORM_COUNT") or 500)
 PIECES = [
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\n\n", b"\r\r\n", b" ", b"\t", b"\0", b"\x0b", b"\x0c", b"\x7f", b"\xff", b"\x85", b":", b";",

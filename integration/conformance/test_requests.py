@@ -15,9 +15,6 @@ CLOSED_LISTS = ("http-parser", "llhttp")
 QUIRKS = {
     ("gunicorn", "request line: method get"): "it makes capital letters of methods",
     ("waitress", "request line: method get"): "it knows capital letters only",
-    ("http-parser", "Transfer-Encoding: Transfer-Encodings: chunked is another field"): "it compares the beginning of the name",
-    ("http-parser", "Transfer-Encoding: Transfer-Encoding~: chunked is another field"): "it compares the beginning of the name",
-    ("http-parser", "CL.TE: Content-Length + Transfer-Encoding~: chunked"): "it compares the beginning of the name",
     ("http.server", "chunk: a trailer"): "werkzeug's chunks have no trailers",
     ("tornado", "chunk: a trailer"): "it knows no trailers",
     ("http.server", "bound: 100 fields"): "its own limit is 100, and we add some",

@@ -7,14 +7,6 @@ import pytest
 from lab import ArpWatch, Probe, wait_until
 
 
-def agreed(cluster, name=None):
-    """Every agent names the node that really has the address, which is `name` if that is given."""
-    holder = cluster.holder()
-    if holder is None or name not in (None, holder.name):
-        return None
-    return holder if all(agent.holder() == holder.name for agent in cluster.agents) else None
-
-
 @pytest.mark.parametrize("nodes", [1, 3, 5])
 def test_one_node_holds_the_vip_and_all_agree_on_it(stage, nodes):
     cluster = stage.cluster(nodes=nodes)
@@ -22,7 +14,7 @@ def test_one_node_holds_the_vip_and_all_agree_on_it(stage, nodes):
 
         def one_answers():
             # On a starved machine the VIP may move in between: what counts is a calm second.
-            holder = agreed(cluster)
+            holder = cluster.agreed()
             answerers = watch.answerers(1.0)
             return holder and holder is cluster.holder() and answerers == {holder.host.mac()}
 
@@ -36,7 +28,7 @@ def test_one_node_holds_the_vip_and_all_agree_on_it(stage, nodes):
 def test_the_preferred_node_holds_the_vip_where_failback_is_at_once(stage, preferred):
     order = [preferred] + [name for name in ("n1", "n2", "n3") if name != preferred]
     cluster = stage.cluster(vip_options={"prefer": f"[{', '.join(order)}]", "failback": "at_once"})
-    wait_until(lambda: agreed(cluster, preferred), 10, f"{preferred} to hold the VIP")
+    wait_until(lambda: cluster.agreed() is cluster[preferred], 10, f"{preferred} to hold the VIP")
 
 
 def test_a_node_that_comes_back_does_not_take_the_vip_with_failback_never(stage):
@@ -57,16 +49,16 @@ def test_a_node_that_comes_back_does_not_take_the_vip_with_failback_never(stage)
     with Probe(cluster.lan.client, cluster.vip) as probe:
         time.sleep(2)
         assert cluster.holders() == [holder]
-        assert probe.stop()["lost"] == 0
+        probe.assert_unharmed()
 
 
 def test_failback_at_once_returns_the_vip(stage):
     cluster = stage.cluster(vip_options={"prefer": "[n1, n2, n3]", "failback": "at_once"})
-    wait_until(lambda: agreed(cluster, "n1"), 10, "n1 to hold the VIP")
+    wait_until(lambda: cluster.agreed() is cluster["n1"], 10, "n1 to hold the VIP")
     cluster["n1"].stop()
     cluster.wait_for_holder(other_than=cluster["n1"])
     cluster["n1"].start()
-    wait_until(lambda: agreed(cluster, "n1"), 20, "the VIP back on n1")
+    wait_until(lambda: cluster.agreed() is cluster["n1"], 20, "the VIP back on n1")
 
 
 def test_five_nodes_lose_two_one_after_the_other(stage):
@@ -84,10 +76,9 @@ def test_five_nodes_lose_two_one_after_the_other(stage):
 
 def test_a_calm_cluster_keeps_its_holder(stage):
     cluster = stage.cluster(heartbeat="10ms")
-    wait_until(lambda: agreed(cluster), 10, "agreement")
+    wait_until(lambda: cluster.agreed(), 10, "agreement")
     since = [one["since"] for one in cluster.agents[0].query("vips")]
     with Probe(cluster.lan.client, cluster.vip) as probe:
         time.sleep(10)
-        summary = probe.stop()
-    assert summary["lost"] == 0
+        probe.assert_unharmed()
     assert [one["since"] for one in cluster.agents[0].query("vips")] == since

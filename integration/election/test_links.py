@@ -1,6 +1,8 @@
 """`afloat members` tells who hears whom, of every pair, on every node; links that work in one direction only, and a holder behind
 one."""
 
+import time
+
 from lab import wait_until
 
 
@@ -71,3 +73,30 @@ def test_a_holder_that_is_heard_by_others_only_is_named_with_who_says_so(stage):
     wait_until(lambda: second.query("status")["verdict"] == "OK", 15, "the end of the complaint")
     # The address that the first kept for its connections has gone, and nobody else took it.
     wait_until(lambda: cluster.holders() == [third], 10, "one holder")
+
+
+def test_a_node_that_nobody_hears_takes_nothing_when_it_starts(stage):
+    cluster = stage.cluster()
+    lan, holder = cluster.lan, cluster.holder()
+    third, other = [agent for agent in cluster.agents if agent is not holder]
+    third.stop()
+    # A firewall on the others, or a switch that works in one direction only.
+    lan.cut([third.host], [holder.host, other.host])
+    third.start()
+    words = "other members are heard, and none of them hears this node"
+    wait_until(lambda: web(third).get("ineligible") == words, 15, words)
+    end = time.monotonic() + 7
+    while time.monotonic() < end:
+        assert cluster.holders() == [holder]
+        time.sleep(0.1)
+    assert words in third.afloat("status").stdout
+    lan.heal()
+    wait_until(lambda: web(third).get("ineligible") is None, 10, "a node like any other")
+    # Or it is alone after all.
+    third.stop()
+    lan.cut([third.host], [holder.host, other.host])
+    third.start()
+    wait_until(lambda: web(third).get("ineligible") == words, 15, words)
+    for agent in (other, holder):
+        agent.kill()
+    wait_until(lambda: cluster.holders() == [third], 15, "the last node to take the VIP")

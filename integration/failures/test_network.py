@@ -77,4 +77,4 @@ def test_a_link_that_is_cut_between_two_nodes_only_moves_nothing(stage):
         lan.heal()
         time.sleep(1)
         assert cluster.holders() == [holder]
-        assert probe.stop()["lost"] == 0
+        probe.assert_unharmed()

@@ -13,11 +13,6 @@ def vip(agent, name="web"):
     return next((one for one in agent.query("vips") or [] if one["name"] == name), {})
 
 
-def agreed(cluster):
-    holder = cluster.holder()
-    return holder if holder and all(agent.holder() == holder.name for agent in cluster.agents) else None
-
-
 def require(stage, text, **options):
     """A cluster whose VIP requires `text`; `@` in it is the node's own directory, which the configuration of each has."""
     cluster = stage.cluster(start=False, **options)
@@ -46,7 +41,7 @@ def test_a_missing_file_moves_the_vip_and_the_last_holder_keeps_it(stage):
     for agent in cluster.agents:
         wait_until(lambda: "ready: it is not there" in (vip(agent).get("ineligible") or ""), 20, "a cause")
         touch(agent, "ready")
-    wait_until(lambda: agreed(cluster), 20, "a holder")
+    wait_until(lambda: cluster.agreed(), 20, "a holder")
     first = cluster.holder()
     second = next(agent for agent in cluster.agents if agent is not first)
     wait_until(lambda: set(vip(first)["eligible"]) == {"n1", "n2"}, 10, "two that may hold it")

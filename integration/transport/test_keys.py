@@ -71,4 +71,4 @@ def test_a_rolling_restart_exchanges_the_key(stage):
                 agent.start()
                 wait_until(calm, 20, f"a calm cluster with {agent.name} on {keys}")
                 assert cluster.holder() is holder
-                assert probe.stop()["lost"] == 0
+                probe.assert_unharmed()
