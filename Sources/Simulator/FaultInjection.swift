@@ -61,7 +61,9 @@ extension Simulation {
     case 17, 18: reloadAtRandom(host)
     case 19:
       // Much of this leaves no time for anything else.
-      guard random.chance(1, in: 3) else { return pause(host, for: draw(1_000_000...301_000_000) * slowness, whole: true) }
+      guard random.chance(1, in: 3) else {
+        return pause(host, for: draw(1_000_000...301_000_000) * slowness, whole: true)
+      }
       totals.powerLosses += 1
       for host in 0..<count { crashHost(host) }
     case 20:

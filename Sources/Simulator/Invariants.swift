@@ -128,7 +128,8 @@ extension Simulation {
     default:
       totals.takeovers += 1
       for holder in 0..<count
-      where holder != host && isHolder(holder, vip) && now - watch.heldSince[vip.value][holder] > 4 * atMost(detection) {
+      where holder != host && isHolder(holder, vip) && now - watch.heldSince[vip.value][holder] > 4 * atMost(detection)
+      {
         checkEvidence(host, vip, holder: holder)
       }
     }
@@ -211,7 +212,8 @@ extension Simulation {
 
   /// Nothing is lost or slow, and each host reaches each over some path, without a change since `time`.
   private func isWell(since time: Int64) -> Bool {
-    guard network.loss == 0, network.lossChangedAt <= time, network.delay.upperBound < quickestHeartbeat.nanoseconds / 2 else {
+    guard network.loss == 0, network.lossChangedAt <= time, network.delay.upperBound < quickestHeartbeat.nanoseconds / 2
+    else {
       return false
     }
     return (0..<count).allSatisfy { a in (0..<a).allSatisfy { b in isLinked(a, b, since: time) } }
