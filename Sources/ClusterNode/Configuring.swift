@@ -48,7 +48,6 @@ extension NodeCore {
         links.forget(MemberIndex(slot))
         candidacies.forget(member: MemberIndex(slot))
         lastSerialSeen[slot] = 0
-        speakers[slot] = Speakers()
         versionsHeard[slot] = VersionText()
       }
     }

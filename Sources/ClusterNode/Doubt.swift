@@ -26,8 +26,9 @@ extension NodeCore {
     guard !faults.contains(.sleepsWithoutDoubt) else { return }
     doubt = Doubt(since: now, until: now + detectionTime)
     // What it does not hold it takes only after it has listened; it knew its peers, so it need not wait to hear one.
+    let wasEchoed = isEchoed
     beginListening(now: now)
-    heardAnyone = true
+    (heardAnyone, isEchoed) = (true, wasEchoed)
     listenUntil = now + longestDetection
   }
 

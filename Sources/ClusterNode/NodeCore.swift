@@ -27,10 +27,8 @@ struct NodeCore: ~Copyable {
   var vipCount = 0
   var otherMemberCount = 0
   var mayHold = true
-  /// Until then a member is taken to be there that speaks and does not hear this node; `distantFuture`: there is none.
-  var unheardUntil = Instant.distantFuture
-  /// By member.
-  var speakers = [Speakers](repeating: Speakers(), count: MemberIndex.limit)
+  /// Some member has heard this node since it began to listen.
+  var isEchoed = false
 
   // Listening before anything is claimed.
   var listening = true
@@ -145,7 +143,7 @@ struct NodeCore: ~Copyable {
     if !record.hasCarrier, !faults.contains(.vipCarrierIgnored) { return .noCarrier }
     if let failedUntil = record.failedUntil, now < failedUntil { return .addressFailed }
     if listening, !record.isClaimed { return .starting }
-    if !record.isClaimed, isUnheard(now: now) { return .unheard }
+    if let until = record.heldUnheardUntil, now < until { return .unheard }
     if let unheardUntil = record.unheardUntil, now < unheardUntil { return .starting }
     guard record.isConditional else { return nil }
     switch record.requirements {

@@ -54,7 +54,7 @@ package struct PlantedFaults: OptionSet, Sendable {
   package static let ownIntervalForAll = PlantedFaults(rawValue: 1 << 21)
   /// Judges a VIP by the cluster's carrier alone.
   package static let vipCarrierIgnored = PlantedFaults(rawValue: 1 << 22)
-  /// Takes what nobody is heard to hold although those that it hears do not hear it.
+  /// Takes what a member says it holds that does not hear it.
   package static let unheardClaims = PlantedFaults(rawValue: 1 << 23)
 
   /// Each by its name.

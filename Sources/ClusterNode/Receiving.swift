@@ -46,9 +46,10 @@ extension NodeCore {
     case .replayed: return .replayed
     case .duplicate: return nil
     case .unconfirmed:
-      noteUnconfirmed(hearing, from: sender, receivedAt: receivedAt)
+      noteUnconfirmed(datagram, hearing, receivedAt: receivedAt)
       return .unconfirmedBoot
     case .accepted(let newest, let newBoot, let revived, let deafened):
+      if hearing.echo != nil { noteEchoed() }
       if newBoot { rebooted(sender, now: now) }
       if deafened { speakSoon(now: now) }
       if revived {

@@ -19,6 +19,7 @@ extension NodeCore {
     for _ in 0..<6 {
       if let failedUntil = vips[slot].failedUntil, now >= failedUntil { vips[slot].failedUntil = nil }
       if let unheardUntil = vips[slot].unheardUntil, now >= unheardUntil { vips[slot].unheardUntil = nil }
+      if let until = vips[slot].heldUnheardUntil, now >= until { vips[slot].heldUnheardUntil = nil }
       announceOwn(vip, now: now)
       // What the sleep brought is read first.
       if vips[slot].isClaimed, doubt?.isReading == true { break }
@@ -53,6 +54,7 @@ extension NodeCore {
     case .quietening(let handover, let deadline):
       if let to = handover.to, !(members.isAlive(to) && candidacies[vip, to].eligible) {
         vips[vip.value].phase = .holding
+        vips[vip.value].announcements.startBurst(now: now)
         effects.append(.handoverCancelled(vip))
         return true
       }
@@ -314,7 +316,8 @@ extension NodeCore {
   private mutating func announceIfDue(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
     let slot = vip.value
     guard now >= vips[slot].announcements.next else { return }
-    effects.append(.announce(vip))
+    // What is being handed over is announced by its next holder.
+    if case .quietening = vips[slot].phase {} else { effects.append(.announce(vip)) }
     vips[slot].announcements.announced(now: now, refresh: vips[slot].announce)
   }
 }

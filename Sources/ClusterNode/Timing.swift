@@ -12,7 +12,7 @@ extension NodeCore {
     if listening { deadline = min(deadline, listenUntil) }
     if evaluateAllWanted { deadline = min(deadline, takeNotBefore) }
     if let doubt { deadline = min(deadline, doubt.until) }
-    deadline = min(deadline, min(lostDeadline, unheardUntil))
+    deadline = min(deadline, lostDeadline)
     return min(deadline, max(members.nextDeadline, stall.judgeNotBefore))
   }
 
@@ -27,10 +27,6 @@ extension NodeCore {
       listening = false
       evaluateAllWanted = true
       sendWanted = true
-    }
-    if now >= unheardUntil {
-      unheardUntil = .distantFuture
-      evaluateAllWanted = true
     }
     if now >= stall.judgeNotBefore {
       while let member = members.nextDead(now: now) {
@@ -69,6 +65,7 @@ extension NodeCore {
     listening = true
     listeningSince = now
     heardAnyone = false
+    isEchoed = false
     if otherMemberCount == 0 || faults.contains(.claimsWithoutListening) {
       listenUntil = now
     } else {

@@ -53,6 +53,8 @@ struct VIPRecord: Sendable {
   var addressFailures = 0
   /// New by a reload: peers that had it before have not told of it yet.
   var unheardUntil: Instant?
+  /// A member says that it holds it, and does not hear this node.
+  var heldUnheardUntil: Instant?
   var announcements = AnnouncementSchedule()
 
   /// The member that named this node its successor and keeps the connections that it has.
@@ -73,7 +75,7 @@ struct VIPRecord: Sendable {
   /// The heartbeat (`Telling.number`) that told of it last.
   var toldIn: UInt32 = 0
 
-  /// The step's own timer: the deadline of a handover, the end of an address failure or of listening for what is new, the next
+  /// The step's own timer: the deadline of a handover, the end of an address failure, of listening for what is new or of what nobody vouches for, the next
   /// announcement.
   var stepDeadline: Instant {
     var deadline = min(claim.wakeAt, announcements.next)
@@ -84,6 +86,7 @@ struct VIPRecord: Sendable {
     }
     if let failedUntil { deadline = min(deadline, failedUntil) }
     if let unheardUntil { deadline = min(deadline, unheardUntil) }
+    if let heldUnheardUntil { deadline = min(deadline, heldUnheardUntil) }
     return deadline
   }
 

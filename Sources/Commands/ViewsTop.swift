@@ -7,7 +7,8 @@ extension Views {
     let seconds = Words.decimal(top.intervalSeconds, 1)
     var text = "\(Words.printable(top.node)): \(top.verdict), \(top.time), over \(seconds) s\n"
     for vip in top.vips {
-      let holder = vip.holder.map { style.paint(Words.printable($0), .good) } ?? style.paint("nobody", .bad)
+      let tone: Style.Tone = vip.holder == nil ? .bad : vip.holderToldBy == nil ? .good : .warning
+      let holder = style.paint(Words.printable(vip.holder ?? "nobody"), tone)
       text += "VIP \(Words.printable(vip.name)): \(holder)\n"
     }
     if top.accessLogDroppedPerSecond > 0 {

@@ -38,7 +38,7 @@ package enum Ineligibility: Hashable, Sendable {
   case notVoter
   /// Listens first.
   case starting
-  /// Hears nobody who hears it.
+  /// Somebody holds it who does not hear this node, nor does anybody else.
   case unheard
   case draining
   /// Leaves the cluster.
@@ -53,7 +53,7 @@ package enum Ineligibility: Hashable, Sendable {
     switch self {
     case .notVoter: "this member never holds VIPs"
     case .starting: "listening before it claims anything"
-    case .unheard: "other members are heard, and none of them hears this node"
+    case .unheard: "a member holds it that does not hear this node, and no other does"
     case .draining: "draining"
     case .leaving: "shutting down"
     case .noCarrier: "no carrier on the interface"
@@ -161,6 +161,8 @@ package enum ElectionLimits {
   package static let lastResortTurn = TimeSpan.milliseconds(100)
   /// In how many of its intervals a member's word of a holder that it hears grows old: twice as many as it needs to tell all.
   package static let hearsayIntervals: Int64 = 32
+  /// The longest that the word of somebody who does not hear this node counts.
+  package static let longestUnheard = TimeSpan.seconds(5)
   /// How long a node stays ineligible for a VIP whose address the system refused for the first time. Each further refusal
   /// doubles it: a node that ranks first would take the VIP from a holder that serves, again and again.
   package static let addressRetry = TimeSpan.seconds(5)

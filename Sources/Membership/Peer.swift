@@ -75,7 +75,7 @@ package struct Peer: Sendable {
     endedBoots = SIMD4(boot.fold, endedBoots[0], endedBoots[1], endedBoots[2])
   }
 
-  package func hasEnded(_ boot: BootID) -> Bool { endedBoots.indices.contains { endedBoots[$0] == boot.fold } }
+  func hasEnded(_ boot: BootID) -> Bool { endedBoots.indices.contains { endedBoots[$0] == boot.fold } }
 
   package var isConfigured: Bool { nameHash != 0 }
 }

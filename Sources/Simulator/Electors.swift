@@ -13,6 +13,7 @@ extension Simulation {
     hosts[host].epoch += 1
     hosts[host].startedAt = clocks[host].local(now)
     hosts[host].startedTrue = now
+    hosts[host].quickestInterval = configurations[host].heartbeat
     hosts[host].runningSince = now
     hosts[host].hands = []
     dropInbox(host)

@@ -35,6 +35,7 @@ struct InvariantWatch {
   /// How long a VIP may be without a holder then.
   var vacancyLimit = Int64.max
   var lastAnnouncer: [Int?]
+  var announcedAt: [Int64]
   var vacantSince: [Int64?]
   /// When each host took each VIP last.
   var heldSince: [[Int64]]
@@ -53,6 +54,7 @@ struct InvariantWatch {
 
   init(vipCount: Int, count: Int) {
     lastAnnouncer = Array(repeating: nil, count: vipCount)
+    announcedAt = Array(repeating: .min, count: vipCount)
     vacantSince = Array(repeating: nil, count: vipCount)
     heldSince = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
     removalAt = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
@@ -103,7 +105,7 @@ extension Simulation {
     checkTurn(host, vip, cause)
     watch.heldSince[vip.value][host] = now
     let age = clocks[host].local(now) - hosts[host].startedAt
-    if age.nanoseconds < detectionTime(quickestHeartbeat) {
+    if age.nanoseconds < detectionTime(hosts[host].quickestInterval) {
       violate("LISTEN", "n\(host + 1) takes vip\(vip.value) \(age.nanoseconds) ns after its start")
     }
     switch cause {
@@ -155,13 +157,13 @@ extension Simulation {
     watch.takenAt[vip.value][host] = now
   }
 
-  /// Who has not been heard by anybody since it started, and hears somebody all the time, is not alone.
+  /// Who has not been heard by anybody since it started leaves what a holder holds that it hears all the time.
   private mutating func checkUnheard(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
     let since = max(now - 8 * atMost(detection), hosts[host].startedTrue)
     guard !cause.isPlanned, now - since >= 8 * atMost(detection), network.loss == 0, network.lossChangedAt <= since,
       !canBeHeard(host, since: hosts[host].startedTrue)
     else { return }
-    for other in 0..<count where other != host && !isRemoved(other) {
+    for other in 0..<count where other != host && isHolder(other, vip) && watch.heldSince[vip.value][other] <= since {
       guard isAlive(other), hosts[other].runningSince <= since, !hosts[other].refusesSends,
         hosts[other].linkChangedAt <= since, hosts[host].linkChangedAt <= since,
         (0..<network.pathCount).contains(where: {
@@ -169,7 +171,7 @@ extension Simulation {
             && network.isUp($0, other, host, since: since)
         })
       else { continue }
-      violate("UNHEARD", "n\(host + 1) takes vip\(vip.value), hears n\(other + 1), and nobody hears it")
+      violate("UNHEARD", "n\(host + 1) takes vip\(vip.value), which n\(other + 1) holds that it hears; nobody hears it")
     }
   }
 
@@ -234,11 +236,10 @@ extension Simulation {
   /// or may act at all since then.
   private mutating func checkGates() {
     guard isWell(since: now - 8 * atMost(detection)) else { return }
-    let tolerance = detection * DetectionTime.growthLimit * (2 * drift + 2) / (1000 - drift)
     for vip in 0..<vipCount where watch.addressedTwice >> UInt64(vip) & 1 == 1 {
       var first: Int?
       for host in 0..<count
-      where now >= hosts[host].excusedUntil && hosts[host].answers(VIPIndex(vip), at: now + tolerance) {
+      where now >= hosts[host].excusedUntil && hosts[host].answers(VIPIndex(vip), at: now + driftOfGate(host)) {
         if let first {
           let times = watch.takenAt[vip]
           if now - min(times[first], times[host]) < heartbeat.nanoseconds { continue }
@@ -248,6 +249,11 @@ extension Simulation {
         first = host
       }
     }
+  }
+
+  /// By how much a host's gate may outlast the patience of somebody with a quicker clock.
+  func driftOfGate(_ host: Int) -> Int64 {
+    nodes[host].answeringTime.nanoseconds * (2 * drift + 2) / (1000 - drift)
   }
 
   mutating func checkAfterStep() {
@@ -307,7 +313,9 @@ extension Simulation {
         return
       }
       // Of who was cut off and has left since nobody could know: the holder's next refresh tells.
-      let hasLeft = watch.lastAnnouncer[vip] == count - 1 && isRemoved(count - 1)
+      let hasLeft =
+        watch.lastAnnouncer[vip] == count - 1 && isRemoved(count - 1)
+        && watch.heldSince[vip][holder] < watch.announcedAt[vip]
       if watch.lastAnnouncer[vip] != holder, !hasLeft {
         let who = watch.lastAnnouncer[vip].map { "n\($0 + 1)" } ?? "nobody"
         violate("V5", "vip\(vip) was last announced by \(who), n\(holder + 1) holds it")

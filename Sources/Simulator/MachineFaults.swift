@@ -11,10 +11,8 @@ extension Simulation {
 
   /// As the shell does after a reload, and the agent.
   mutating func tellVIPs(_ host: Int) {
-    for vip in 0..<vipCount {
-      command(host, requirements(of: vip, at: host))
-      command(host, .vipCarrier(VIPIndex(vip), up: hasCarrier(host, vip)))
-    }
+    for vip in 0..<vipCount { command(host, .vipCarrier(VIPIndex(vip), up: hasCarrier(host, vip))) }
+    for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
     hosts[host].isUninformed = false
   }
 
@@ -50,7 +48,8 @@ extension Simulation {
   mutating func clocksGoOn(_ host: Int, since: Int64) {
     clocks[host].stoodStill(from: since, to: now)
     hosts[host].stoppedAt = nil
-    hosts[host].excusedUntil = now + atMost(longestDetection())
+    hosts[host].excusedUntil =
+      now + atMost(nodes[host].answeringTime.nanoseconds) + 2 * heartbeat.nanoseconds + 2 * network.delay.upperBound
     for vip in 0..<vipCount where hosts[host].gates[vip] > since { hosts[host].gates[vip] += now - since }
   }
 }
@@ -59,8 +58,8 @@ extension Simulation {
   /// A node that froze for almost as long as its gate is open goes on as the holder. One whose clock is quicker has just given it
   /// up: both answer until they hear each other.
   mutating func excuseDrift(_ host: Int) {
-    let doubtful = nodes[host].answeringTime.nanoseconds * (2 * drift + 2) / (1000 - drift)
-    if hosts[host].gates.contains(where: { $0 > now && $0 - now <= doubtful }) {
+    let drift = driftOfGate(host)
+    if hosts[host].gates.contains(where: { $0 > now && $0 - now <= drift }) {
       hosts[host].excusedUntil = now + heartbeat.nanoseconds
     }
   }

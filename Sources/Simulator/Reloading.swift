@@ -34,7 +34,6 @@ extension Simulation {
     configurations[host].digest &+= 1
     guard hosts[host].isRunning else { return }
     let local = clocks[host].local(now)
-    hosts[host].isUninformed = true
     nodes[host].reconfigure(
       configuration(of: host), authenticator: authenticator(of: host), now: local, effects: &effects)
     carryOut(host, local)
@@ -78,6 +77,7 @@ extension Simulation {
     hosts[host].intervalStage = stage + 1
     let interval = intervals[stage + 1]
     configurations[host].heartbeat = interval
+    hosts[host].quickestInterval = min(hosts[host].quickestInterval, interval)
     note("n\(host + 1) reloads: every \(interval)")
     reload(host)
   }

@@ -29,7 +29,10 @@ extension Simulation {
       case .announce(let vip):
         totals.announcements += 1
         checkAnnounce(host, vip)
-        if !hosts[host].refusesSends { watch.lastAnnouncer[vip.value] = host }
+        if !hosts[host].refusesSends {
+          watch.lastAnnouncer[vip.value] = host
+          watch.announcedAt[vip.value] = now
+        }
       case .handoverStarting(let vip, let to, _):
         note("n\(host + 1) hands vip\(vip.value) over to slot \(to.value)")
         // Sometimes the balancer never answers.
@@ -142,9 +145,9 @@ extension Simulation {
     let isHung = !isHealed && random.chance(1, in: 300)
     let time = isHung ? draw(Self.hang) : draw(random.chance(1, in: 30) ? 0...30_000_000 : 30_000...330_000)
     if isHung {
-      watch.handsHangUntil = max(watch.handsHangUntil, now + time)
+      watch.handsHangUntil = max(watch.handsHangUntil, now) + time
       // The node gives an answer up before it comes.
-      if time > 900_000_000 { watch.answersLost = true }
+      if watch.handsHangUntil - now > 900_000_000 { watch.answersLost = true }
     }
     queue.push(at: now + time, .handsDone(host: UInt8(host), epoch: hosts[host].epoch))
   }

@@ -46,13 +46,14 @@ struct SimulatedHost {
   var linkChangedAt: Int64 = 0
   /// VIPs whose own interface has carrier, one bit each.
   var vipCarriers = UInt64.max
-  /// The elector has a new configuration (a VIP starts with carrier), or was frozen, and has not been told yet what its VIPs
-  /// have.
+  /// The elector was frozen, and has not been told yet what its VIPs have.
   var isUninformed = false
   /// Which keys it has, see `Simulation.authenticator`.
   var keyStage = 0
   /// Which interval it has, of `Simulation.intervals`.
   var intervalStage = 0
+  /// The quickest that it had since its elector started.
+  var quickestInterval = TimeSpan.zero
   /// Odd: the last host is no member in its configuration.
   var memberStage = 0
   /// Its configuration lacks the last VIP.

@@ -55,6 +55,9 @@ struct Bench {
   var multicastCut: Set<[Int]> = []
   var unicastCut: Set<[Int]> = []
   var pathCut: Set<[Int]> = []
+  /// By how much each node's clock is behind, and whose stands still now.
+  private var lag: [TimeSpan]
+  private var still: Int?
   /// What becomes of a datagram on the wire.
   var changes: (([UInt8]) -> [UInt8])?
   /// Datagrams that were signed once more with the other key.
@@ -89,7 +92,18 @@ struct Bench {
         }, softwareVersion: "1.0")
     }
     sent = Array(repeating: [], count: count)
+    lag = Array(repeating: .zero, count: count)
     for index in 0..<count { nodes.append(nil); start(index) }
+  }
+
+  private func clock(_ index: Int) -> Instant { now - lag[index] }
+
+  /// A machine that does not run, and does not know it: its clock stands still as well.
+  mutating func standStill(_ index: Int, _ span: TimeSpan) {
+    still = index
+    run(span)
+    still = nil
+    lag[index] = lag[index] + span
   }
 
   mutating func start(_ index: Int) {
@@ -97,7 +111,7 @@ struct Bench {
       ClusterNode(
         configuration: configurations[index], authenticator: PlainAuthenticator(),
         bootID: BootID(high: UInt64(index + 1), low: UInt64(bitPattern: now.nanoseconds)), randomSeed: UInt64(index),
-        now: now))
+        now: clock(index)))
     requirements(index, .met)
   }
 
@@ -107,7 +121,7 @@ struct Bench {
   }
 
   mutating func command(_ index: Int, _ command: Command) {
-    nodes[index]!.node.handle(command, now: now, effects: &effects)
+    nodes[index]!.node.handle(command, now: clock(index), effects: &effects)
     carryOut(index)
   }
 
@@ -126,7 +140,8 @@ struct Bench {
     while next < inFlight.count {
       let (bytes, index, arrival) = inFlight[next]
       next += 1
-      guard nodes[index] != nil else { continue }
+      guard nodes[index] != nil, index != still else { continue }
+      let now = clock(index)
       bytes.withUnsafeBytes {
         nodes[index]!.node.receive($0, over: arrival, receivedAt: now, now: now, effects: &effects)
       }
@@ -139,7 +154,7 @@ struct Bench {
 
   private mutating func send(_ index: Int) {
     var bytes = [UInt8](repeating: 0, count: DatagramLayout.maximumByteCount)
-    let length = bytes.withUnsafeMutableBytes { nodes[index]!.node.encodeDatagram(into: $0, now: now) }
+    let length = bytes.withUnsafeMutableBytes { nodes[index]!.node.encodeDatagram(into: $0, now: clock(index)) }
     bytes.removeLast(bytes.count - length)
     sent[index] = bytes
     largest = max(largest, length)
@@ -171,15 +186,18 @@ struct Bench {
   mutating func run(_ span: TimeSpan) {
     let end = now + span
     while true {
-      let next = nodes.indices.filter { nodes[$0] != nil }.min {
-        nodes[$0]!.node.nextDeadline < nodes[$1]!.node.nextDeadline
-      }
-      guard let next, nodes[next]!.node.nextDeadline <= end else { break }
-      now = max(now, nodes[next]!.node.nextDeadline)
-      nodes[next]!.node.advance(now: now, effects: &effects)
+      let next = nodes.indices.filter { nodes[$0] != nil && $0 != still }.min { deadline($0) < deadline($1) }
+      guard let next, deadline(next) <= end else { break }
+      now = max(now, deadline(next))
+      nodes[next]!.node.advance(now: clock(next), effects: &effects)
       carryOut(next)
     }
     now = end
+  }
+
+  private func deadline(_ index: Int) -> Instant {
+    let own = nodes[index]!.node.nextDeadline
+    return own == .distantFuture ? own : own + lag[index]
   }
 
   mutating func clear() { made = [] }
@@ -187,13 +205,13 @@ struct Bench {
   /// A reload with other keys.
   mutating func exchangeKeys(_ index: Int, _ keys: [UInt32]) {
     nodes[index]!.node.reconfigure(
-      configurations[index], authenticator: PlainAuthenticator(keys: keys), now: now, effects: &effects)
+      configurations[index], authenticator: PlainAuthenticator(keys: keys), now: clock(index), effects: &effects)
     carryOut(index)
   }
 
   mutating func reload(_ index: Int, _ changed: ClusterConfiguration) {
-    nodes[index]!.node.reconfigure(changed, authenticator: PlainAuthenticator(), now: now, effects: &effects)
-    nodes[index]!.node.advance(now: now, effects: &effects)
+    nodes[index]!.node.reconfigure(changed, authenticator: PlainAuthenticator(), now: clock(index), effects: &effects)
+    nodes[index]!.node.advance(now: clock(index), effects: &effects)
     carryOut(index)
   }
 

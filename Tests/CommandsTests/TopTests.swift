@@ -85,6 +85,14 @@ import Testing
     #expect(lines.contains { $0.hasPrefix("  s2         down") && $0.contains(#/- +- +-$/#) })
   }
 
+  @Test("a holder that others hear only is not painted as one that is heard") func hearsay() {
+    var shown = top
+    shown.vips[0].holderToldBy = "n2"
+    let views = Views(style: Style(isColoured: true), now: APITime(unixNanoseconds: 0))
+    #expect(views.top(top).contains("VIP web: \u{1b}[32mn1"))
+    #expect(views.top(shown).contains("VIP web: \u{1b}[33mn1"))
+  }
+
   @Test("pools in full say what their clients went through") func pools() {
     let pool = APIPool(
       name: "app",

@@ -86,6 +86,7 @@ enum Reference {
 
   /// The body's framing; nil if the fields contradict the rules. −1: no length.
   static func framing(_ fields: [(name: String, value: ArraySlice<UInt8>)], isOld: Bool) -> (Bool, Int64)? {
+    if fields.contains(where: { $0.name.hasPrefix("transfer-encoding") && $0.name.utf8.count > 17 }) { return nil }
     let lengths = fields.filter { $0.name == "content-length" }.map(\.value)
     var length: Int64 = -1
     for text in list(lengths) {

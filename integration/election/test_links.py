@@ -83,7 +83,7 @@ def test_a_node_that_nobody_hears_takes_nothing_when_it_starts(stage):
     # A firewall on the others, or a switch that works in one direction only.
     lan.cut([third.host], [holder.host, other.host])
     third.start()
-    words = "other members are heard, and none of them hears this node"
+    words = "a member holds it that does not hear this node, and no other does"
     wait_until(lambda: web(third).get("ineligible") == words, 15, words)
     end = time.monotonic() + 7
     while time.monotonic() < end:
