@@ -56,7 +56,6 @@ package struct PlantedFaults: OptionSet, Sendable {
   package static let vipCarrierIgnored = PlantedFaults(rawValue: 1 << 22)
   /// Takes what a member says it holds that does not hear it.
   package static let unheardClaims = PlantedFaults(rawValue: 1 << 23)
-
   /// Each by its name.
   package static let all: [(name: String, fault: PlantedFaults)] = [
     ("own-evidence-only", .ownEvidenceOnly),

@@ -172,13 +172,14 @@ extension NodeCore {
         }
       let held = candidacies[vip, sender].position == .holder
       let before = candidacies[vip, sender].holderHeard
+      let isAwaited = stopAwaiting(slot, sender)
       candidacies.note(
         vip, of: sender, passesUnknown: report.passesUnknown, isUnconfigured: report.isUnconfigured,
         holderHeard: faults.contains(.hearsayIgnored) ? 0 : report.holder, now: now)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
       else {
-        if before != 0, report.holder != before { step(vip, now: now, effects: &effects) }
+        if isAwaited || before != 0 && report.holder != before { step(vip, now: now, effects: &effects) }
         continue
       }
       if report.isUnconfigured { vips[slot].claim.memberEnded(sender, now: now) }
@@ -267,6 +268,7 @@ extension NodeCore {
 
   private mutating func rebooted(_ member: MemberIndex, now: Instant) {
     for slot in 0..<vipCount where vips[slot].isConfigured && !vips[slot].isClaimed {
+      _ = stopAwaiting(slot, member)
       if candidacies[VIPIndex(slot), member].position == .holder {
         candidacies.clearPosition(VIPIndex(slot), of: member, now: now)
         if VIPClaim.holder(VIPIndex(slot), members, candidacies) == nil {
@@ -282,8 +284,26 @@ extension NodeCore {
   private mutating func becameAlive(_ member: MemberIndex, now: Instant, effects: inout EffectBuffer) {
     effects.append(.event(NodeEvent(.memberAlive(member))))
     evaluateAllWanted = true
+    awaitClaims(of: member, now: now)
     tellEverything(now: now)
     announceAllAgain(now: now)
+  }
+
+  /// It fell silent for this node only, or for too short a time to notice: what it held it may hold still, and it tells of each
+  /// VIP in turn. Nothing of that is taken before it has, or has had the time to tell twice.
+  private mutating func awaitClaims(of member: MemberIndex, now: Instant) {
+    let until = now + members[member].interval * Int64(2 * Telling.heartbeatsPerRound)
+    for slot in 0..<vipCount where candidacies[VIPIndex(slot), member].endedBySilence && !vips[slot].isClaimed {
+      vips[slot].unheardUntil = max(vips[slot].unheardUntil ?? until, until)
+      noteStep(slot)
+    }
+  }
+
+  /// True if nothing was decided about the VIP until the member tells of it.
+  private mutating func stopAwaiting(_ slot: Int, _ member: MemberIndex) -> Bool {
+    guard candidacies[VIPIndex(slot), member].endedBySilence, vips[slot].unheardUntil != nil else { return false }
+    vips[slot].unheardUntil = nil
+    return true
   }
 
   /// Whoever comes back may bring neighbours with it whose caches name another holder.
@@ -316,8 +336,10 @@ extension NodeCore {
     for slot in 0..<vipCount where vips[slot].isConfigured {
       let vip = VIPIndex(slot)
       let held = candidacies[vip, member].position == .holder
+      _ = stopAwaiting(slot, member)
       vips[slot].claim.memberEnded(member, now: now)
       candidacies.clearPosition(vip, of: member, now: now)
+      if held, case .holderDead = cause { candidacies.endBySilence(vip, of: member) }
       if held, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
         vips[slot].claim.vacate(cause: cause, now: now)
       }

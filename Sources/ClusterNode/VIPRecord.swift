@@ -51,7 +51,7 @@ struct VIPRecord: Sendable {
   var failedUntil: Instant?
   /// How often in a row.
   var addressFailures = 0
-  /// New by a reload: peers that had it before have not told of it yet.
+  /// Peers that may hold it have not told of it yet: it is new by a reload, or they are heard again.
   var unheardUntil: Instant?
   /// A member says that it holds it, and does not hear this node.
   var heldUnheardUntil: Instant?

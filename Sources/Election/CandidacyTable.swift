@@ -21,6 +21,8 @@ package struct Candidacy: Hashable, Sendable {
   package var toldAt = Instant(nanoseconds: 0)
   /// When a claim of it ended, by its word or without one, as this node saw it.
   package var claimEndedAt = Instant(nanoseconds: 0)
+  /// It held the VIP when it fell silent, and has told nothing of it since: should it be heard again, it may hold it still.
+  package var endedBySilence = false
   /// False until it announced anything.
   package var isKnown = false
 
@@ -100,6 +102,7 @@ package struct CandidacyTable: ~Copyable, Sendable {
     rows[index].passesUnknown = passesUnknown
     rows[index].holderHeard = holderHeard
     rows[index].toldAt = now
+    rows[index].endedBySilence = false
   }
 
   /// The member holds nothing any more, as far as this node knows; its priority stays known.
@@ -108,10 +111,16 @@ package struct CandidacyTable: ~Copyable, Sendable {
     rows[place(vip, member)].position = .idle
   }
 
+  /// The member held it, and is not heard any more.
+  package mutating func endBySilence(_ vip: VIPIndex, of member: MemberIndex) {
+    rows[place(vip, member)].endedBySilence = true
+  }
+
   /// The member let it go, whether its claim was known here or not.
   package mutating func release(_ vip: VIPIndex, by member: MemberIndex, at now: Instant) {
     rows[place(vip, member)].position = .idle
     rows[place(vip, member)].claimEndedAt = now
+    rows[place(vip, member)].endedBySilence = false
   }
 
   /// The member does not tell of the VIP any more: it neither holds it nor may take it.

@@ -61,7 +61,8 @@ package final class GateDeadlines: @unchecked Sendable {
 
   /// Shuts the slot; the TCP connections that this node has at its addresses go on until `deadline`. To find the way to their
   /// clients it asks in the name of `own`, its addresses on the same link; by ARP in nobody's name if it has none there.
-  /// Segments of connections that it does not know are dropped until `strays`, and reset from then on.
+  /// Until `strays` new connections are taken, and segments of others that it does not know dropped; from then on the first are
+  /// dropped, and the second reset.
   package func shutKeepingConnections(_ slot: Int, until deadline: Instant, own: LinkAddresses, strays: Instant) {
     stopPassing(slot)
     store(own, slot)

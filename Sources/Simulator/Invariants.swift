@@ -82,6 +82,20 @@ extension Simulation {
     guard violation == nil else { return }
     violation = Violation(invariant: invariant, seed: setup.seed, atNanoseconds: now, what: what)
     note("VIOLATION \(invariant): \(what)")
+    if setup.keepsLog { noteViews() }
+  }
+
+  /// How each elector sees it all, for who looks for the reason.
+  private mutating func noteViews() {
+    for host in 0..<count where hosts[host].isRunning {
+      nodes[host].snapshot(into: &watch.status, now: clocks[host].local(now))
+      let status = watch.status
+      for (slot, vip) in status.vips.enumerated() where vip.isConfigured {
+        let holder = vip.holder.map { "n\(hostIndex($0, at: host) + 1)" } ?? "nobody"
+        let why = vip.ineligible.map { ", may not: \($0)" } ?? ""
+        note("n\(host + 1)'s view of vip\(slot): \(holder) holds it (\(vip.cause)), is \(vip.position)\(why)")
+      }
+    }
   }
 
   func isHolder(_ host: Int, _ vip: VIPIndex) -> Bool { hosts[host].claims >> UInt64(vip.value) & 1 == 1 }

@@ -112,26 +112,29 @@ extension Simulation {
 
   private mutating func record(_ host: Int, _ datagram: DatagramPool.Slot) {
     pool.use(datagram)
-    let recording = (host: host, epoch: hosts[host].epoch, datagram: datagram)
+    let recording = (host: host, epoch: hosts[host].epoch, boot: nodes[host].bootID, datagram: datagram)
     guard recordings.count == 200 else { return recordings.append(recording) }
     let position = Int(random.below(200))
     pool.drop(recordings[position].datagram)
     recordings[position] = recording
   }
 
-  /// Somebody without the key sends what was recorded, to whomever it likes. After the heal only words of ended boots:
-  /// a datagram of a living boot that never arrived is indistinguishable from a late one.
+  /// Somebody without the key sends what was recorded, to whomever it likes. Only words of ended boots, to those who know of the
+  /// end: what never arrived of a boot that lives, or that has ended where nobody heard of it, is as good as late.
   mutating func replay() {
     guard !recordings.isEmpty else { return }
     let recording = recordings[Int(random.below(UInt64(recordings.count)))]
-    guard recording.epoch < hosts[recording.host].epoch else { return }
+    let host = Int(random.below(UInt64(count)))
+    guard recording.epoch < hosts[recording.host].epoch, host != recording.host,
+      !nodes[host].believes(recording.boot, of: MemberIndex(recording.host))
+    else { return }
     totals.replayed += 1
     pool.use(recording.datagram)
     let route = SimulatedRoute(
       path: UInt8(random.below(UInt64(network.pathCount))), isMulticast: random.chance(1, in: 2))
     queue.push(
       at: now + 1_000,
-      .arrive(host: UInt8(random.below(UInt64(count))), datagram: recording.datagram, route: route))
+      .arrive(host: UInt8(host), datagram: recording.datagram, route: route))
   }
 
   // MARK: Hands

@@ -44,7 +44,7 @@ package struct Simulation: ~Copyable {
   var effects = EffectBuffer()
   var pool = DatagramPool()
   /// Datagrams that an attacker kept, with the epoch of their sender.
-  var recordings: [(host: Int, epoch: UInt32, datagram: DatagramPool.Slot)] = []
+  var recordings: [(host: Int, epoch: UInt32, boot: BootID, datagram: DatagramPool.Slot)] = []
   let key: UInt64
 
   static let chaosDelay: ClosedRange<Int64> = 50_000...400_000

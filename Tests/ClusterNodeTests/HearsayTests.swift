@@ -124,6 +124,28 @@ struct HearsayStories {
     #expect((0..<200).allSatisfy { bench.holders($0) == [0] })
   }
 
+  @Test("who is heard again, and does not know that it was not, is given time to tell what it holds")
+  func revived() {
+    var bench = Bench(count: 3, vips: 40)
+    bench.run(.seconds(1))
+    #expect((0..<40).allSatisfy { bench.holders($0) == [0] })
+    bench.clear()
+    // The second is gone, and the third does not know yet: it leaves it the first turn.
+    bench.standStill(0, .milliseconds(20))
+    bench.nodes[1] = nil
+    bench.standStill(0, .milliseconds(17))
+    #expect(bench.deaths == 1 && bench.acquisitions().isEmpty)
+    bench.run(.milliseconds(500))
+    #expect(bench.acquisitions().isEmpty)
+    #expect((0..<40).allSatisfy { bench.holders($0) == [0] })
+    // A holder that is not heard again is not waited for.
+    bench.standStill(0, .milliseconds(37))
+    bench.run(.milliseconds(1))
+    bench.nodes[0] = nil
+    bench.run(.milliseconds(60))
+    #expect((0..<40).allSatisfy { bench.holders($0) == [2] })
+  }
+
   @Test("what was recorded of a holder that is gone holds a lone node up while it is played, and takes nothing from it")
   func played() {
     var bench = Bench(count: 2)

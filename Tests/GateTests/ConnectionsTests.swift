@@ -37,7 +37,7 @@ struct ConnectionsTests {
     }
   }
 
-  @Test("segments pass the shut gate in both directions, openings and all else do not", arguments: [0, 1])
+  @Test("segments pass the shut gate in both directions, openings at first, and all else never", arguments: [0, 1])
   func kept(family: Int) throws {
     let (vip, client) = (vips[family], clients[family])
     try withGate { gate, deadlines in
@@ -53,9 +53,12 @@ struct ConnectionsTests {
         : [Frames.ipv6(from: client, to: vip), Frames.ipv6(from: vip, to: client)]
       try expect(gate, datagrams[0], .input, passes: false, "a datagram")
       try expect(gate, datagrams[1], .output, passes: false, "a datagram from here")
-      // What nobody here knows is another's, for a second.
+      // What nobody here knows is another's, for a second; who opens a connection has not heard of the other.
       deadlines.shutKeepingConnections(3, until: Clock.boot + long, own: own, strays: Clock.boot + long)
       try expect(gate, Frames.segment(Frames.ack, from: client, to: vip), .input, passes: false, "a stray")
+      try expect(gate, Frames.segment(Frames.syn, from: client, to: vip), .input, passes: true, "an early opening")
+      try expect(
+        gate, Frames.segment(Frames.syn, from: vip, to: client), .output, passes: false, "an opening from here")
       try expect(gate, Frames.segment(Frames.ack, from: vip, to: client), .output, passes: true, "what is sent")
       deadlines.prolongConnections(3, until: Clock.boot - .milliseconds(1))
       try expectSegments(gate, family, pass: false)

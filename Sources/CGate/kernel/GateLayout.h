@@ -9,7 +9,8 @@
 // Until when connections go on that were there before another node took it over.
 #define AFLOAT_GATE_KEEP 1
 // While it is open: until when segments of connections that nobody here knows are passed on to its previous holder. While
-// connections are kept: until when such segments are dropped rather than reset, since clients' neighbour caches may be behind.
+// connections are kept: until when such segments are dropped rather than reset and openings taken, since clients' neighbour caches
+// may be behind.
 #define AFLOAT_GATE_PASS 2
 // An IPv4 address, in network order: of the previous holder while it is open, of this node while it keeps connections. 0 where
 // there is none.

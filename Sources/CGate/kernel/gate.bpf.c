@@ -9,9 +9,10 @@
 // next filter.
 //
 // A planned handover breaks no TCP connection. The previous holder keeps those that it has for a while: their segments pass
-// the shut gate, openings and the questions of neighbours do not; what it does not know is dropped at first, because it may
-// belong to another holder and have come by an old entry of a neighbour's cache; the client repeats it. To find the way to a
-// client it asks in its own name. The new holder passes segments of connections that it does not know on to it, by its hardware
+// the shut gate, the questions of neighbours do not. What comes at first may have come by an old entry of a neighbour's cache.
+// An opening is taken all the same: a repetition would cost its client a second, and the new connection is one of those that are
+// kept. What else it does not know is dropped, because it may belong to another holder; the client repeats it. To find the way to
+// a client it asks in its own name. The new holder passes segments of connections that it does not know on to it, by its hardware
 // address; it answers the clients by itself.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -108,9 +109,10 @@ static __always_inline int pass_on(struct __sk_buff *packet, __u32 slot, int is_
 static __always_inline int judge_segment(struct __sk_buff *packet, __u32 at, enum direction direction, __u32 slot,
                                          int is_open, struct bpf_sock_tuple *tuple, int is_v6) {
   int otherwise = is_open ? pass() : TC_ACT_SHOT;
+  int is_early = !is_open && direction == INPUT && is_before(word(slot, AFLOAT_GATE_PASS));
   struct segment segment;
   if (bpf_skb_load_bytes(packet, at, &segment, sizeof segment)) return otherwise;
-  if ((segment.flags & (flag_syn | flag_ack)) == flag_syn) return otherwise;
+  if ((segment.flags & (flag_syn | flag_ack)) == flag_syn) return is_early ? pass() : otherwise;
   if (is_v6) {
     tuple->ipv6.sport = segment.source_port;
     tuple->ipv6.dport = segment.target_port;
@@ -118,10 +120,7 @@ static __always_inline int judge_segment(struct __sk_buff *packet, __u32 at, enu
     tuple->ipv4.sport = segment.source_port;
     tuple->ipv4.dport = segment.target_port;
   }
-  if (!is_open) {
-    int is_stray = direction == INPUT && is_before(word(slot, AFLOAT_GATE_PASS)) && !is_known(packet, tuple, is_v6);
-    return is_stray ? otherwise : pass();
-  }
+  if (!is_open) return is_early && !is_known(packet, tuple, is_v6) ? otherwise : pass();
   // What comes by lo comes from here. What has a tag is judged again on its VLAN's interface, where the previous holder is. What
   // is for another host (a switch floods, and this interface listens to all) is none of ours.
   if (packet->ifindex == 1 || packet->vlan_present || packet->pkt_type != packet_host) return pass();
