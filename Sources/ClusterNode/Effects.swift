@@ -79,6 +79,7 @@ package struct EffectBuffer: Sendable {
   package static let limit = 256 * 8 + 64 * 2 + 2 * Telling.maximumDatagrams + 16
 
   package private(set) var effects: [Effect] = []
+  private var announces = false
 
   package init() { effects.reserveCapacity(Self.limit) }
 
@@ -88,11 +89,20 @@ package struct EffectBuffer: Sendable {
 
   package mutating func append(_ effect: Effect) {
     precondition(effects.count < Self.limit, "more effects in one call than the design allows")
+    switch effect {
+    case .announce: announces = true
+    // What is let go in the same call is not announced before: the shell may be late with it.
+    case .release(let vip, _) where announces: effects.removeAll { $0 == .announce(vip) }
+    default: break
+    }
     effects.append(effect)
   }
 
   /// Forgets the effects and keeps the storage.
-  package mutating func removeAll() { effects.removeAll(keepingCapacity: true) }
+  package mutating func removeAll() {
+    effects.removeAll(keepingCapacity: true)
+    announces = false
+  }
 }
 
 /// What the shell tells a node, besides datagrams and time.

@@ -54,7 +54,6 @@ extension NodeCore {
     case .quietening(let handover, let deadline):
       if let to = handover.to, !(members.isAlive(to) && candidacies[vip, to].eligible) {
         vips[vip.value].phase = .holding
-        vips[vip.value].announcements.startBurst(now: now)
         effects.append(.handoverCancelled(vip))
         return true
       }
@@ -316,8 +315,7 @@ extension NodeCore {
   private mutating func announceIfDue(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
     let slot = vip.value
     guard now >= vips[slot].announcements.next else { return }
-    // What is being handed over is announced by its next holder.
-    if case .quietening = vips[slot].phase {} else { effects.append(.announce(vip)) }
+    effects.append(.announce(vip))
     vips[slot].announcements.announced(now: now, refresh: vips[slot].announce)
   }
 }
