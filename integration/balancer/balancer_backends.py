@@ -60,6 +60,14 @@ class Backend:
         connection.close()
 
 
+@contextlib.contextmanager
+def refusing():
+    """An address that refuses connections, and nobody else gets meanwhile."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield "127.0.0.1:%d" % unused.getsockname()[1]
+
+
 class Reader:
     """Reads HTTP/1.1 messages from a socket, strictly enough to notice a broken one."""
 

@@ -1,11 +1,13 @@
 """Which server gets what: affinity, checks, orders, retries."""
 
 import collections
+import select
 import socket
+import threading
 import time
 
 import pytest
-from balancer_backends import Backend, Client, Reader, cookie_of, http_backend
+from balancer_backends import Backend, Client, Reader, cookie_of, http_backend, refusing
 from balancer_harness import (
     SOURCE_AFFINITY, Balancer, cookie_affinity, http_check, listener, no_check, pool, server, tcp_check,
 )  # fmt: skip
@@ -323,12 +325,9 @@ def test_several_workers_share_the_traffic_and_one_status():
 
 
 def test_a_body_goes_on_after_a_refused_connection_when_the_next_server_has_one_open():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        refusing = "127.0.0.1:%d" % unused.getsockname()[1]
     alive = http_backend("alive")
-    servers = [server("dead", refusing), server("alive", alive.at)]
-    with Balancer([listener("web", ["127.0.0.1:0"], "app", body=3)], [pool("app", servers)]) as balancer:
+    web = listener("web", ["127.0.0.1:0"], "app", body=3)
+    with refusing() as dead, Balancer([web], [pool("app", [server("dead", dead), server("alive", alive.at)])]) as balancer:
         with Client(balancer.port) as client:
             for _ in range(3):  # leaves an open connection to the server that lives
                 assert client.get()[0] == 200
@@ -340,10 +339,12 @@ def test_a_body_goes_on_after_a_refused_connection_when_the_next_server_has_one_
 
 
 def test_a_node_without_descriptors_says_so_and_blames_no_server():
+    enough = threading.Event()
+
     def handler(connection, backend):
         reader = Reader(connection)
         reader.head()
-        time.sleep(1.5)
+        enough.wait(10)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     servers = [server(name, Backend(handler).at) for name in ("a", "b")]
@@ -353,6 +354,10 @@ def test_a_node_without_descriptors_says_so_and_blames_no_server():
         clients = [Client(balancer.port) for _ in range(50)]
         for client in clients:
             client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        # The servers answer when one has been refused, and the others have had the time for it.
+        assert select.select([client.socket for client in clients], [], [], 10)[0]
+        time.sleep(0.5)
+        enough.set()
         answers = [client.reader.response() for client in clients]
         for client in clients:
             client.close()

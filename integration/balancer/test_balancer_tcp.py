@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from balancer_backends import Backend, Client
+from balancer_backends import Backend, Client, refusing
 from balancer_harness import SOURCE_AFFINITY, Balancer, listener, no_check, pool, server, tcp_check
 
 
@@ -186,11 +186,7 @@ def test_a_slow_reader_stops_the_sender():
 
 
 def test_retries_go_by_the_pools_causes_and_refusals_cost_nothing_of_the_budget():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        refusing = "127.0.0.1:%d" % unused.getsockname()[1]
     greeting = Backend(lambda connection, _: connection.sendall(b"hi"))
-    servers = [server("dead", refusing), server("alive", greeting.at)]
 
     def served(count, **options):
         fronts = [listener("t", ["127.0.0.1:0"], "app", mode="tcp")]
@@ -204,7 +200,9 @@ def test_retries_go_by_the_pools_causes_and_refusals_cost_nothing_of_the_budget(
                     pass
             return found
 
-    assert served(20) == 20
-    assert served(20, on=("lost_connection",)) == 10
-    # More than the hundred that are saved at the start.
-    assert served(260, budget=0) == 260
+    with refusing() as dead:
+        servers = [server("dead", dead), server("alive", greeting.at)]
+        assert served(20) == 20
+        assert served(20, on=("lost_connection",)) == 10
+        # More than the hundred that are saved at the start.
+        assert served(260, budget=0) == 260
