@@ -98,8 +98,10 @@ package struct ClusterNode<Authenticator: DatagramAuthenticator>: ~Copyable {
   package var detectionTime: TimeSpan { core.detectionTime }
   /// `answers(for:)` and `answeringTime` as one instant, on the clock of `now`; nil: it must not answer from now on. Every call
   /// and every datagram that is encoded may move it, either way.
-  /// It is the member's boot as far as this node knows: the simulator's attacker has nothing to play of it that is old.
-  package func believes(_ boot: BootID, of member: MemberIndex) -> Bool { core.members[member].boot == boot }
+  /// It would take a datagram of that boot with that sequence for news. For the simulator.
+  package func awaits(_ boot: BootID, sequence: UInt64, of member: MemberIndex) -> Bool {
+    core.members[member].boot == boot && sequence > core.members[member].newestKnown
+  }
   package func liveUntil(_ vip: VIPIndex) -> Instant? { core.liveUntil(vip) }
   package var selfIndex: MemberIndex { core.selfIndex }
 

@@ -92,7 +92,11 @@ extension NodeCore {
     }
     vipSlots.removeAll()
     let alive = (0..<memberCount).map { MemberIndex($0) }.filter { members.isAlive($0) }
-    let longestPatience = alive.map { members[$0].patience }.max()
+    var listenFor = alive.map { members[$0].patience }.max() ?? .zero
+    // Whom nobody has heard knows of no holder but by what it hears from here on.
+    if !isEchoed, otherMemberCount > 0, lastSendAt != nil {
+      listenFor = max(listenFor, interval * ElectionLimits.hearsayIntervals)
+    }
     for vip in new.vips {
       let hash = StableHash.hash(vip.name)
       // Lost before, and not told yet: its ordinary line says the same from now on.
@@ -104,7 +108,7 @@ extension NodeCore {
           ?? slots.first(where: { !vips[$0].isConfigured })
       else { preconditionFailure("no free slot for a VIP") }
       // A peer that had it before tells of it when it hears of this node's new configuration, in several heartbeats.
-      if kept[hash] == nil { vips[slot].unheardUntil = longestPatience.map { now + $0 } }
+      if kept[hash] == nil, listenFor > .zero { vips[slot].unheardUntil = now + listenFor }
       tellLost(slot, now: now)
       takeBack(hash)
       vips[slot].forgetAddressFailures()

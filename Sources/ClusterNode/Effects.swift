@@ -79,7 +79,8 @@ package struct EffectBuffer: Sendable {
   package static let limit = 256 * 8 + 64 * 2 + 2 * Telling.maximumDatagrams + 16
 
   package private(set) var effects: [Effect] = []
-  private var announces = false
+  /// Announcements among them.
+  private var announcements = 0
 
   package init() { effects.reserveCapacity(Self.limit) }
 
@@ -90,9 +91,12 @@ package struct EffectBuffer: Sendable {
   package mutating func append(_ effect: Effect) {
     precondition(effects.count < Self.limit, "more effects in one call than the design allows")
     switch effect {
-    case .announce: announces = true
+    case .announce: announcements += 1
     // What is let go in the same call is not announced before: the shell may be late with it.
-    case .release(let vip, _) where announces: effects.removeAll { $0 == .announce(vip) }
+    case .release(let vip, _) where announcements > 0:
+      let before = effects.count
+      effects.removeAll { $0 == .announce(vip) }
+      announcements -= before - effects.count
     default: break
     }
     effects.append(effect)
@@ -101,7 +105,7 @@ package struct EffectBuffer: Sendable {
   /// Forgets the effects and keeps the storage.
   package mutating func removeAll() {
     effects.removeAll(keepingCapacity: true)
-    announces = false
+    announcements = 0
   }
 }
 

@@ -49,7 +49,9 @@ extension NodeCore {
       noteUnconfirmed(datagram, hearing, receivedAt: receivedAt)
       return .unconfirmedBoot
     case .accepted(let newest, let newBoot, let revived, let deafened):
-      if hearing.echo != nil { noteEchoed() }
+      if let sentAt = members[sender].acknowledgedAt {
+        noteEchoed(of: sentAt, patience: members[sender].patience, now: now)
+      }
       if newBoot { rebooted(sender, now: now) }
       if deafened { speakSoon(now: now) }
       if revived {
@@ -122,6 +124,7 @@ extension NodeCore {
       guard Int32(bitPattern: notice.serial &- last) > 0 else { continue }
       if Int32(bitPattern: notice.serial &- newest) > 0 { newest = notice.serial }
       guard let slot = vipSlots.slot(of: notice.vip) else { continue }
+      _ = stopAwaiting(slot, sender)
       candidacies.release(VIPIndex(slot), by: sender, at: receivedAt)
       if vips[slot].isClaimed {
         announceAgain(slot, now: receivedAt)
@@ -209,7 +212,7 @@ extension NodeCore {
       guard other != sender, other != selfIndex, candidacies[vip, other].position == .holder,
         !members.isHeardDirectly(other, now: now)
       else { continue }
-      candidacies.clearPosition(vip, of: other, now: now)
+      candidacies.supersede(vip, of: other)
     }
   }
 
@@ -294,14 +297,20 @@ extension NodeCore {
   private mutating func awaitClaims(of member: MemberIndex, now: Instant) {
     let until = now + members[member].interval * Int64(2 * Telling.heartbeatsPerRound)
     for slot in 0..<vipCount where candidacies[VIPIndex(slot), member].endedBySilence && !vips[slot].isClaimed {
+      guard VIPClaim.holder(VIPIndex(slot), members, candidacies) == nil else { continue }
       vips[slot].unheardUntil = max(vips[slot].unheardUntil ?? until, until)
       noteStep(slot)
     }
   }
 
-  /// True if nothing was decided about the VIP until the member tells of it.
+  /// True if nothing was decided about the VIP until the member tells of it, and no other is waited for.
   private mutating func stopAwaiting(_ slot: Int, _ member: MemberIndex) -> Bool {
-    guard candidacies[VIPIndex(slot), member].endedBySilence, vips[slot].unheardUntil != nil else { return false }
+    let vip = VIPIndex(slot)
+    guard candidacies[vip, member].endedBySilence, vips[slot].unheardUntil != nil else { return false }
+    for other in 0..<memberCount
+    where MemberIndex(other) != member && candidacies[vip, MemberIndex(other)].endedBySilence {
+      if members.isAlive(MemberIndex(other)) { return false }
+    }
     vips[slot].unheardUntil = nil
     return true
   }

@@ -24,11 +24,18 @@ extension NodeCore {
     }
   }
 
-  /// A member says that it has heard this node.
-  mutating func noteEchoed() {
-    guard !isEchoed else { return }
+  /// A member is known to have heard what this node said at a time. It tells it everything from here on, in several datagrams: a
+  /// node that has waited for that for longer than it listens begins again.
+  mutating func noteEchoed(of sentAt: Instant, patience: TimeSpan, now: Instant) {
+    guard !isEchoed, sentAt >= listeningSince else { return }
     isEchoed = true
-    for slot in 0..<vipCount { vips[slot].heldUnheardUntil = nil }
     evaluateAllWanted = true
+    let until = now + max(detectionTime, patience)
+    for slot in 0..<vipCount {
+      vips[slot].heldUnheardUntil = nil
+      vips[slot].unheardUntil = vips[slot].unheardUntil.map { min($0, until) }
+    }
+    listenUntil = listening ? max(listenUntil, until) : until
+    listening = true
   }
 }

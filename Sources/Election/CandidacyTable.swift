@@ -111,6 +111,11 @@ package struct CandidacyTable: ~Copyable, Sendable {
     rows[place(vip, member)].position = .idle
   }
 
+  /// Another claims it, and the member is not heard: which of the two is right is not known here.
+  package mutating func supersede(_ vip: VIPIndex, of member: MemberIndex) {
+    rows[place(vip, member)].position = .idle
+  }
+
   /// The member held it, and is not heard any more.
   package mutating func endBySilence(_ vip: VIPIndex, of member: MemberIndex) {
     rows[place(vip, member)].endedBySilence = true

@@ -173,7 +173,8 @@ extension Simulation {
       if host == well || random.chance(1, in: 2) { setLacksLastVIP(host, false) }
       if !hosts[host].isRunning { start(host) }
     }
-    if hosts.contains(where: { !$0.hands.isEmpty }) { watch.answersLost = true }
+    // What hands have been at for long the node gives up before it is done.
+    if hosts.contains(where: { !$0.hands.isEmpty && now - $0.handsBusySince > 50_000_000 }) { watch.answersLost = true }
     // A failed address is tried again after its time; the rest settles in detection times.
     var retry: Int64 = 0
     for host in 0..<count where hosts[host].isRunning {

@@ -253,7 +253,7 @@ extension Simulation {
     for vip in 0..<vipCount where watch.addressedTwice >> UInt64(vip) & 1 == 1 {
       var first: Int?
       for host in 0..<count
-      where now >= hosts[host].excusedUntil && hosts[host].answers(VIPIndex(vip), at: now + driftOfGate(host)) {
+      where hosts[host].answers(VIPIndex(vip), at: now + driftOfGate(host)) && !hosts[host].isExcused(vip, at: now) {
         if let first {
           let times = watch.takenAt[vip]
           if now - min(times[first], times[host]) < heartbeat.nanoseconds { continue }

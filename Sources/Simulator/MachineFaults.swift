@@ -35,6 +35,10 @@ extension Simulation {
     hosts[host].runningSince = now
   }
 
+  private func openGates(_ host: Int) -> UInt64 {
+    (0..<vipCount).reduce(0) { $0 | (hosts[host].gates[$1] > now ? 1 << UInt64($1) : 0) }
+  }
+
   /// As the shell: a gate has shut because nothing was sent.
   mutating func noteLapse(_ host: Int) {
     guard hosts[host].refusesSends, hosts[host].hasLapsed(at: now) else { return }
@@ -51,6 +55,7 @@ extension Simulation {
     hosts[host].excusedUntil =
       now + atMost(nodes[host].answeringTime.nanoseconds) + 2 * heartbeat.nanoseconds + 2 * network.delay.upperBound
     for vip in 0..<vipCount where hosts[host].gates[vip] > since { hosts[host].gates[vip] += now - since }
+    hosts[host].excused = openGates(host)
   }
 }
 
@@ -61,6 +66,7 @@ extension Simulation {
     let drift = driftOfGate(host)
     if hosts[host].gates.contains(where: { $0 > now && $0 - now <= drift }) {
       hosts[host].excusedUntil = now + heartbeat.nanoseconds
+      hosts[host].excused = openGates(host)
     }
   }
 }

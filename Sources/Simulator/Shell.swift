@@ -112,21 +112,23 @@ extension Simulation {
 
   private mutating func record(_ host: Int, _ datagram: DatagramPool.Slot) {
     pool.use(datagram)
-    let recording = (host: host, epoch: hosts[host].epoch, boot: nodes[host].bootID, datagram: datagram)
+    let said = (boot: nodes[host].bootID, sequence: nodes[host].nextSequence - 1)
+    let recording = Recording(
+      host: host, epoch: hosts[host].epoch, boot: said.boot, sequence: said.sequence, datagram: datagram)
     guard recordings.count == 200 else { return recordings.append(recording) }
     let position = Int(random.below(200))
     pool.drop(recordings[position].datagram)
     recordings[position] = recording
   }
 
-  /// Somebody without the key sends what was recorded, to whomever it likes. Only words of ended boots, to those who know of the
-  /// end: what never arrived of a boot that lives, or that has ended where nobody heard of it, is as good as late.
+  /// Somebody without the key sends what was recorded, to whomever it likes. Only words of ended boots, and to those who do not
+  /// know of the end only what they may have heard: what never arrived is as good as late.
   mutating func replay() {
     guard !recordings.isEmpty else { return }
     let recording = recordings[Int(random.below(UInt64(recordings.count)))]
     let host = Int(random.below(UInt64(count)))
     guard recording.epoch < hosts[recording.host].epoch, host != recording.host,
-      !nodes[host].believes(recording.boot, of: MemberIndex(recording.host))
+      !nodes[host].awaits(recording.boot, sequence: recording.sequence, of: MemberIndex(recording.host))
     else { return }
     totals.replayed += 1
     pool.use(recording.datagram)
@@ -141,7 +143,10 @@ extension Simulation {
 
   private mutating func work(_ host: Int, _ piece: SimulatedHost.Work) {
     hosts[host].hands.append(piece)
-    if hosts[host].hands.count == 1 { scheduleHands(host) }
+    if hosts[host].hands.count == 1 {
+      hosts[host].handsBusySince = now
+      scheduleHands(host)
+    }
   }
 
   private mutating func scheduleHands(_ host: Int) {

@@ -26,8 +26,12 @@ struct SimulatedHost {
   var stoppedAt: Int64?
   /// Its clocks have stood still. Until then its gates may be open though others have given it up.
   var excusedUntil = Int64.min
+  /// Those that were open then, one bit each.
+  var excused: UInt64 = 0
   var inbox: [(datagram: DatagramPool.Slot, route: SimulatedRoute, at: Int64)] = []
   var hands: [Work] = []
+  /// Since when they have had something to do.
+  var handsBusySince: Int64 = 0
   /// VIPs whose addresses answer on this host, one bit each.
   var addresses: UInt64 = 0
   /// VIPs that its elector claims, one bit each.
@@ -70,6 +74,7 @@ struct SimulatedHost {
 
   /// It would answer for the VIP, whatever its processes do.
   func answers(_ vip: VIPIndex, at time: Int64) -> Bool { has(vip) && stoppedAt == nil && gates[vip.value] > time }
+  func isExcused(_ vip: Int, at time: Int64) -> Bool { time < excusedUntil && excused >> UInt64(vip) & 1 == 1 }
   mutating func shutGates() {
     for vip in gates.indices {
       gates[vip] = .min

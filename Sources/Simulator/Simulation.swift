@@ -8,6 +8,15 @@ import Membership
 import Primitives
 import Wire
 
+/// What an attacker has of a host: which of its electors said it, and what.
+struct Recording {
+  var host: Int
+  var epoch: UInt32
+  var boot: BootID
+  var sequence: UInt64
+  var datagram: DatagramPool.Slot
+}
+
 package struct Simulation: ~Copyable {
   var random: SeededRandom
   let setup: SimulationSetup
@@ -44,7 +53,7 @@ package struct Simulation: ~Copyable {
   var effects = EffectBuffer()
   var pool = DatagramPool()
   /// Datagrams that an attacker kept, with the epoch of their sender.
-  var recordings: [(host: Int, epoch: UInt32, boot: BootID, datagram: DatagramPool.Slot)] = []
+  var recordings: [Recording] = []
   let key: UInt64
 
   static let chaosDelay: ClosedRange<Int64> = 50_000...400_000

@@ -97,6 +97,43 @@ struct HearsayStories {
     #expect(bench.holders() == [2])
   }
 
+  @Test("nor when it is heard at last, and is told of many VIPs in turn") func unheardNoMore() {
+    // The second ranks higher, and gets nothing back by itself.
+    var bench = Bench(count: 2, vips: 200, prefer: false)
+    bench.run(.milliseconds(300))
+    bench.nodes[1] = nil
+    bench.run(.milliseconds(200))
+    bench.cut = [[1, 0]]
+    bench.start(1)
+    bench.run(.seconds(8))
+    bench.clear()
+    bench.cut = []
+    bench.run(.seconds(2))
+    #expect(bench.acquisitions().isEmpty)
+    #expect((0..<200).allSatisfy { bench.holders($0) == [0] })
+  }
+
+  @Test("nor what it gets by a reload meanwhile") func unheardReload() {
+    var bench = Bench(count: 2, vips: 2)
+    bench.run(.milliseconds(200))
+    bench.nodes[1] = nil
+    bench.run(.milliseconds(200))
+    bench.cut = [[1, 0]]
+    bench.start(1)
+    bench.run(.seconds(6))
+    var fewer = bench.configurations[1]
+    fewer.vips.removeLast()
+    bench.reload(1, fewer)
+    bench.run(.seconds(1))
+    bench.reload(1, bench.configurations[1])
+    bench.requirements(1, .met)
+    bench.run(.seconds(2))
+    #expect(bench.holders(0) == [0] && bench.holders(1) == [0])
+    bench.nodes[0] = nil
+    bench.run(.milliseconds(500))
+    #expect(bench.holders(0) == [1] && bench.holders(1) == [1])
+  }
+
   @Test("a member that does not hear it, and does not hold it, keeps a node from nothing")
   func unheardByOthers() {
     var bench = Bench(count: 2)

@@ -56,7 +56,12 @@ struct ConnectionsTests {
       // What nobody here knows is another's, for a second; who opens a connection has not heard of the other.
       deadlines.shutKeepingConnections(3, until: Clock.boot + long, own: own, strays: Clock.boot + long)
       try expect(gate, Frames.segment(Frames.ack, from: client, to: vip), .input, passes: false, "a stray")
+      try expect(
+        gate, Frames.segment(Frames.syn, from: client, to: vip), .input, passes: false, "an opening, nobody listens")
+      let everywhere = Endpoint(address: IPAddress(family == 0 ? "0.0.0.0" : "::")!, port: 7000)
+      let listener = try ListeningSocket.open(everywhere, .init(count: 1))
       try expect(gate, Frames.segment(Frames.syn, from: client, to: vip), .input, passes: true, "an early opening")
+      _ = consume listener
       try expect(
         gate, Frames.segment(Frames.syn, from: vip, to: client), .output, passes: false, "an opening from here")
       try expect(gate, Frames.segment(Frames.ack, from: vip, to: client), .output, passes: true, "what is sent")

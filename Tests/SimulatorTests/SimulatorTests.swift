@@ -40,13 +40,13 @@ struct PlantedFaultTests {
   /// written. Without the range most show within five seeds, all within 400.
   static let faults: [(name: String, seeds: ClosedRange<UInt64>)] = [
     ("own-evidence-only", 3...6), ("order-from-own-configuration", 2...5), ("no-announcement-after-heal", 4...7),
-    ("unconfirmed-boot-believed", 1...4), ("draining-acquires", 8...11), ("release-before-removal", 1...4),
+    ("unconfirmed-boot-believed", 1...4), ("draining-acquires", 6...9), ("release-before-removal", 1...4),
     ("sleeps-without-doubt", 5...8), ("claims-without-listening", 1...4), ("gate-counts-from-waking", 19...22),
-    ("resign-of-any-boot", 2...5), ("lower-rank-stays", 1...4), ("resigns-before-gate", 2...5),
-    ("announces-early", 1...4), ("keeps-address", 1...4), ("hearsay-ignored", 24...27), ("acts-out-of-turn", 3...6),
-    ("last-resort-at-once", 49...52), ("strict-ignored", 14...17), ("no-copy-in-other-key", 1...4),
+    ("resign-of-any-boot", 2...5), ("lower-rank-stays", 2...5), ("resigns-before-gate", 2...5),
+    ("announces-early", 1...4), ("keeps-address", 1...4), ("hearsay-ignored", 19...22), ("acts-out-of-turn", 3...6),
+    ("last-resort-at-once", 6...9), ("strict-ignored", 6...9), ("no-copy-in-other-key", 2...5),
     ("untold-claims-count", 396...399), ("witness-acquires", 6...9), ("own-interval-for-all", 2...5),
-    ("vip-carrier-ignored", 1...4), ("unheard-claims", 83...86),
+    ("vip-carrier-ignored", 9...12), ("unheard-claims", 32...35),
   ]
 
   @Test("within the stated number of seeds", arguments: faults.map(\.name))

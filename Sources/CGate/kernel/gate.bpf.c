@@ -75,14 +75,19 @@ struct segment {
 enum { flag_syn = 0x02, flag_ack = 0x10 };
 enum { packet_host = 0 };
 
-// Whether a connection of ours, or one that is just being accepted, knows the segment.
-static __always_inline int is_known(struct __sk_buff *packet, struct bpf_sock_tuple *tuple, int is_v6) {
+// Of the socket that a segment would reach: a connection of ours, or one that is just being accepted, or a listener; 0 for none.
+static __always_inline __u32 state_of(struct __sk_buff *packet, struct bpf_sock_tuple *tuple, int is_v6) {
   __u32 size = is_v6 ? sizeof tuple->ipv6 : sizeof tuple->ipv4;
   struct bpf_sock *found = bpf_skc_lookup_tcp(packet, tuple, size, BPF_F_CURRENT_NETNS, 0);
   if (!found) return 0;
   __u32 state = found->state;
   bpf_sk_release(found);
-  return state != BPF_TCP_LISTEN;
+  return state;
+}
+
+static __always_inline int is_known(struct __sk_buff *packet, struct bpf_sock_tuple *tuple, int is_v6) {
+  __u32 state = state_of(packet, tuple, is_v6);
+  return state && state != BPF_TCP_LISTEN;
 }
 
 static __always_inline struct address address6(__u32 slot) {
@@ -112,7 +117,8 @@ static __always_inline int judge_segment(struct __sk_buff *packet, __u32 at, enu
   int is_early = !is_open && direction == INPUT && is_before(word(slot, AFLOAT_GATE_PASS));
   struct segment segment;
   if (bpf_skb_load_bytes(packet, at, &segment, sizeof segment)) return otherwise;
-  if ((segment.flags & (flag_syn | flag_ack)) == flag_syn) return is_early ? pass() : otherwise;
+  int is_opening = (segment.flags & (flag_syn | flag_ack)) == flag_syn;
+  if (is_opening && !is_early) return otherwise;
   if (is_v6) {
     tuple->ipv6.sport = segment.source_port;
     tuple->ipv6.dport = segment.target_port;
@@ -120,6 +126,8 @@ static __always_inline int judge_segment(struct __sk_buff *packet, __u32 at, enu
     tuple->ipv4.sport = segment.source_port;
     tuple->ipv4.dport = segment.target_port;
   }
+  // Where nobody listens any more an opening would be refused.
+  if (is_opening) return state_of(packet, tuple, is_v6) ? pass() : otherwise;
   if (!is_open) return is_early && !is_known(packet, tuple, is_v6) ? otherwise : pass();
   // What comes by lo comes from here. What has a tag is judged again on its VLAN's interface, where the previous holder is. What
   // is for another host (a switch floods, and this interface listens to all) is none of ours.
