@@ -26,7 +26,7 @@ struct SimulatedHost {
   var stoppedAt: Int64?
   /// Its clocks have stood still. Until then its gates may be open though others have given it up.
   var excusedUntil = Int64.min
-  /// Those that were open then, one bit each.
+  /// Which VIPs that is true of, one bit each.
   var excused: UInt64 = 0
   var inbox: [(datagram: DatagramPool.Slot, route: SimulatedRoute, at: Int64)] = []
   var hands: [Work] = []
