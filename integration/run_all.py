@@ -23,6 +23,7 @@ SWIFT = os.environ.get("SWIFT", "swift")
 PYTHON = "/usr/bin/python3"
 # Histories of the simulation, of a minute or more of the cluster's time each.
 SEEDS = 300
+SECOND_CHANCES = 3
 TIMED = "^(Agent|Elector|Balancer|Kernel)Tests\\."
 
 
@@ -164,14 +165,40 @@ def fuzz(tally, options):
     tally.add("fuzz", passed, failed if targets else 1, began, f", {executed:,} inputs")
 
 
+def failures_in(report):
+    """The failed tests of a JUnit file, as pytest names them; none if it cannot be read."""
+    try:
+        cases = list(ElementTree.parse(report).getroot().iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        return []
+    failed = [case for case in cases if {child.tag for child in case} & {"failure", "error"}]
+    return [f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}" for case in failed]
+
+
 def integration(tally, options):
     began = time.monotonic()
-    report = os.path.join(RESULTS, "integration.xml")
-    if os.path.exists(report):
-        os.unlink(report)
-    command = [PYTHON, "-m", "pytest", "integration", f"--junitxml={report}", "-q", "--tb=short", "-p", "no:cacheprovider"]
-    status, _ = run("integration", command + (["-k", options.k] if options.k else []), 2400)
-    settle(tally, "integration", status, [report], began)
+    report, second = (os.path.join(RESULTS, f"{name}.xml") for name in ("integration", "integration-again"))
+    for path in (report, second):
+        if os.path.exists(path):
+            os.unlink(path)
+    command = [PYTHON, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]
+    choice = ["-k", options.k] if options.k else []
+    status, _ = run("integration", [*command, "integration", f"--junitxml={report}", *choice], 2400)
+    # A machine that stands still for a moment (it is shared) looks like a failure: a few tests get a second chance, by
+    # themselves. It is said which, and one that fails again has failed.
+    doubtful = failures_in(report)
+    if status != 1 or not 1 <= len(doubtful) <= SECOND_CHANCES:
+        settle(tally, "integration", status, [report], began)
+        return
+    status, _ = run("integration-again", [*command, *doubtful, f"--junitxml={second}"], 600)
+    again = counts_of([second]) if os.path.exists(second) else (0, 0, 0)
+    if status != 0 or again[0] != len(doubtful):
+        settle(tally, "integration", 1, [report], began)
+        return
+    passed, _, skipped = counts_of([report])
+    for name in doubtful:
+        print(f"note {name} failed at first, and passed when it ran alone", flush=True)
+    tally.add("integration", passed + len(doubtful), 0, began, f", {skipped} skipped, {len(doubtful)} at the second try")
 
 
 def main():
