@@ -52,8 +52,10 @@ extension Simulation {
   mutating func clocksGoOn(_ host: Int, since: Int64) {
     clocks[host].stoodStill(from: since, to: now)
     hosts[host].stoppedAt = nil
+    // The other may be frozen just then, and answer until its own gate shuts.
     hosts[host].excusedUntil =
-      now + atMost(nodes[host].answeringTime.nanoseconds) + 2 * heartbeat.nanoseconds + 2 * network.delay.upperBound
+      now + atMost(nodes[host].answeringTime.nanoseconds + longestDetection()) + 2 * heartbeat.nanoseconds
+      + 2 * network.delay.upperBound
     for vip in 0..<vipCount where hosts[host].gates[vip] > since { hosts[host].gates[vip] += now - since }
     // What waits in its socket says who ended, and not always who took over: that may be a boot that it has never heard.
     hosts[host].excused = .max
