@@ -49,7 +49,7 @@ extension NodeCore {
       noteUnconfirmed(datagram, hearing, receivedAt: receivedAt)
       return .unconfirmedBoot
     case .accepted(let newest, let newBoot, let revived, let deafened):
-      if let sentAt = members[sender].acknowledgedAt {
+      if !isEchoed, let sentAt = members[sender].acknowledgedAt {
         noteEchoed(of: sentAt, patience: members[sender].patience, now: now)
       }
       if newBoot { rebooted(sender, now: now) }

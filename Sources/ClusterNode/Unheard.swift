@@ -24,10 +24,10 @@ extension NodeCore {
     }
   }
 
-  /// A member is known to have heard what this node said at a time. It tells it everything from here on, in several datagrams: a
-  /// node that has waited for that for longer than it listens begins again.
+  /// A member is known to have heard what this node sent at that time, the first one. It tells everything from here on, in several
+  /// datagrams: a node that has waited for that for longer than it listens begins again.
   mutating func noteEchoed(of sentAt: Instant, patience: TimeSpan, now: Instant) {
-    guard !isEchoed, sentAt >= listeningSince else { return }
+    guard sentAt >= listeningSince else { return }
     isEchoed = true
     evaluateAllWanted = true
     let until = now + max(detectionTime, patience)

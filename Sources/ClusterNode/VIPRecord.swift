@@ -75,8 +75,8 @@ struct VIPRecord: Sendable {
   /// The heartbeat (`Telling.number`) that told of it last.
   var toldIn: UInt32 = 0
 
-  /// The step's own timer: the deadline of a handover, the end of an address failure, of listening for what is new or of what nobody vouches for, the next
-  /// announcement.
+  /// The step's own timer: the deadline of a handover, the end of an address failure, of listening for what is new or of a word
+  /// that nobody vouches for, the next announcement.
   var stepDeadline: Instant {
     var deadline = min(claim.wakeAt, announcements.next)
     switch phase {

@@ -1,7 +1,7 @@
 // What must hold, checked after every event.
 //
-// Always: GATE on a network that is well no two hosts answer for a VIP (but a machine whose clocks have stood still, for a
-// detection time after it goes on); V3 no announcement without address and claim;
+// Always: GATE on a network that is well no two hosts answer for a VIP (but a machine whose clocks have stood still, for two
+// detection times after it goes on); V3 no announcement without address and claim;
 // TURNS ranks act one after another;
 // STRICT nobody holds a VIP without what it strictly requires; WITNESS nobody takes one who never holds any, CARRIER or whose
 // interface for it has no carrier;
