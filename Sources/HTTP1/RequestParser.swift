@@ -1,5 +1,6 @@
 // The strict parser of request heads: one pass over the bytes, a switch on the length of each field's name, a second
-// pass only when Connection names fields. Nothing is allocated and nothing is counted by reference.
+// pass only when Connection names fields. Nothing is allocated and nothing is counted by reference. `parse` is as long as the
+// table of fields that mean something here: a case for each length, and what is more than a line in functions of its own.
 
 extension RequestHead {
   /// Parses the head at the start of `bytes`, of which `count` have arrived; `scanSlack` more must be readable. Always from

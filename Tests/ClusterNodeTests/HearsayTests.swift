@@ -98,7 +98,7 @@ struct HearsayStories {
   }
 
   @Test("nor when it is heard at last, and is told of many VIPs in turn") func unheardNoMore() {
-    // The second ranks higher, and gets nothing back by itself.
+    // The second ranks higher for about half of them, and gets none back by itself.
     var bench = Bench(count: 2, vips: 200, prefer: false)
     bench.run(.milliseconds(300))
     bench.nodes[1] = nil
@@ -199,18 +199,18 @@ struct HearsayStories {
     bench.nodes[1] = nil
     bench.run(.milliseconds(200))
     #expect(bench.holders() == [0])
-    for bytes in recorded {
-      bench.deliver(bytes, to: 0)
-      bench.run(.milliseconds(10))
+    func play() {
+      for bytes in recorded {
+        bench.deliver(bytes, to: 0)
+        bench.run(.milliseconds(10))
+      }
     }
+    play()
     #expect(bench.holders() == [0])
     bench.nodes[0] = nil
     bench.start(0)
     bench.run(.milliseconds(4600))
-    for bytes in recorded {
-      bench.deliver(bytes, to: 0)
-      bench.run(.milliseconds(10))
-    }
+    play()
     #expect(bench.holders() == [])
     bench.run(.milliseconds(400))
     #expect(bench.holders() == [0])
