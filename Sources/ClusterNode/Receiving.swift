@@ -134,8 +134,12 @@ extension NodeCore {
       evaluateAllWanted = true
       if notice.cause == .unsaid, vips[slot].claim.isPromised(toOtherThan: sender, now: receivedAt) { continue }
       let successor = memberSlots.slot(of: notice.successor).map { MemberIndex($0) }
-      // Nor does what a second holder has planned give it back to who has just handed it on.
-      if successor == selfIndex, vips[slot].claim.isPromised(by: selfIndex, now: receivedAt) { continue }
+      // Nor does what a second holder has planned, or a yield that crosses the plan, give it back to who has just handed it on.
+      if successor == selfIndex, vips[slot].claim.isPromised(by: selfIndex, now: receivedAt),
+        notice.cause == .unsaid || vips[slot].claim.reservedFor != sender
+      {
+        continue
+      }
       vips[slot].keeper = notice.keepsConnections && successor == selfIndex ? sender : nil
       // Who takes it in the successor's stead does so because it was let go, not because it was planned. The giver's detection
       // time counts for all, itself included.

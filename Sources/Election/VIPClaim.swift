@@ -195,11 +195,12 @@ package struct VIPClaim: Sendable {
     _ now: Instant
   ) -> Decision {
     contestedSince = nil
-    if let holder = Self.holder(vip, members, candidacies) {
+    if Self.holder(vip, members, candidacies) != nil {
       vacantSince = nil
       unservedSince = nil
-      // A second holder that is about to yield changes nothing of what the first has planned.
-      if holder == reservedFor || !isPromised(now: now) { reservedFor = nil } else { wakeAt = reservedUntil }
+      // A second holder that is about to yield changes nothing of what the first has planned. Nor does the successor's claim,
+      // which may be older than the plan.
+      if isPromised(now: now) { wakeAt = reservedUntil } else { reservedFor = nil }
       return .nothing
     }
     vacate(cause: .vacant, now: now)

@@ -130,6 +130,30 @@ struct CrossedPlanStories {
       !bench.acquisitions().contains { $0.node == 0 }, "what n1 gave away does not come back by the other's yielding")
   }
 
+  @Test("the plan counts for its successor too, which took it too early and yields")
+  func crossedBySuccessor() {
+    var bench = Bench(count: 3, failback: .never)
+    bench.run(.milliseconds(200))
+    bench.command(0, .move(VIPIndex(0), to: bench.index(1)))
+    // n2 alone misses n1 meanwhile, and takes it.
+    bench.cut = [[0, 1], [0, 2], [2, 1]]
+    bench.run(.milliseconds(45))
+    #expect(bench.holders() == [0, 1])
+    // It hears n1 and yields, which n1 does not hear before it has let go.
+    bench.cut = [[1, 0], [1, 2]]
+    bench.run(.milliseconds(15))
+    #expect(bench.holders() == [0])
+    bench.clear()
+    bench.cut = [[0, 1]]
+    bench.command(0, .handoverReady(VIPIndex(0)))
+    #expect(bench.holders().isEmpty)
+    bench.run(.milliseconds(15))
+    #expect(bench.holders().isEmpty, "n1 keeps its word: n2 may have heard it")
+    bench.cut = []
+    bench.run(.milliseconds(500))
+    #expect(bench.acquisitions().map(\.node) == [1])
+  }
+
   @Test("a goodbye says who takes what in both of its datagrams, since either may come first")
   func goodbye() {
     var bench = Bench(count: 3)
