@@ -17,6 +17,8 @@ enum ReadOutcome {
 struct ByteStream {
   /// Reads for a stream start with this much and grow while the other side keeps up.
   static let smallestWindow: Int32 = 16 * 1024
+  /// Streams that fill reads of half of this are spliced from here on: two copies saved are worth a third call.
+  static let splicedWindow: Int32 = 64 * 1024
 
   var descriptor: Int32 = -1
   /// How much is read at a time when bytes are passed on.
@@ -142,6 +144,15 @@ struct ByteStream {
   /// receiver costs; `Worker.tightBufferByteCount` bounds the sum.
   mutating func growWindow(readCount: Int, largest: Int32) {
     if readCount >= Int(window) && window < largest { window &*= 2 }
+  }
+
+  /// Whether bytes that go to another stream as they are may go there without being copied.
+  @inline(__always)
+  var isSpliced: Bool { window >= Self.splicedWindow && input.isEmpty }
+
+  /// A stream of small messages goes back to being copied.
+  mutating func noteSpliced(_ count: Int, largest: Int32) {
+    if count < Int(Self.smallestWindow) { window /= 2 } else { growWindow(readCount: count, largest: largest) }
   }
 
   /// The peer's half-close is passed on, once.

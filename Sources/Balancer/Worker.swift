@@ -74,6 +74,7 @@ struct Worker: ~Copyable {
   var upstreams: Slab<ServerConnection>
   var timers: TimerWheel
   var buffers = BufferPool()
+  var pipe = SplicePipe(byteCount: Worker.largestWindow)
   // By slot; as long as the snapshot's arrays, moved when those grow.
   /// Per pool.
   var tables: UnsafeMutablePointer<ServerTable>

@@ -234,6 +234,12 @@ extension Worker {
     }
   }
 
+  mutating func goOnLater(_ index: Int32, _ client: Client) {
+    if client.pointee.stream.isDeferred { return }
+    client.pointee.stream.isDeferred = true
+    deferUntilAfterBatch(EventToken(.client, index: index, generation: client.pointee.generation))
+  }
+
   /// Output that had to wait may go on.
   @inline(never)
   private mutating func clientTakesMore(_ index: Int32, _ client: Client) {

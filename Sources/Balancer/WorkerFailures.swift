@@ -17,6 +17,32 @@ internal import Kernel
 internal import Primitives
 internal import Synchronization
 
+/// How a server's connection ended, or why its answer is of no use.
+enum ServerFailure: UInt8 {
+  /// Nothing was sent.
+  case connect
+  /// The same, and told at once: nobody listens there.
+  case refused
+  /// Closed or reset, perhaps in the middle of an answer.
+  case closed
+  case malformed
+  case timedOut
+  /// It says itself that it cannot: 502, 503, 504.
+  case unavailable
+
+  /// For people, of live traffic.
+  var words: String {
+    switch self {
+    case .connect: "no connection"
+    case .refused: "connection refused"
+    case .closed: "connection lost"
+    case .malformed: "a malformed answer"
+    case .timedOut: "no answer in time"
+    case .unavailable: "an answer of 502, 503 or 504"
+    }
+  }
+}
+
 extension Worker {
   /// Hundredths of a retry: a pool starts with this many and never saves more.
   static let initialRetryCredit: Int32 = 100 * 100

@@ -30,6 +30,10 @@ extension Worker {
         goOnLater(index, client)
         return
       }
+      if isSpliced(client) {
+        if !spliceBody(index, client) { return }
+        continue
+      }
       let isUntried = client.pointee.stream.inputIsUntried
       var count = client.pointee.stream.takeInput(receiveStart, &buffers)
       if isUntried {
@@ -67,15 +71,9 @@ extension Worker {
     }
   }
 
-  mutating func goOnLater(_ index: Int32, _ client: Client) {
-    if client.pointee.stream.isDeferred { return }
-    client.pointee.stream.isDeferred = true
-    deferUntilAfterBatch(EventToken(.client, index: index, generation: client.pointee.generation))
-  }
-
   /// The client's end came where a head or a body was due.
   @inline(never)
-  private mutating func clientEndedWhileReading(_ index: Int32, _ client: Client) {
+  mutating func clientEndedWhileReading(_ index: Int32, _ client: Client) {
     // In the middle of a body the server must not take it for whole: its connection is closed with the client's.
     closeClient(index, client, abortively: client.pointee.phase == .body)
   }
@@ -326,7 +324,7 @@ extension Worker {
 
   /// The server does not take the body: it may have answered already, so its answer is read before anything is decided.
   @inline(never)
-  private mutating func serverRefusesBody(_ index: Int32, _ client: Client, _ server: Int32) -> Bool {
+  mutating func serverRefusesBody(_ index: Int32, _ client: Client, _ server: Int32) -> Bool {
     let generation = client.pointee.generation
     client.pointee.exchange.bodyIsDropped = true
     upstreams[server].pointee.stream.mayRead = true

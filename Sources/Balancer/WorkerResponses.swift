@@ -5,32 +5,6 @@ internal import HTTP1
 internal import Kernel
 internal import Primitives
 
-/// How a server's connection ended, or why its answer is of no use.
-enum ServerFailure: UInt8 {
-  /// Nothing was sent.
-  case connect
-  /// The same, and told at once: nobody listens there.
-  case refused
-  /// Closed or reset, perhaps in the middle of an answer.
-  case closed
-  case malformed
-  case timedOut
-  /// It says itself that it cannot: 502, 503, 504.
-  case unavailable
-
-  /// For people, of live traffic.
-  var words: String {
-    switch self {
-    case .connect: "no connection"
-    case .refused: "connection refused"
-    case .closed: "connection lost"
-    case .malformed: "a malformed answer"
-    case .timedOut: "no answer in time"
-    case .unavailable: "an answer of 502, 503 or 504"
-    }
-  }
-}
-
 extension Worker {
   /// Interim answers to one request; more is a server gone wrong.
   private static let maximumInterimCount: UInt8 = 32
@@ -48,6 +22,11 @@ extension Worker {
       if burst > Self.largestBurst {
         goOnLater(index, upstream)
         return
+      }
+      if upstream.pointee.phase == .body && isSpliced(upstream) {
+        spliceAnswerBody(index, upstream, place, client)
+        if upstream.pointee.generation != generation || upstream.pointee.phase != .body { return }
+        continue
       }
       let isUntried = upstream.pointee.stream.inputIsUntried
       var count = upstream.pointee.stream.takeInput(receiveStart, &buffers)
@@ -282,6 +261,32 @@ extension Worker {
     let waits = !client.pointee.stream.output.isEmpty
     upstream.pointee.stream.growWindow(readCount: count, largest: Self.largestWindow)
     bodyGoesOn(place, client, outputWaits: waits)
+  }
+
+  /// The rest of a body of known length is worth it: an answer's tail is read together with what may come behind it.
+  @inline(__always)  // once per read of a body
+  private func isSpliced(_ upstream: Upstream) -> Bool {
+    upstream.pointee.bodyFraming == .counted && upstream.pointee.bodyRemaining >= Int64(ByteStream.splicedWindow)
+      && upstream.pointee.stream.isSpliced
+  }
+
+  @inline(never)
+  private mutating func spliceAnswerBody(_ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client) {
+    let limit = Int(min(Int64(room(for: upstream.pointee.stream)), upstream.pointee.bodyRemaining))
+    switch splice(&upstream.pointee.stream, &client.pointee.stream, limit: limit) {
+    case .bytes(let count):
+      client.pointee.exchange.notes.bytesOut &+= Int64(count)
+      upstream.pointee.bodyRemaining &-= Int64(count)
+      if upstream.pointee.bodyRemaining == 0 {
+        finishExchange(index, upstream, place, client, isClean: true)
+      } else {
+        bodyGoesOn(place, client, outputWaits: !client.pointee.stream.output.isEmpty)
+      }
+    case .blocked, .unsupported: break
+    case .ended: serverEnded(index, upstream)
+    case .senderFailed: serverFailed(index, upstream, .closed)
+    case .receiverFailed: clientIsGone(place, client)
+    }
   }
 
   /// Head and body to the client in one call; small bodies are copied beside the head.

@@ -146,6 +146,18 @@ extension Worker {
     while sender.mayRead {
       burst &+= 1
       if burst > Self.largestBurst { return .interrupted }
+      if sender.isSpliced {
+        switch splice(&sender, &receiver, limit: room(for: sender)) {
+        case .bytes(let moved):
+          count &+= moved
+          if !receiver.output.isEmpty { return .waits }
+        case .blocked: return .drained
+        case .ended, .unsupported: break
+        case .senderFailed: return .senderFailed
+        case .receiverFailed: return .receiverFailed
+        }
+        continue
+      }
       switch sender.read(into: receiveStart, room: room(for: sender)) {
       case .bytes(let received):
         count &+= received

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -35,6 +36,21 @@ ssize_t afloat_send_two(int socket, const void *first, size_t first_count, const
     if (sent >= 0) return sent;
     if (errno != EINTR) return -errno;
   }
+}
+
+ssize_t afloat_splice(int from, int to, size_t count) {
+  while (1) {
+    ssize_t moved = syscall(SYS_splice, from, NULL, to, NULL, count, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (moved >= 0) return moved;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+int afloat_open_pipe(int ends[2], int byte_count) {
+  if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) return -errno;
+  // Refused, it has the usual 64 KiB.
+  fcntl(ends[0], F_SETPIPE_SZ, byte_count);
+  return 0;
 }
 
 // A program of at most 7 + 2 * 60 + 8 * 60 instructions. Jumps of conditions reach 255 instructions only, so every

@@ -1,0 +1,106 @@
+// Bytes through a pipe from one socket to another: all of them, in order, and nothing of them to anybody else.
+
+import Glibc
+import Kernel
+import Testing
+
+struct SplicePipeTests {
+  /// Two ends of a connection that do not block.
+  private func pair() -> (a: Int32, b: Int32) {
+    var ends: [Int32] = [0, 0]
+    let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue)
+    #expect(socketpair(AF_UNIX, kind, 0, &ends) == 0)
+    return (ends[0], ends[1])
+  }
+
+  private func read(_ raw: Int32) -> [UInt8] {
+    var all: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      let count = part.withUnsafeMutableBufferPointer { StreamSocket.receive(raw, $0.baseAddress!, $0.count) }
+      if count <= 0 { return all }
+      all += part.prefix(count)
+    }
+  }
+
+  private func fill(_ raw: Int32) -> Int {
+    var total = 0
+    let part = [UInt8](repeating: 0x66, count: 4096)
+    while true {
+      let sent = StreamSocket.send(raw, part, part.count)
+      if sent <= 0 { return total }
+      total += sent
+    }
+  }
+
+  private final class Memory {
+    let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 1 << 20)
+    deinit { bytes.deallocate() }
+  }
+
+  @Test func `moves what is there and says when nothing is`() {
+    var pipe = SplicePipe(byteCount: 1 << 16)
+    let (from, to, rest) = (pair(), pair(), Memory())
+    defer { for raw in [from.a, from.b, to.a, to.b] { StreamSocket.close(raw) } }
+    func move(_ limit: Int) -> SplicePipe.Move {
+      pipe.move(from: from.b, to: to.a, limit: limit, rest: rest.bytes)
+    }
+    guard case .blocked = move(100) else { Issue.record("nothing was there"); return }
+    let message = (0..<1000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+    #expect(StreamSocket.send(from.a, message, message.count) == 1000)
+    guard case .moved(taken: 300, left: 0) = move(300) else { Issue.record("300 bytes"); return }
+    guard case .moved(taken: 700, left: 0) = move(5000) else { Issue.record("the rest"); return }
+    #expect(read(to.b) == message)
+    StreamSocket.shutdownWriting(from.a)
+    guard case .ended = move(100) else { Issue.record("the end"); return }
+  }
+
+  @Test func `hands over what the receiver does not take`() {
+    var pipe = SplicePipe(byteCount: 1 << 16)
+    let (from, to, rest) = (pair(), pair(), Memory())
+    defer { for raw in [from.a, from.b, to.a, to.b] { StreamSocket.close(raw) } }
+    let before = fill(to.a)
+    let message = (0..<20_000).map { UInt8(truncatingIfNeeded: $0 &* 13) }
+    #expect(StreamSocket.send(from.a, message, message.count) == message.count)
+    var seen: [UInt8] = []
+    while seen.count < message.count {
+      guard case .moved(let taken, let left) = pipe.move(from: from.b, to: to.a, limit: 1 << 16, rest: rest.bytes) else {
+        Issue.record("moves")
+        return
+      }
+      #expect(taken == left, "the receiver is full")
+      seen += UnsafeBufferPointer(start: rest.bytes, count: left)
+    }
+    #expect(seen == message && read(to.b).count == before)
+  }
+
+  @Test func `gives nobody what was meant for a receiver that has gone`() {
+    signal(SIGPIPE, SIG_IGN)
+    var pipe = SplicePipe(byteCount: 1 << 16)
+    let (from, gone, to, rest) = (pair(), pair(), pair(), Memory())
+    defer { for raw in [from.a, from.b, gone.a, to.a, to.b] { StreamSocket.close(raw) } }
+    StreamSocket.close(gone.b)
+    #expect(StreamSocket.send(from.a, Array("secret".utf8), 6) == 6)
+    guard case .receiverFailed(taken: 6) = pipe.move(from: from.b, to: gone.a, limit: 100, rest: rest.bytes) else {
+      Issue.record("the receiver has gone")
+      return
+    }
+    #expect(StreamSocket.send(from.a, Array("next".utf8), 4) == 4)
+    guard case .moved(taken: 4, left: 0) = pipe.move(from: from.b, to: to.a, limit: 100, rest: rest.bytes) else {
+      Issue.record("the next")
+      return
+    }
+    #expect(read(to.b) == Array("next".utf8))
+  }
+
+  @Test func `says so where it cannot`() {
+    var pipe = SplicePipe(byteCount: 1 << 16)
+    let (to, rest) = (pair(), Memory())
+    let file = open("/dev/null", O_WRONLY)
+    defer { for raw in [to.a, to.b, file] { StreamSocket.close(raw) } }
+    guard case .senderFailed = pipe.move(from: file, to: to.a, limit: 10, rest: rest.bytes) else {
+      Issue.record("a descriptor that cannot be read")
+      return
+    }
+  }
+}
