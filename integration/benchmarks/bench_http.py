@@ -2,12 +2,15 @@
 """CPU time, throughput and latency of proxying: afloat-balancer, HAProxy and nginx, turn by turn.
 
     bench_http.py [--rounds 5] [--seconds 3] [--connections 32 256] [--scenario NAME …] [--threads 1] [--no-nginx]
-                  [--json FILE] [--list]
+                  [--rate N] [--json FILE] [--list]
 
 Each proxy runs with one thread, pinned to core 0; wrk (one thread) and the nginx backends run on core 1; everything is on
 the loopback of a namespace of its own. With `--threads 2` nothing is pinned. The CPU time is the scheduler's own (sum of
 /proc/PID/task/*/schedstat) over one run of wrk, divided by the requests, or the GiB, that wrk counted. Ratios are taken
 within a round, between runs seconds apart.
+
+wrk asks as fast as it is answered: latencies are those of a full second core, and a faster proxy fills it more. `--rate N` asks
+for N requests a second of each instead (h2load of Debian's nghttp2-client): latencies at the same load.
 
 HAProxy (`HAPROXY=PATH` for another than Debian's) is set for the least work that still is the same job: round robin over
 keep-alive connections that are shared between clients (`http-reuse always`), X-Forwarded-For, no log, no checks. Afloat
@@ -16,6 +19,7 @@ client on its server by cookie, write the three X-Forwarded fields, set one more
 """
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -246,6 +250,31 @@ class Stage:
             "rss_mb": resident_mb(pid),
         }
 
+    def run_at(self, rate, name, path, connections, seconds, arguments):
+        """The same by h2load, at a given rate of requests per second."""
+        pid, port = self.proxies[name]
+        log = os.path.join(self.host.directory, "h2load.log")
+        before = cpu_nanoseconds(pid)
+        output = self.host.run(
+            *self.others, "h2load", "--h1", "-t", "1", "-c", str(connections), f"--rps={rate / connections}", "-D", str(seconds),
+            f"--log-file={log}", *arguments, f"http://127.0.0.1:{port}{path}", timeout=seconds + 60).stdout
+        spent = cpu_nanoseconds(pid) - before
+        with open(log, encoding="ascii") as file:
+            lines = [line.split() for line in file]
+        os.unlink(log)
+        if any(line[1] != "200" for line in lines):
+            raise RuntimeError(f"{name}: h2load saw errors:\n{output}")
+        spans = sorted(int(line[2]) / 1000 for line in lines)
+        return {
+            "cpu_ns": spent,
+            "requests": len(spans),
+            "gib": 0.0,
+            "per_second": len(spans) / seconds,
+            "p50_ms": spans[len(spans) // 2],
+            "p99_ms": spans[len(spans) * 99 // 100],
+            "rss_mb": resident_mb(pid),
+        }
+
     def stop(self):
         for agent in self.agents:
             agent.process.send_signal(signal.SIGTERM)
@@ -265,7 +294,8 @@ def measure(stage, scenario, connections, options):
     runs = {name: [] for name in names}
     for number in range(-1, options.rounds):  # the first is to warm up and not counted
         for name in names if number % 2 == 0 else reversed(names):
-            result = stage.run(name, path, connections, options.seconds if number >= 0 else 1, arguments + extra[name])
+            run = functools.partial(stage.run_at, options.rate) if options.rate else stage.run
+            result = run(name, path, connections, options.seconds if number >= 0 else 1, arguments + extra[name])
             if number >= 0:
                 runs[name].append(result)
     print(f"\n{scenario}: {title}, {connections} connections: median (least–most)")
@@ -290,6 +320,7 @@ def main():
     parser.add_argument("--scenario", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
     parser.add_argument("--threads", type=int, default=1, choices=[1, 2])
     parser.add_argument("--no-nginx", action="store_true")
+    parser.add_argument("--rate", type=int, help="requests per second, the same for each; not for tcp-bulk")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -297,6 +328,8 @@ def main():
         for name, scenario in SCENARIOS.items():
             print(f"{name:10} {scenario[0]}")
         return
+    if options.rate and "tcp-bulk" in options.scenario:
+        parser.error("--rate is for requests: choose scenarios other than tcp-bulk")
     if os.cpu_count() < 2:
         sys.exit("the comparison needs two cores")
     sweep()
@@ -304,7 +337,8 @@ def main():
     version = version.splitlines()[0].split(" - ")[0]
     nginx = subprocess.run(["/usr/sbin/nginx", "-v"], capture_output=True, text=True).stderr.strip().split(": ")[-1]
     place = "pinned to core 0, wrk and the backends on core 1" if options.threads == 1 else "nothing pinned"
-    print(f"{version}, {nginx}; wrk {options.seconds} s a run, {options.rounds} interleaved rounds; "
+    load = f"h2load at {options.rate} requests/s," if options.rate else "wrk"
+    print(f"{version}, {nginx}; {load} {options.seconds} s a run, {options.rounds} interleaved rounds; "
           f"{options.threads} thread{'s' if options.threads > 1 else ''} each, {place}")
     seen = {}
     needs = {name for scenario in options.scenario for name in SCENARIOS[scenario][5]}
