@@ -199,6 +199,9 @@ struct MetricsText {
     each("listener_refused_total", .counter, "Requests and connections that were refused.", all, labels) { $0.refused }
     responses("listener_responses_total", "Answers by class of status.", all, labels) { $0.traffic.responses }
     bytes("listener_bytes_total", "Bytes from and to clients.", all, labels) { $0.traffic }
+    each("listener_spliced_bytes_total", .counter, "Bytes passed on without being copied, both ways.", all, labels) {
+      $0.splicedBytes
+    }
     family("listener_endings_total", .counter, "Exchanges that a server did not simply answer, by cause.")
     for listener in all {
       for (cause, count) in listener.endings.sorted(by: { $0.key < $1.key }) {

@@ -30,6 +30,8 @@ struct ByteStream {
   var peerClosed = false
   /// The end of the peer's direction has been read.
   var hasEnded = false
+  /// A send was told of a reset: what is read as the end is none.
+  var wasReset = false
   /// We have ended our direction.
   var hasShutDown = false
   /// In the worker's list of streams to go on with after the batch.
@@ -51,7 +53,7 @@ struct ByteStream {
       return .bytes(count)
     }
     mayRead = false
-    if count == 0 {
+    if count == 0 && !wasReset {
       peerClosed = true
       hasEnded = true
       return .ended
@@ -75,7 +77,7 @@ struct ByteStream {
   private mutating func keepRest(
     _ sent: Int, _ bytes: UnsafePointer<UInt8>, _ count: Int, _ pool: inout BufferPool
   ) -> Bool {
-    if sent < 0 && sent != StreamSocket.wouldBlock { return false }
+    if isBroken(sent) { return false }
     let taken = max(0, sent)
     pool.append(bytes + taken, count - taken, to: &output)
     return true
@@ -93,7 +95,7 @@ struct ByteStream {
     }
     let sent = StreamSocket.send(descriptor, first, firstCount, second, secondCount)
     if sent == firstCount &+ secondCount { return true }
-    if sent < 0 && sent != StreamSocket.wouldBlock { return false }
+    if isBroken(sent) { return false }
     let taken = max(0, sent)
     if taken < firstCount { pool.append(first + taken, firstCount - taken, to: &output) }
     let takenOfSecond = max(0, taken - firstCount)
@@ -105,7 +107,7 @@ struct ByteStream {
   mutating func flush(_ pool: inout BufferPool) -> Bool {
     if output.isEmpty { return true }
     let sent = StreamSocket.send(descriptor, output.bytes, output.count)
-    if sent < 0 { return sent == StreamSocket.wouldBlock }
+    if sent < 0 { return !isBroken(sent) }
     output.start &+= Int32(truncatingIfNeeded: sent)
     if output.isEmpty { pool.give(&output) }
     return true
@@ -146,9 +148,15 @@ struct ByteStream {
     if readCount >= Int(window) && window < largest { window &*= 2 }
   }
 
-  /// Whether bytes that go to another stream as they are may go there without being copied.
+  /// Whether a send's result says that the connection is of no more use.
+  mutating func isBroken(_ sent: Int) -> Bool {
+    if sent == StreamSocket.wasReset { wasReset = true }
+    return sent < 0 && sent != StreamSocket.wouldBlock
+  }
+
+  /// Whether bytes that go to another stream as they are are worth a splice.
   @inline(__always)
-  var isSpliced: Bool { window >= Self.splicedWindow && input.isEmpty }
+  var isLarge: Bool { window >= Self.splicedWindow && input.isEmpty }
 
   /// A stream of small messages goes back to being copied.
   mutating func noteSpliced(_ count: Int, largest: Int32) {

@@ -33,7 +33,8 @@ struct FiguresAssembly {
       name: listener.name,
       connections: max(0, plane.shared.listenerConnections[slot].load(ordering: .relaxed)),
       accepted: sum { $0.listeners[slot].accepted.current }, requests: sum { $0.listeners[slot].requests.current },
-      refused: sum { $0.listeners[slot].refused.current }, traffic: traffic.figures, endings: traffic.endings)
+      refused: sum { $0.listeners[slot].refused.current },
+      splicedBytes: sum { $0.listeners[slot].spliced.current }, traffic: traffic.figures, endings: traffic.endings)
   }
 
   private func route(_ listener: String, _ name: String, _ slot: Int) -> RouteFigures {

@@ -47,6 +47,8 @@ struct ListenerCounters: ~Copyable {
   let accepted = Counter()
   let requests = Counter()
   let refused = Counter()
+  /// Bytes that were passed on without being copied, both ways.
+  let spliced = Counter()
 }
 
 /// What a pool's clients had to go through.

@@ -31,8 +31,9 @@ extension Worker {
         return
       }
       if isSpliced(client) {
-        if !spliceBody(index, client) { return }
-        continue
+        let step = spliceBody(index, client)
+        if step == .goOn { continue }
+        if step == .stop { return }
       }
       let isUntried = client.pointee.stream.inputIsUntried
       var count = client.pointee.stream.takeInput(receiveStart, &buffers)
@@ -405,7 +406,7 @@ extension Worker {
     let count = request.count &- sent
     if count == 0 { return true }
     let taken = StreamSocket.send(upstream.pointee.stream.descriptor, request.bytes + sent, count)
-    if taken < 0 && taken != StreamSocket.wouldBlock {
+    if upstream.pointee.stream.isBroken(taken) {
       return serverRefusesBody(index, client, client.pointee.server)
     }
     if taken > 0 { client.pointee.exchange.requestSentCount &+= Int32(truncatingIfNeeded: taken) }

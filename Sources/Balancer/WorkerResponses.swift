@@ -23,8 +23,7 @@ extension Worker {
         goOnLater(index, upstream)
         return
       }
-      if upstream.pointee.phase == .body && isSpliced(upstream) {
-        spliceAnswerBody(index, upstream, place, client)
+      if upstream.pointee.phase == .body && isSpliced(upstream) && spliceAnswerBody(index, upstream, place, client) {
         if upstream.pointee.generation != generation || upstream.pointee.phase != .body { return }
         continue
       }
@@ -267,26 +266,32 @@ extension Worker {
   @inline(__always)  // once per read of a body
   private func isSpliced(_ upstream: Upstream) -> Bool {
     upstream.pointee.bodyFraming == .counted && upstream.pointee.bodyRemaining >= Int64(ByteStream.splicedWindow)
-      && upstream.pointee.stream.isSpliced
+      && upstream.pointee.stream.isLarge && pipe.isOpen
   }
 
+  /// False: nothing was moved, and a read tells why.
   @inline(never)
-  private mutating func spliceAnswerBody(_ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client) {
+  private mutating func spliceAnswerBody(
+    _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client
+  ) -> Bool {
     let limit = Int(min(Int64(room(for: upstream.pointee.stream)), upstream.pointee.bodyRemaining))
     switch splice(&upstream.pointee.stream, &client.pointee.stream, limit: limit) {
     case .bytes(let count):
       client.pointee.exchange.notes.bytesOut &+= Int64(count)
+      counters.listeners[Int(client.pointee.listener)].spliced.add(UInt64(count))
       upstream.pointee.bodyRemaining &-= Int64(count)
       if upstream.pointee.bodyRemaining == 0 {
         finishExchange(index, upstream, place, client, isClean: true)
       } else {
         bodyGoesOn(place, client, outputWaits: !client.pointee.stream.output.isEmpty)
       }
-    case .blocked, .unsupported: break
-    case .ended: serverEnded(index, upstream)
+    case .nothing: return false
     case .senderFailed: serverFailed(index, upstream, .closed)
-    case .receiverFailed: clientIsGone(place, client)
+    case .receiverFailed(let taken):
+      client.pointee.exchange.notes.bytesOut &+= Int64(taken)
+      clientIsGone(place, client)
     }
+    return true
   }
 
   /// Head and body to the client in one call; small bodies are copied beside the head.

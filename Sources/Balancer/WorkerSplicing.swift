@@ -5,15 +5,11 @@ internal import Kernel
 
 enum SpliceOutcome {
   case bytes(Int)
-  /// Nothing now; an event tells when there is.
-  case blocked
-  /// The sender has ended its direction.
-  case ended
+  /// Nothing was moved: why, a read tells.
+  case nothing
   case senderFailed
   /// What was taken from the sender is lost.
   case receiverFailed(taken: Int)
-  /// These two sockets cannot: read and write.
-  case unsupported
 }
 
 extension Worker {
@@ -21,28 +17,19 @@ extension Worker {
   mutating func splice(
     _ sender: inout ByteStream, _ receiver: inout ByteStream, limit: Int
   ) -> SpliceOutcome {
-    let move = pipe.move(from: sender.descriptor, to: receiver.descriptor, limit: limit, rest: receiveStart)
-    switch move {
+    switch pipe.move(from: sender.descriptor, to: receiver.descriptor, limit: limit, rest: receiveStart) {
     case .moved(let taken, let left):
       sender.noteSpliced(taken, largest: Self.largestWindow)
       // Asked once more, the kernel is sure to tell when the receiver takes more.
       if left > 0 && !receiver.write(receiveStart, left, &buffers) { return .receiverFailed(taken: taken) }
       return .bytes(taken)
-    case .blocked:
-      sender.mayRead = false
-      return .blocked
-    case .ended:
-      sender.mayRead = false
-      sender.peerClosed = true
-      sender.hasEnded = true
-      return .ended
+    case .nothing: return .nothing
     case .senderFailed:
       sender.mayRead = false
       return .senderFailed
-    case .receiverFailed(let taken): return .receiverFailed(taken: taken)
-    case .unsupported:
-      sender.window = ByteStream.smallestWindow
-      return .unsupported
+    case .receiverFailed(let taken, let isReset):
+      if isReset { receiver.wasReset = true }
+      return .receiverFailed(taken: taken)
     }
   }
 
@@ -52,36 +39,43 @@ extension Worker {
   /// than passing on.
   @inline(__always)  // once per read of a client
   func isSpliced(_ client: Client) -> Bool {
-    client.pointee.phase == .body && client.pointee.stream.isSpliced && client.pointee.stream.mayRead
+    client.pointee.phase == .body && client.pointee.stream.isLarge && client.pointee.stream.mayRead
       && client.pointee.exchange.bodyFraming.isCounted && client.pointee.exchange.isPastHolding
       && client.pointee.exchange.bodyByteCount > Int64(ByteStream.splicedWindow)
-      && !client.pointee.exchange.bodyIsDropped
+      && !client.pointee.exchange.bodyIsDropped && pipe.isOpen
   }
 
-  /// False when reading cannot go on now.
+  enum BodyStep {
+    case goOn
+    case stop
+    /// A read tells why nothing was moved.
+    case read
+  }
+
   @inline(never)
-  mutating func spliceBody(_ index: Int32, _ client: Client) -> Bool {
+  mutating func spliceBody(_ index: Int32, _ client: Client) -> BodyStep {
     let server = client.pointee.server
     let limit = Int(min(Int64(room(for: client.pointee.stream)), client.pointee.exchange.bodyByteCount &- 1))
     switch splice(&client.pointee.stream, &upstreams[server].pointee.stream, limit: limit) {
     case .bytes(let count):
-      client.pointee.exchange.bodyByteCount &-= Int64(count)
-      client.pointee.exchange.notes.bytesIn &+= Int64(count)
-      let span = snapshot.listeners[Int(client.pointee.listener)].clientBody
-      noteProgress(index, client, count, isLast: false, span: span)
-      return true
-    case .blocked: return false
-    case .ended:
-      clientEndedWhileReading(index, client)
-      return false
+      noteSpliced(index, client, count)
+      return .goOn
+    case .nothing: return .read
     case .senderFailed:
       clientIsGone(index, client)
-      return false
+      return .stop
     case .receiverFailed(let taken):
       // The rest is dropped, and has to be told from what comes behind it.
-      client.pointee.exchange.bodyByteCount &-= Int64(taken)
-      return serverRefusesBody(index, client, server)
-    case .unsupported: return true
+      noteSpliced(index, client, taken)
+      return serverRefusesBody(index, client, server) ? .goOn : .stop
     }
+  }
+
+  private mutating func noteSpliced(_ index: Int32, _ client: Client, _ count: Int) {
+    let listener = Int(client.pointee.listener)
+    client.pointee.exchange.bodyByteCount &-= Int64(count)
+    client.pointee.exchange.notes.bytesIn &+= Int64(count)
+    counters.listeners[listener].spliced.add(UInt64(count))
+    noteProgress(index, client, count, isLast: false, span: snapshot.listeners[listener].clientBody)
   }
 }

@@ -109,8 +109,10 @@ extension Worker {
     let upstream = upstreams[server]
     var upCount = 0
     var downCount = 0
-    let up = pass(&client.pointee.stream, &upstream.pointee.stream, &upCount)
-    let down = up.isFailure ? up : pass(&upstream.pointee.stream, &client.pointee.stream, &downCount)
+    var spliced = 0
+    let up = pass(&client.pointee.stream, &upstream.pointee.stream, &upCount, &spliced)
+    let down = up.isFailure ? up : pass(&upstream.pointee.stream, &client.pointee.stream, &downCount, &spliced)
+    if spliced > 0 { counters.listeners[Int(client.pointee.listener)].spliced.add(UInt64(spliced)) }
     if upCount > 0 || downCount > 0 { noteRelayed(client, up: upCount, down: downCount) }
     if up.isFailure || down.isFailure {
       let isClients = up.isFailure ? up == .senderFailed : down == .receiverFailed
@@ -130,8 +132,10 @@ extension Worker {
     }
   }
 
-  /// `count` grows by what was taken from the sender.
-  private mutating func pass(_ sender: inout ByteStream, _ receiver: inout ByteStream, _ count: inout Int) -> Passed {
+  /// `count` grows by what was taken from the sender, `spliced` by what of it was not copied.
+  private mutating func pass(
+    _ sender: inout ByteStream, _ receiver: inout ByteStream, _ count: inout Int, _ spliced: inout Int
+  ) -> Passed {
     if !receiver.output.isEmpty {
       if !receiver.flush(&buffers) { return .receiverFailed }
       if !receiver.output.isEmpty { return .waits }
@@ -146,17 +150,19 @@ extension Worker {
     while sender.mayRead {
       burst &+= 1
       if burst > Self.largestBurst { return .interrupted }
-      if sender.isSpliced {
+      if sender.isLarge && pipe.isOpen {
         switch splice(&sender, &receiver, limit: room(for: sender)) {
         case .bytes(let moved):
           count &+= moved
+          spliced &+= moved
           if !receiver.output.isEmpty { return .waits }
-        case .blocked: return .drained
-        case .ended, .unsupported: break
+          continue
+        case .nothing: break
         case .senderFailed: return .senderFailed
-        case .receiverFailed: return .receiverFailed
+        case .receiverFailed(let taken):
+          count &+= taken
+          return .receiverFailed
         }
-        continue
       }
       switch sender.read(into: receiveStart, room: room(for: sender)) {
       case .bytes(let received):

@@ -48,9 +48,11 @@ ssize_t afloat_splice(int from, int to, size_t count) {
 
 int afloat_open_pipe(int ends[2], int byte_count) {
   if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) return -errno;
-  // Refused, it has the usual 64 KiB.
   fcntl(ends[0], F_SETPIPE_SZ, byte_count);
-  return 0;
+  if (fcntl(ends[0], F_GETPIPE_SZ) >= 64 * 1024) return 0;
+  close(ends[0]);
+  close(ends[1]);
+  return -ENOMEM;
 }
 
 // A program of at most 7 + 2 * 60 + 8 * 60 instructions. Jumps of conditions reach 255 instructions only, so every

@@ -69,21 +69,29 @@ package struct ListenerFigures: Codable, Equatable, Sendable {
   package var accepted: UInt64
   package var requests: UInt64
   package var refused: UInt64
+  /// Of the bytes in and out, those that were not copied on their way through (splice(2)).
+  package var splicedBytes: UInt64
   package var traffic: TrafficFigures
   /// How exchanges ended that were not simply answered: by the name of the cause.
   package var endings: [String: UInt64]
 
   package init(
-    name: String, connections: Int, accepted: UInt64, requests: UInt64, refused: UInt64, traffic: TrafficFigures,
-    endings: [String: UInt64]
+    name: String, connections: Int, accepted: UInt64, requests: UInt64, refused: UInt64, splicedBytes: UInt64,
+    traffic: TrafficFigures, endings: [String: UInt64]
   ) {
     self.name = name
     self.connections = connections
     self.accepted = accepted
     self.requests = requests
     self.refused = refused
+    self.splicedBytes = splicedBytes
     self.traffic = traffic
     self.endings = endings
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case name, connections, accepted, requests, refused, traffic, endings
+    case splicedBytes = "spliced_bytes"
   }
 }
 

@@ -35,7 +35,7 @@ struct MetricsTests {
       taken: 1,
       listeners: [
         ListenerFigures(
-          name: "we\"b\\", connections: 1, accepted: 2, requests: 11, refused: 0, traffic: traffic,
+          name: "we\"b\\", connections: 1, accepted: 2, requests: 11, refused: 0, splicedBytes: 5, traffic: traffic,
           endings: ["server_late": 3])
       ], routes: [RouteFigures(listener: "web", name: "web/0", requests: 4, responses: [0, 4, 0, 0, 0], denied: 1)],
       pools: [

@@ -22,7 +22,8 @@ import Testing
       taken: second * 1_000_000_000,
       listeners: [
         ListenerFigures(
-          name: "web", connections: 3, accepted: requests / 2, requests: requests, refused: 0, traffic: traffic,
+          name: "web", connections: 3, accepted: requests / 2, requests: requests, refused: 0, splicedBytes: 0,
+          traffic: traffic,
           endings: failed > 0 ? ["server_late": failed] : [:])
       ],
       pools: [

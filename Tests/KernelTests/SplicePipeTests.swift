@@ -45,14 +45,14 @@ struct SplicePipeTests {
     func move(_ limit: Int) -> SplicePipe.Move {
       pipe.move(from: from.b, to: to.a, limit: limit, rest: rest.bytes)
     }
-    guard case .blocked = move(100) else { Issue.record("nothing was there"); return }
+    guard case .nothing = move(100) else { Issue.record("nothing was there"); return }
     let message = (0..<1000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
     #expect(StreamSocket.send(from.a, message, message.count) == 1000)
     guard case .moved(taken: 300, left: 0) = move(300) else { Issue.record("300 bytes"); return }
     guard case .moved(taken: 700, left: 0) = move(5000) else { Issue.record("the rest"); return }
     #expect(read(to.b) == message)
     StreamSocket.shutdownWriting(from.a)
-    guard case .ended = move(100) else { Issue.record("the end"); return }
+    guard case .nothing = move(100) else { Issue.record("the end, which a read tells"); return }
   }
 
   @Test func `hands over what the receiver does not take`() {
@@ -64,7 +64,8 @@ struct SplicePipeTests {
     #expect(StreamSocket.send(from.a, message, message.count) == message.count)
     var seen: [UInt8] = []
     while seen.count < message.count {
-      guard case .moved(let taken, let left) = pipe.move(from: from.b, to: to.a, limit: 1 << 16, rest: rest.bytes) else {
+      let move = pipe.move(from: from.b, to: to.a, limit: 1 << 16, rest: rest.bytes)
+      guard case .moved(let taken, let left) = move else {
         Issue.record("moves")
         return
       }
@@ -81,7 +82,8 @@ struct SplicePipeTests {
     defer { for raw in [from.a, from.b, gone.a, to.a, to.b] { StreamSocket.close(raw) } }
     StreamSocket.close(gone.b)
     #expect(StreamSocket.send(from.a, Array("secret".utf8), 6) == 6)
-    guard case .receiverFailed(taken: 6) = pipe.move(from: from.b, to: gone.a, limit: 100, rest: rest.bytes) else {
+    let move = pipe.move(from: from.b, to: gone.a, limit: 100, rest: rest.bytes)
+    guard case .receiverFailed(taken: 6, isReset: false) = move else {
       Issue.record("the receiver has gone")
       return
     }
@@ -93,14 +95,43 @@ struct SplicePipeTests {
     #expect(read(to.b) == Array("next".utf8))
   }
 
-  @Test func `says so where it cannot`() {
-    var pipe = SplicePipe(byteCount: 1 << 16)
-    let (to, rest) = (pair(), Memory())
-    let file = open("/dev/null", O_WRONLY)
-    defer { for raw in [to.a, to.b, file] { StreamSocket.close(raw) } }
-    guard case .senderFailed = pipe.move(from: file, to: to.a, limit: 10, rest: rest.bytes) else {
-      Issue.record("a descriptor that cannot be read")
+  @Test func `hands over the rest of what a receiver takes in part`() {
+    var pipe = SplicePipe(byteCount: 1 << 18)
+    let (from, to, rest) = (pair(), pair(), Memory())
+    defer { for raw in [from.a, from.b, to.a, to.b] { StreamSocket.close(raw) } }
+    let message = (0..<150_000).map { UInt8(truncatingIfNeeded: $0 &* 17) }
+    #expect(StreamSocket.send(from.a, message, message.count) == message.count)
+    // Room for a few pieces.
+    let before = fill(to.a)
+    var part = [UInt8](repeating: 0, count: before / 2)
+    let drained = part.withUnsafeMutableBufferPointer { StreamSocket.receive(to.b, $0.baseAddress!, $0.count) }
+    guard case .moved(let taken, let left) = pipe.move(from: from.b, to: to.a, limit: 1 << 18, rest: rest.bytes) else {
+      Issue.record("moves")
       return
     }
+    #expect(0 < left && left < taken)
+    let arrived = read(to.b).dropFirst(before - drained)
+    let seen = Array(arrived) + UnsafeBufferPointer(start: rest.bytes, count: left)
+    #expect(seen == Array(message.prefix(taken)))
+  }
+
+  @Test func `is no pipe any more where the system does not splice`() throws {
+    var pipe = SplicePipe(byteCount: 1 << 16)
+    let (from, to, rest) = (pair(), pair(), Memory())
+    defer { for raw in [from.a, from.b, to.a, to.b] { StreamSocket.close(raw) } }
+    let poller = try Poller(capacity: 1)
+    let wasOpen = pipe.isOpen
+    guard case .nothing = pipe.move(from: poller.descriptor.raw, to: to.a, limit: 10, rest: rest.bytes) else {
+      Issue.record("a descriptor of a kind that has nothing to splice")
+      return
+    }
+    let isOpen = pipe.isOpen
+    #expect(wasOpen && !isOpen)
+    #expect(StreamSocket.send(from.a, Array("whole".utf8), 5) == 5)
+    guard case .nothing = pipe.move(from: from.b, to: to.a, limit: 10, rest: rest.bytes) else {
+      Issue.record("no pipe")
+      return
+    }
+    #expect(read(from.b) == Array("whole".utf8))
   }
 }

@@ -18,6 +18,19 @@ def content(name):
     return random.Random(name).randbytes(SIZE)
 
 
+def spliced(balancer, share=0.5):
+    """Whether that part of what passed was not copied."""
+    found = balancer.figures()["listeners"][0]
+    passed = found["traffic"]["bytes_in"] + found["traffic"]["bytes_out"]
+    return share * passed <= found["spliced_bytes"] <= passed
+
+
+def abort(connection):
+    """Closes with a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
+
+
 def digest(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -46,7 +59,7 @@ def giving(connection, _):
         if path[0] in ("short", "reset"):
             connection.sendall(data[: SIZE * 2 // 3])
             if path[0] == "reset":
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                abort(connection)
             return
         connection.sendall(data)
 
@@ -121,6 +134,7 @@ def test_answers_arrive_whole_whatever_the_others_do():
             + [lambda n=n: slow(f"s{n}") for n in range(3)]
             + [lambda n=n: leaving(f"l{n}") for n in range(2)]
         )
+        assert spliced(balancer)
 
 
 @pytest.mark.parametrize("how", ["short", "reset"])
@@ -156,6 +170,7 @@ def test_request_bodies_arrive_whole_and_the_next_request_is_told_from_them():
                 client.reset()
 
         all_at_once([lambda n=n: upload(f"u{n}") for n in range(4)] + [lambda: leaving("l")])
+        assert spliced(balancer)
 
 
 def test_a_body_that_the_server_refuses_in_the_middle_is_not_mixed_with_the_next_request():
@@ -225,6 +240,7 @@ def test_tunnels_pass_large_streams_both_ways_at_once(pause):
                 client.reset()
 
         all_at_once([lambda n=n: talk(f"t{n}") for n in range(4)] + [lambda: leaving("l")])
+        assert spliced(balancer)
 
 
 def _quietly(call, *arguments):
@@ -245,3 +261,117 @@ def test_large_and_small_messages_take_turns_in_a_tunnel():
             data = sizes.randbytes(sizes.choice([1, 100, 5000, 70_000, 400_000]))
             threading.Thread(target=client.send, args=(data,), daemon=True).start()
             assert client.reader.exactly(len(data)) == data
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_urgent_data_neither_stops_nor_shortens_a_stream(ends):
+    """splice(2) does not go past it, and takes the end behind it for the end before it."""
+    seen = []
+
+    def keeping(connection, _):
+        while data := connection.recv(1 << 20):
+            seen.append(data)
+        seen.append(b"END")
+
+    with front(keeping, "tcp") as balancer, Client(balancer.port) as client:
+        data = content("u")
+        client.send(data)
+        for _ in range(3):
+            client.send(b"before")
+            client.socket.send(b"!", socket.MSG_OOB)
+            client.send(b"behind" * 100)
+        if ends:
+            client.socket.shutdown(socket.SHUT_WR)
+        tail = (b"before" + b"behind" * 100) * 3 + (b"END" if ends else b"")
+        deadline = time.monotonic() + 10
+        while sum(map(len, seen)) < SIZE + len(tail) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        arrived = b"".join(seen)
+        assert digest(arrived[:SIZE]) == digest(data)
+        # An urgent byte counts as one of the others once another has come.
+        assert arrived[SIZE:].replace(b"!", b"") == tail
+        assert spliced(balancer)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_reset_of_a_large_tunnel_is_passed_on(side):
+    """It is the only sign that something is missing."""
+    ends = []
+
+    def ending(connection):
+        try:
+            while connection.recv(1 << 20):
+                pass
+            return "end"
+        except ConnectionResetError:
+            return "reset"
+
+    def serving(connection, _):
+        if side == "server":
+            connection.sendall(content("r"))
+            abort(connection)
+        else:
+            ends.append(ending(connection))
+
+    with front(serving, "tcp") as balancer:
+        for _ in range(5):
+            with Client(balancer.port) as client:
+                if side == "server":
+                    ends.append(ending(client.socket))
+                else:
+                    client.send(content("r"))
+                    client.reset()
+        deadline = time.monotonic() + 10
+        while len(ends) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert ends == ["reset"] * 5
+        assert spliced(balancer)
+
+
+def test_a_server_that_resets_in_the_middle_of_a_body_is_a_502():
+    def resetting(connection, _):
+        reader = Reader(connection)
+        reader.head()
+        reader.exactly(2_000_000)
+        abort(connection)
+
+    with front(resetting, "http") as balancer:
+        for _ in range(20):
+            with Client(balancer.port) as client:
+                head = f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SIZE}\r\n\r\n".encode()
+                threading.Thread(target=_quietly, args=(client.send, head + content("r")), daemon=True).start()
+                assert client.reader.response()[0] == 502
+        assert spliced(balancer, 0.1)
+
+
+def test_an_answer_of_unknown_length_that_a_reset_cuts_off_never_looks_complete():
+    """The reset may be told to who writes the request's body, and a read says the end then."""
+
+    def cutting(connection, _):
+        reader = Reader(connection)
+        reader.head()
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nthe beginning of more")
+        reader.exactly(1_000_000)
+        abort(connection)
+
+    with front(cutting, "http") as balancer:
+        for _ in range(40):
+            with Client(balancer.port) as client:
+                head = f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SIZE}\r\n\r\n".encode()
+                threading.Thread(target=_quietly, args=(client.send, head + content("c")), daemon=True).start()
+                with pytest.raises((EOFError, ConnectionResetError)):
+                    client.reader.response()
+
+
+def test_what_was_spliced_is_counted_as_all_else():
+    with front(giving, "http") as balancer, Client(balancer.port) as client:
+        assert client.get("/c")[0] == client.get("/d")[0] == 200
+        found = balancer.figures()["listeners"][0]
+        assert 2 * SIZE < found["traffic"]["bytes_out"] < 2 * SIZE + 2000
+        assert SIZE < found["spliced_bytes"] < 2 * SIZE
+    with front(taking, "http") as balancer, Client(balancer.port) as client:
+        client.send(f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SIZE}\r\n\r\n".encode() + content("c"))
+        assert client.reader.response()[0] == 200
+        found = balancer.figures()["listeners"][0]
+        assert SIZE <= found["traffic"]["bytes_in"] < SIZE + 200

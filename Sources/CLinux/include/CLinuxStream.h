@@ -14,7 +14,8 @@ ssize_t afloat_send(int socket, const void *bytes, size_t count, int flags);
 ssize_t afloat_send_two(int socket, const void *first, size_t first_count, const void *second, size_t second_count);
 // splice(2) between a pipe and a socket, without waiting. Raises SIGPIPE where that is not ignored.
 ssize_t afloat_splice(int from, int to, size_t count);
-// A pipe that does not block, with room for `byte_count` if the system grants that. Returns 0 or a negative error number.
+// A pipe that does not block, with room for `byte_count`, or the usual 64 KiB if the system does not grant that. Returns 0 or a
+// negative error number; one that got even less is none.
 int afloat_open_pipe(int ends[2], int byte_count);
 
 // Attaches a classic BPF program to a listening TCP socket: segments that open a connection (SYN without ACK) to one of the
