@@ -48,7 +48,7 @@ extension ServerRegistry {
       if let before, before.server.configuration.endpoint == trial.server.endpoint {
         var known = before
         known.slot = trial.slot
-        known.server.adopt(trial.server, trial.pool, pattern(of: trial.pool), scripts, now: now)
+        known.server.adopt(trial.server, trial.pool, pattern(of: trial.pool), scripts, sockets, now: now)
         next[trial.key] = known
         trials[trial.key] = nil
       } else {
@@ -105,23 +105,21 @@ extension ServerRegistry {
   private func waitingSince(_ key: ServerKey) -> Instant { trials[key]?.waitingSince ?? .distantFuture }
 
   private mutating func startTrial(_ key: ServerKey, _ now: Instant, _ poller: borrowing Poller) {
-    guard let timeout = trials[key]?.server.probe.timeout else { return }
-    trials[key]?.server.health.checkStarted(now: now, timeout: timeout)
     let generation = newGeneration()
-    trials[key]?.server.generation = generation
-    if let outcome = trials[key]?.server.probe.start(now: now) { return finishTrial(key, outcome, now) }
+    if let outcome = trials[key]?.server.startCheck(generation, now: now) { return finishTrial(key, outcome, now) }
     do throws(SystemError) {
       let token = EventToken(.server, index: Self.trialIndex, generation: generation)
-      try watch(trials[key]?.server.probe, poller, token)
+      try trials[key]?.server.watch(poller, token)
     } catch {
       finishTrial(key, .notMade("the check cannot be watched: \(error.cause)"), now)
     }
   }
 
   /// A trial's socket is ready, or its script has something to tell.
-  mutating func trialIsReady(_ token: EventToken, now: Instant) {
+  mutating func trialIsReady(_ token: EventToken, _ readiness: Readiness, now: Instant) {
     let meant = trials.first { $1.server.probe.isRunning && token.isFor($1.server.generation) }
-    guard let key = meant?.key, let outcome = trials[key]?.server.probe.advance(now: now, memory) else { return }
+    guard let key = meant?.key, let outcome = trials[key]?.server.probe.advance(readiness, now: now, memory)
+    else { return }
     finishTrial(key, outcome, now)
     if let due = trials[key]?.server.due { nextTrial = min(nextTrial, due) }
   }

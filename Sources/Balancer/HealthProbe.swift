@@ -48,11 +48,12 @@ struct HealthProbe {
   let address: SocketAddress
   private let pattern: BodyPattern?
   private let scripts: ScriptRuns
+  private let sockets: CheckSockets
   /// What a script gets to know.
   private let environment: [String]
 
-  /// -1 while no check runs on a connection.
-  private var descriptor: Int32 = -1
+  /// Among `sockets`; -1 while no check runs on a connection.
+  private var place: Int32 = -1
   private var run: ScriptRun?
   /// One that was killed and may not have ended yet, and when that was.
   var killed: (run: ScriptRun, at: Instant)?
@@ -65,10 +66,12 @@ struct HealthProbe {
   private var received: [UInt8] = []
 
   init(
-    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern? = nil, scripts: ScriptRuns
+    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern? = nil, scripts: ScriptRuns,
+    sockets: CheckSockets
   ) {
     self.pattern = pattern
     self.scripts = scripts
+    self.sockets = sockets
     let check = pool.check
     let endpoint = Endpoint(address: server.endpoint.address, port: check.port ?? server.endpoint.port)
     kind = check.kind
@@ -100,20 +103,19 @@ struct HealthProbe {
     }
   }
 
-  var isRunning: Bool { descriptor >= 0 || run != nil }
+  var isRunning: Bool { place >= 0 || run != nil }
 
   var isScript: Bool { if case .script = kind { true } else { false } }
 
   /// Starts a check; an outcome if it failed at once.
   mutating func start(now: Instant) -> CheckOutcome? {
     if case .script(let path) = kind { return start(path, now) }
-    let result =
-      request.isEmpty ? StreamSocket.connect(to: address) : StreamSocket.connectToSpeakOnce(to: address)
+    let result = sockets.connect(to: address, speaks: !request.isEmpty)
     if result < 0 {
       let words = StreamSocket.words(for: -result)
       return StreamSocket.isExhausted(result) ? .notMade("no connection can be opened: \(words)") : .failure(words)
     }
-    descriptor = result
+    place = result
     started = now
     deadline = now + timeout
     isConnected = false
@@ -144,10 +146,11 @@ struct HealthProbe {
     return nil
   }
 
-  /// Has `poller` tell under `token` when `advance` has something to do, until `close`.
-  func watch(_ poller: borrowing Poller, token: UInt64) throws(SystemError) {
-    if let run { return run.watch(token) }
-    try poller.add(descriptor, .allEdges, token: token)
+  /// Has `poller` tell under `token` when `advance` has something to do, until `close`; of a script by way of them all.
+  func watch(_ poller: borrowing Poller, _ token: EventToken) throws(SystemError) {
+    guard let run else { return try sockets.watch(place, poller, token) }
+    try scripts.watch(poller, token: EventToken(.server, index: ServerRegistry.scriptsIndex).rawValue)
+    run.watch(token.rawValue)
   }
 
   mutating func close() {
@@ -156,17 +159,13 @@ struct HealthProbe {
       killed = run.isOver ? nil : (run, Clock.monotonic)
     }
     run = nil
-    if descriptor >= 0 {
+    if place >= 0 {
       // Where nothing was said that could be lost, or all has been said, no end has to be waited for.
       var saysNothing = false
       if case .tcp(_, let expect) = kind { saysNothing = request.isEmpty && expect.isEmpty }
-      if saysNothing || hasEnded {
-        StreamSocket.closeAbortively(descriptor)
-      } else {
-        StreamSocket.close(descriptor)
-      }
+      sockets.end(place, abortively: saysNothing || hasEnded)
     }
-    descriptor = -1
+    place = -1
     deadline = .distantFuture
     received = []
   }
@@ -185,12 +184,15 @@ struct HealthProbe {
   }
 
   /// The socket is ready for something, or the script has ended; an outcome once there is one.
-  mutating func advance(now: Instant, _ memory: ProbeMemory) -> CheckOutcome? {
+  mutating func advance(_ readiness: Readiness, now: Instant, _ memory: ProbeMemory) -> CheckOutcome? {
     if case .script(let path) = kind { return run.flatMap { outcome($0, path, now) } }
+    let descriptor = sockets.descriptor(place)
     // Where something is sent that tells as well.
     if !isConnected, request.isEmpty {
       let code = StreamSocket.pendingError(descriptor)
       if code != 0 { return .failure(StreamSocket.words(for: code)) }
+      // What comes may still be of the check before on this socket.
+      if !StreamSocket.isConnected(descriptor) { return nil }
       isConnected = true
     }
     while sentCount < request.count {
@@ -203,13 +205,15 @@ struct HealthProbe {
       sentCount += sent
       isConnected = true
     }
+    // An event of its own tells when something comes.
+    if !request.isEmpty && !readiness.isReadable && !readiness.isOver { return nil }
     switch kind {
     case .none, .script: return .success("not checked")
     case .tcp(_, let expect):
       if expect.isEmpty { return .success("connected in \(Self.words(now - started))") }
-      return receive(memory) { probe, ended in probe.judge(expect, ended, now) }
+      return receive(readiness, memory) { probe, ended in probe.judge(expect, ended, now) }
     case .http(_, let method, _, let expect):
-      return receive(memory) { probe, ended in probe.judgeHTTP(method, expect, ended, now, memory) }
+      return receive(readiness, memory) { probe, ended in probe.judgeHTTP(method, expect, ended, now, memory) }
     }
   }
 
@@ -227,8 +231,9 @@ struct HealthProbe {
   }
 
   private mutating func receive(
-    _ memory: ProbeMemory, _ judge: (borrowing HealthProbe, _ ended: Bool) -> CheckOutcome?
+    _ readiness: Readiness, _ memory: ProbeMemory, _ judge: (borrowing HealthProbe, _ ended: Bool) -> CheckOutcome?
   ) -> CheckOutcome? {
+    let descriptor = sockets.descriptor(place)
     while true {
       let count = StreamSocket.receive(descriptor, memory.area, ProbeMemory.readByteCount)
       if count == StreamSocket.wouldBlock {
@@ -240,8 +245,12 @@ struct HealthProbe {
       received.append(contentsOf: UnsafeBufferPointer(start: memory.area, count: count))
       hasEnded = count == 0
       if let outcome = judge(self, hasEnded) {
-        // The end comes with the answer, as a rule.
-        if !hasEnded { hasEnded = StreamSocket.receive(descriptor, memory.area, ProbeMemory.readByteCount) == 0 }
+        // The end comes with the answer, as a rule. Where it was there before, a short read was all before it.
+        if !hasEnded {
+          hasEnded =
+            readiness.hasPeerClosed && count < ProbeMemory.readByteCount
+            || StreamSocket.receive(descriptor, memory.area, ProbeMemory.readByteCount) == 0
+        }
         return outcome
       }
       if count == 0 || received.count >= Self.largestAnswerByteCount {

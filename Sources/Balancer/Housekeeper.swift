@@ -23,7 +23,7 @@ struct Housekeeper: ~Copyable {
   /// A storm of failures must not keep this thread from its checks.
   private static let failureLookInterval = TimeSpan.milliseconds(5)
   /// Of its time this thread spends at most one part in so many on figures for the agent.
-  private static let statusShare: Int64 = 50
+  private static let statusShare: Int64 = 100
   private static let longestStatusInterval = TimeSpan.seconds(5)
   /// What has changed is in a status after this at the latest.
   private static let longestChangeWait = TimeSpan.seconds(1)
@@ -132,10 +132,9 @@ struct Housekeeper: ~Copyable {
       for position in 0..<count {
         let token = EventToken(rawValue: poller.event(position).token)
         switch token.kind {
-        case .server: note(registry.probeIsReady(token, now: now), now)
+        case .client, .server: note(registry.probeIsReady(poller.event(position), now: now), now)
         case .listener: obey(now)
         case .wakeUp: if token.index == Source.names.rawValue { takeNames(now) } else { takeReports(now) }
-        case .client: break
         }
       }
       isWhole = count < poller.capacity

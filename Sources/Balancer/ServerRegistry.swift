@@ -38,8 +38,22 @@ struct RegisteredServer {
 
   // Mutating, though they change nothing, so that a server is looked at where it is: the compiler copies the whole of it out of
   // an array otherwise, and there are thousands of looks in a second.
-  mutating func standing() -> (due: Instant, isChecking: Bool) { (due, probe.isRunning) }
+  mutating func standing() -> (due: Instant, isChecking: Bool, isScript: Bool) {
+    (due, probe.isRunning, probe.isScript)
+  }
   mutating func isChecking(_ token: EventToken) -> Bool { probe.isRunning && token.isFor(generation) }
+
+  /// Starts a check; an outcome if it failed at once.
+  mutating func startCheck(_ generation: UInt32, now: Instant) -> CheckOutcome? {
+    health.checkStarted(now: now, timeout: probe.timeout)
+    self.generation = generation
+    return probe.start(now: now)
+  }
+
+  /// Has `poller` tell under `token` when the check, which has started, has something to tell.
+  mutating func watch(_ poller: borrowing Poller, _ token: EventToken) throws(SystemError) {
+    try probe.watch(poller, token)
+  }
 
   /// True if a check is on its way.
   mutating func putOff(_ span: TimeSpan) -> Bool {
@@ -92,11 +106,12 @@ extension RegisteredServer {
   /// the next one is due at once.
   mutating func adopt(
     _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern?, _ scripts: ScriptRuns,
-    now: Instant
+    _ sockets: CheckSockets, now: Instant
   ) {
     let isNamedOtherwise = server != configuration || pool.discovery?.name != self.pool.discovery?.name
     let isSame = pool.check == self.pool.check
-    let next = isSame && !isNamedOtherwise ? probe : HealthProbe(server, pool, pattern, scripts: scripts)
+    let next =
+      isSame && !isNamedOtherwise ? probe : HealthProbe(server, pool, pattern, scripts: scripts, sockets: sockets)
     if pool.passive != self.pool.passive { passive = PassiveHealth(pool.passive) }
     self.pool = pool
     configuration = server
@@ -155,6 +170,7 @@ struct ServerRegistry {
   private let origin: Instant
   let memory = ProbeMemory()
   let scripts = ScriptRuns()
+  let sockets = CheckSockets()
   private(set) var turns = ScriptTurns()
   /// The last thing that this node lacked for a check, and when that was.
   var shortage: (words: String, at: Instant)?
@@ -205,7 +221,7 @@ struct ServerRegistry {
         servers[slot] = nil
         let before = known.availability
         if known.passive == nil { known.failuresSeen = failures(slot) }
-        known.adopt(server, pool, pattern(of: pool), scripts, now: now)
+        known.adopt(server, pool, pattern(of: pool), scripts, sockets, now: now)
         next[slot] = known
         if known.availability != before {
           changes.append(ServerChange(index: slot, cause: "it is not checked any more"))
@@ -258,7 +274,8 @@ struct ServerRegistry {
           settings: HealthSettings(pool.check), now: now, seed: random.next(), first: min(spread, pool.check.every))
     var registered = RegisteredServer(
       pool: pool, configuration: server, health: health,
-      probe: HealthProbe(server, pool, pattern(of: pool), scripts: scripts), passive: PassiveHealth(pool.passive))
+      probe: HealthProbe(server, pool, pattern(of: pool), scripts: scripts, sockets: sockets),
+      passive: PassiveHealth(pool.passive))
     registered.administration = wanted(registered)
     return registered
   }
@@ -291,7 +308,7 @@ struct ServerRegistry {
       } else if standing.isChecking {
         guard let outcome = servers[index]?.probe.timedOut() else { continue }
         if let change = finish(index, outcome, now) { changes.append(change) }
-      } else if mustWait(index, now) {
+      } else if standing.isScript, mustWait(index, now) {
         schedule(index)
       } else if let change = startCheck(index, now, poller) {
         changes.append(change)
@@ -315,35 +332,23 @@ struct ServerRegistry {
 
   /// Whether a check that is due is a script that has to wait for its turn, behind those that do already.
   private mutating func mustWait(_ index: Int, _ now: Instant) -> Bool {
-    guard servers[index]?.probe.isScript == true, !scripts.hasRoom || turns.count > 0 || trialsWait
-    else { return false }
+    guard !scripts.hasRoom || turns.count > 0 || trialsWait else { return false }
     servers[index]?.waitsForTurn = true
     turns.append(index, now)
     return true
   }
 
   private mutating func startCheck(_ index: Int, _ now: Instant, _ poller: borrowing Poller) -> ServerChange? {
-    guard let timeout = servers[index]?.probe.timeout else { return nil }
-    servers[index]?.health.checkStarted(now: now, timeout: timeout)
     let generation = newGeneration()
-    servers[index]?.generation = generation
-    if let outcome = servers[index]?.probe.start(now: now) { return finish(index, outcome, now) }
+    if let outcome = servers[index]?.startCheck(generation, now: now) { return finish(index, outcome, now) }
     schedule(index)
     let token = EventToken(.server, index: Int32(index), generation: generation)
     do throws(SystemError) {
-      try watch(servers[index]?.probe, poller, token)
+      try servers[index]?.watch(poller, token)
       return nil
     } catch {
       return finish(index, .notMade("the check cannot be watched: \(error.cause)"), now)
     }
-  }
-
-  /// Has `poller` tell under `token` when the probe, which has started, has something to tell; a script by way of them all.
-  func watch(_ probe: HealthProbe?, _ poller: borrowing Poller, _ token: EventToken) throws(SystemError) {
-    if probe?.isScript == true {
-      try scripts.watch(poller, token: EventToken(.server, index: Self.scriptsIndex).rawValue)
-    }
-    try probe?.watch(poller, token: token.rawValue)
   }
 
   /// Ends all checks, and what they have started.
@@ -360,21 +365,22 @@ struct ServerRegistry {
   }
 
   /// A check's socket is ready, or scripts have ended.
-  mutating func probeIsReady(_ token: EventToken, now: Instant) -> [ServerChange] {
-    if token.index == Self.scriptsIndex {
-      return scripts.takeAll().compactMap { advanceCheck(EventToken(rawValue: $0), now) }
+  mutating func probeIsReady(_ event: PolledEvent, now: Instant) -> [ServerChange] {
+    let token = EventToken(rawValue: event.token)
+    if token.kind == .client {
+      return sockets.owner(of: token).flatMap { advanceCheck($0, event.readiness, now) }.map { [$0] } ?? []
     }
-    return advanceCheck(token, now).map { [$0] } ?? []
+    return scripts.takeAll().compactMap { advanceCheck(EventToken(rawValue: $0), .read, now) }
   }
 
-  private mutating func advanceCheck(_ token: EventToken, _ now: Instant) -> ServerChange? {
+  private mutating func advanceCheck(_ token: EventToken, _ readiness: Readiness, _ now: Instant) -> ServerChange? {
     if token.index == Self.trialIndex {
-      trialIsReady(token, now: now)
+      trialIsReady(token, readiness, now: now)
       return nil
     }
     let index = Int(token.index)
     guard servers.indices.contains(index), servers[index]?.isChecking(token) == true,
-      let outcome = servers[index]?.probe.advance(now: now, memory)
+      let outcome = servers[index]?.probe.advance(readiness, now: now, memory)
     else { return nil }
     return finish(index, outcome, now)
   }

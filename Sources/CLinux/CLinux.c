@@ -24,6 +24,9 @@ int afloat_accept4(int descriptor, void *address, socklen_t *length, int flags) 
 int afloat_getsockname(int descriptor, void *address, socklen_t *length) {
   return getsockname(descriptor, address, length);
 }
+int afloat_getpeername(int descriptor, void *address, socklen_t *length) {
+  return getpeername(descriptor, address, length);
+}
 ssize_t afloat_sendto(int descriptor, const void *bytes, size_t count, int flags, const void *address, socklen_t length) {
   return sendto(descriptor, bytes, count, flags, address, length);
 }

@@ -62,24 +62,37 @@ package enum StreamSocket {
   /// Starts a connection without delay for small segments. A descriptor, connected or about to be (write readiness or an
   /// error tells), or a negative error number.
   package static func connect(to address: SocketAddress) -> Int32 {
-    let family = address.isV4 ? AF_INET : AF_INET6
-    let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-    let raw = socket(family, kind, 0)
-    if raw < 0 { return -errno }
+    let raw = open(v4: address.isV4)
+    if raw < 0 { return raw }
     sendWithoutDelay(raw)
     return connect(raw, to: address)
   }
 
-  /// As `connect`, for a connection on which this side says something once, as soon as it is there: the handshake's last
-  /// acknowledgement goes with it, where it costs no packet of its own.
-  package static func connectToSpeakOnce(to address: SocketAddress) -> Int32 {
-    let family = address.isV4 ? AF_INET : AF_INET6
+  /// A socket that is connected to nobody yet, or a negative error number.
+  package static func open(v4: Bool) -> Int32 {
     let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-    let raw = socket(family, kind, 0)
-    if raw < 0 { return -errno }
+    let raw = socket(v4 ? AF_INET : AF_INET6, kind, 0)
+    return raw < 0 ? -errno : raw
+  }
+
+  /// For a connection that is about to be made, on which this side says something once, as soon as it is there: the
+  /// handshake's last acknowledgement goes with it, where it costs no packet of its own.
+  package static func acknowledgeLater(_ raw: Int32) {
     var off: Int32 = 0
     setsockopt(raw, Int32(IPPROTO_TCP), TCP_QUICKACK, &off, socklen_t(MemoryLayout<Int32>.size))
-    return connect(raw, to: address)
+  }
+
+  /// Ends a connection with a reset; the socket may be connected to another address then. False if it is of no more use.
+  package static func dissolve(_ raw: Int32) -> Bool {
+    var nobody = sockaddr()
+    nobody.sa_family = sa_family_t(AF_UNSPEC)
+    return afloat_connect(raw, &nobody, socklen_t(MemoryLayout<sockaddr>.size)) == 0
+  }
+
+  /// Whether a connection that was begun has been made.
+  package static func isConnected(_ raw: Int32) -> Bool {
+    var address = SocketAddress()
+    return afloat_getpeername(raw, &address.storage, &address.length) == 0
   }
 
   /// What was received and not acknowledged yet is, now.
@@ -88,7 +101,8 @@ package enum StreamSocket {
     setsockopt(raw, Int32(IPPROTO_TCP), TCP_QUICKACK, &on, socklen_t(MemoryLayout<Int32>.size))
   }
 
-  private static func connect(_ raw: Int32, to address: SocketAddress) -> Int32 {
+  /// The socket itself, connected or about to be, or a negative error number: then it has been closed.
+  package static func connect(_ raw: Int32, to address: SocketAddress) -> Int32 {
     var address = address
     if afloat_connect(raw, &address.storage, address.length) == 0 { return raw }
     let code = errno

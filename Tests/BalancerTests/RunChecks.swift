@@ -16,7 +16,7 @@ extension ServerRegistry {
       now = now + .milliseconds(100)
       _ = advance(now: now, poller: poller)
       for position in 0..<poller.wait(timeout: .milliseconds(50)) {
-        _ = probeIsReady(EventToken(rawValue: poller.event(position).token), now: now)
+        _ = probeIsReady(poller.event(position), now: now)
       }
     }
     return now

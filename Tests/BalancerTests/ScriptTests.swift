@@ -231,17 +231,17 @@ import Testing
       let pool = Self.configuration(HealthCheckConfiguration(kind: .script(path: path)), count: 1).pools[0]
       return RegisteredServer(
         pool: pool, configuration: pool.servers[0], health: HealthState(uncheckedSince: Instant(nanoseconds: 0)),
-        probe: HealthProbe(pool.servers[0], pool, scripts: scripts))
+        probe: HealthProbe(pool.servers[0], pool, scripts: scripts, sockets: CheckSockets()))
     }
     let now = Clock.monotonic
     let hanging = ScriptRun(board)
     var known = server("/bin/false")
     let next = server("/bin/true")
     known.probe.killed = (hanging, now)
-    known.adopt(next.configuration, next.pool, nil, scripts, now: now)
+    known.adopt(next.configuration, next.pool, nil, scripts, CheckSockets(), now: now)
     #expect(known.probe.start(now: now) == .notMade(nil))
     known.probe.killed = (hanging, now - .seconds(10))
-    known.adopt(known.configuration, server("/bin/false").pool, nil, scripts, now: now)
+    known.adopt(known.configuration, server("/bin/false").pool, nil, scripts, CheckSockets(), now: now)
     #expect(
       known.probe.start(now: now)
         == .failure("script /bin/false was killed and has not ended, it hangs in the kernel"))
@@ -255,7 +255,7 @@ import Testing
       scripts.end(ScriptRun(board))
     }
     let pool = Self.configuration(HealthCheckConfiguration(kind: .script(path: "/bin/true")), count: 1).pools[0]
-    var probe = HealthProbe(pool.servers[0], pool, scripts: scripts)
+    var probe = HealthProbe(pool.servers[0], pool, scripts: scripts, sockets: CheckSockets())
     let lack = "128 scripts were killed and have not ended, they hang in the kernel"
     #expect(probe.start(now: Clock.monotonic) == .notMade(lack))
     var registry = ServerRegistry(now: Instant(nanoseconds: 0), seed: 1)

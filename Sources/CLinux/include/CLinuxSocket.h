@@ -15,6 +15,7 @@ int afloat_bind(int descriptor, const void *address, socklen_t length);
 int afloat_connect(int descriptor, const void *address, socklen_t length);
 int afloat_accept4(int descriptor, void *address, socklen_t *length, int flags);
 int afloat_getsockname(int descriptor, void *address, socklen_t *length);
+int afloat_getpeername(int descriptor, void *address, socklen_t *length);
 ssize_t afloat_sendto(int descriptor, const void *bytes, size_t count, int flags, const void *address, socklen_t length);
 int afloat_memfd_create(const char *name, unsigned flags);
 // A close-on-exec memory file that can be sealed, and the seals that fix its size for ever.
