@@ -30,8 +30,8 @@ struct ByteStream {
   var peerClosed = false
   /// The end of the peer's direction has been read.
   var hasEnded = false
-  /// A send was told of a reset: what is read as the end is none.
-  var wasReset = false
+  /// A send was told that the connection broke off: what is read as the end is none.
+  var isBrokenOff = false
   /// We have ended our direction.
   var hasShutDown = false
   /// In the worker's list of streams to go on with after the batch.
@@ -53,7 +53,7 @@ struct ByteStream {
       return .bytes(count)
     }
     mayRead = false
-    if count == 0 && !wasReset {
+    if count == 0 && !isBrokenOff {
       peerClosed = true
       hasEnded = true
       return .ended
@@ -150,8 +150,9 @@ struct ByteStream {
 
   /// Whether a send's result says that the connection is of no more use.
   mutating func isBroken(_ sent: Int) -> Bool {
-    if sent == StreamSocket.wasReset { wasReset = true }
-    return sent < 0 && sent != StreamSocket.wouldBlock
+    if sent >= 0 || sent == StreamSocket.wouldBlock { return false }
+    if StreamSocket.isBrokenOff(sent) { isBrokenOff = true }
+    return true
   }
 
   /// Whether bytes that go to another stream as they are are worth a splice.

@@ -4,7 +4,7 @@
 internal import Kernel
 
 final class CheckSockets {
-  /// Those beyond are closed.
+  /// Of each family; those beyond are closed.
   static let largestIdleCount = 64
 
   private struct Place {
@@ -31,7 +31,8 @@ final class CheckSockets {
     if let kept = isV4 ? idleV4.popLast() : idleV6.popLast() {
       place = kept
     } else {
-      let raw = StreamSocket.open(v4: isV4)
+      var raw = StreamSocket.open(v4: isV4)
+      if StreamSocket.isOutOfDescriptors(raw), closeIdle(v4: !isV4) { raw = StreamSocket.open(v4: isV4) }
       if raw < 0 { return raw }
       place = newPlace()
       places[Int(place)].raw = raw
@@ -66,15 +67,24 @@ final class CheckSockets {
   /// The check has ended. `abortively`: nothing is left that a reset could destroy.
   func end(_ place: Int32, abortively: Bool) {
     let raw = places[Int(place)].raw
+    let isV4 = places[Int(place)].isV4
     places[Int(place)].owner = nil
-    if abortively, places[Int(place)].isWatched, idleV4.count + idleV6.count < Self.largestIdleCount,
+    if abortively, places[Int(place)].isWatched, (isV4 ? idleV4.count : idleV6.count) < Self.largestIdleCount,
       StreamSocket.dissolve(raw)
     {
-      if places[Int(place)].isV4 { idleV4.append(place) } else { idleV6.append(place) }
+      if isV4 { idleV4.append(place) } else { idleV6.append(place) }
       return
     }
     if abortively { StreamSocket.closeAbortively(raw) } else { StreamSocket.close(raw) }
     leave(place)
+  }
+
+  /// For a socket of the other family. False if none is idle.
+  private func closeIdle(v4: Bool) -> Bool {
+    guard let place = v4 ? idleV4.popLast() : idleV6.popLast() else { return false }
+    StreamSocket.close(places[Int(place)].raw)
+    leave(place)
+    return true
   }
 
   private func newPlace() -> Int32 {

@@ -205,12 +205,12 @@ struct HealthProbe {
       sentCount += sent
       isConnected = true
     }
+    if case .tcp(_, let expect) = kind, expect.isEmpty { return .success("connected in \(Self.words(now - started))") }
     // An event of its own tells when something comes.
     if !request.isEmpty && !readiness.isReadable && !readiness.isOver { return nil }
     switch kind {
     case .none, .script: return .success("not checked")
     case .tcp(_, let expect):
-      if expect.isEmpty { return .success("connected in \(Self.words(now - started))") }
       return receive(readiness, memory) { probe, ended in probe.judge(expect, ended, now) }
     case .http(_, let method, _, let expect):
       return receive(readiness, memory) { probe, ended in probe.judgeHTTP(method, expect, ended, now, memory) }

@@ -27,8 +27,8 @@ extension Worker {
     case .senderFailed:
       sender.mayRead = false
       return .senderFailed
-    case .receiverFailed(let taken, let isReset):
-      if isReset { receiver.wasReset = true }
+    case .receiverFailed(let taken, let isBrokenOff):
+      if isBrokenOff { receiver.isBrokenOff = true }
       return .receiverFailed(taken: taken)
     }
   }

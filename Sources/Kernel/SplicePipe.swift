@@ -13,8 +13,8 @@ package struct SplicePipe: ~Copyable {
     case nothing
     /// An error that the sender's socket has told, and will not tell again.
     case senderFailed
-    /// What has left the sender is lost. `isReset`: the error was a reset, which the receiver's socket will not tell again.
-    case receiverFailed(taken: Int, isReset: Bool)
+    /// What has left the sender is lost. `isBrokenOff`: as `StreamSocket.isBrokenOff`.
+    case receiverFailed(taken: Int, isBrokenOff: Bool)
   }
 
   // -1 without a pipe.
@@ -52,10 +52,10 @@ package struct SplicePipe: ~Copyable {
     // Whatever comes of it: what stays in the pipe would go to another connection.
     guard empty(left, into: rest) else {
       close()
-      return .receiverFailed(taken: taken, isReset: false)
+      return .receiverFailed(taken: taken, isBrokenOff: false)
     }
     if given >= 0 || given == StreamSocket.wouldBlock || isRefused(given) { return .moved(taken: taken, left: left) }
-    return .receiverFailed(taken: taken, isReset: given == StreamSocket.wasReset)
+    return .receiverFailed(taken: taken, isBrokenOff: StreamSocket.isBrokenOff(given))
   }
 
   /// Whether an error is the system's word that it does not splice here. There is no pipe then from now on.

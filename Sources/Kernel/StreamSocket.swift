@@ -8,9 +8,11 @@ internal import Glibc
 package enum StreamSocket {
   /// Result of a call that would block.
   @inlinable package static var wouldBlock: Int { -11 }  // EAGAIN; a constant, because it is compared on the hot path
-  /// Result of a send on a connection that the other side has reset without having ended its direction before. It is told
-  /// once: a receive after it says 0, as at the end of a stream.
-  @inlinable package static var wasReset: Int { -104 }  // ECONNRESET
+  /// Of a failed send's result: the connection broke off (a reset, a time-out, no way to the host) before the other side had
+  /// ended its direction. That is told once: a receive after it says 0, as at the end of a stream. EPIPE comes after such an
+  /// end, which is one.
+  package static func isBrokenOff(_ result: Int) -> Bool { result != -Int(EPIPE) }
+
   /// Results of `accept` when this process, or the system, has no descriptor left.
   package static func isOutOfDescriptors(_ result: Int32) -> Bool { result == -EMFILE || result == -ENFILE }
 

@@ -39,7 +39,7 @@ struct CheckSocketTests {
     sockets.end(place, abortively: true)
     #expect(owners(poller, sockets).isEmpty, "nobody waits for what is left of it")
     var byte: UInt8 = 0
-    #expect(StreamSocket.receive(served, &byte, 1) == StreamSocket.wasReset)
+    #expect(StreamSocket.receive(served, &byte, 1) == -104)
 
     #expect(sockets.connect(to: second.address, speaks: false) == place && sockets.descriptor(place) == raw)
     try sockets.watch(place, poller, two)
@@ -53,6 +53,26 @@ struct CheckSocketTests {
     #expect(bytes.withUnsafeMutableBufferPointer { StreamSocket.receive(next, $0.baseAddress!, 8) } == 0)
     #expect(sockets.connect(to: first.address, speaks: false) == place, "the place is free, for another socket")
     #expect(sockets.owner(of: EventToken(.client, index: place, generation: 0)) == nil, "which is not the one before")
+  }
+
+  @Test(arguments: [[], Array("hello".utf8)]) func `where no answer is expected a connection suffices`(send: [UInt8])
+    throws
+  {
+    let silent = try listening()
+    defer { StreamSocket.close(silent.raw) }
+    let poller = try Poller(capacity: 8)
+    let address = silent.address
+    let server = ServerConfiguration(name: "s", endpoint: Endpoint(address: address.address, port: address.port))
+    let pool = PoolConfiguration(
+      name: "app", balance: .roundRobin, affinity: .none, servers: [server],
+      check: .init(kind: .tcp(send: send, expect: [])))
+    var probe = HealthProbe(server, pool, scripts: ScriptRuns(), sockets: CheckSockets())
+    #expect(probe.start(now: Clock.monotonic) == nil)
+    try probe.watch(poller, EventToken(.server, index: 1))
+    #expect(poller.wait(timeout: .seconds(2)) == 1)
+    let outcome = probe.advance(poller.event(0).readiness, now: Clock.monotonic, ProbeMemory())
+    #expect(outcome.map { "\($0)".contains("connected in") } == true)
+    probe.close()
   }
 
   @Test func `what is left of one check does not make the next succeed`() throws {

@@ -83,7 +83,7 @@ struct SplicePipeTests {
     StreamSocket.close(gone.b)
     #expect(StreamSocket.send(from.a, Array("secret".utf8), 6) == 6)
     let move = pipe.move(from: from.b, to: gone.a, limit: 100, rest: rest.bytes)
-    guard case .receiverFailed(taken: 6, isReset: false) = move else {
+    guard case .receiverFailed(taken: 6, isBrokenOff: false) = move else {
       Issue.record("the receiver has gone")
       return
     }

@@ -26,10 +26,12 @@ CONFIGURATION = """listeners:
   two: {bind: ["*:81"], pool: two}
   raw: {bind: ["*:25"], mode: tcp, pool: raw}
   in: {bind: [{address: "*:26", proxy_protocol: yes}], mode: tcp, pool: raw}
+  silent: {bind: ["*:27"], mode: tcp, pool: silent}
 pools:
   one: {servers: {s1: {address: "{nginx}", proxy_protocol: v1}}, check: {http: /, every: 200ms, timeout: 150ms}}
   two: {servers: {s1: {address: "{nginx}", proxy_protocol: v2}}, check: {http: /, every: 200ms, timeout: 150ms}}
   raw: {servers: {s1: {address: "{raw}", proxy_protocol: v2}}, check: none}
+  silent: {servers: {s1: {address: "{silent}", proxy_protocol: v1}}}
 """
 
 
@@ -38,6 +40,12 @@ def tell(_server, wire):
     head = wire.take(16)
     rest = wire.take(struct.unpack(">H", head[14:16])[0])
     wire.send((head + rest).hex().encode() + b"\n")
+    wire.send(wire.until(b"\n"))
+
+
+def echo_later(_server, wire):
+    """Says nothing before the client has, as most servers."""
+    wire.until(b"\r\n")
     wire.send(wire.until(b"\n"))
 
 
@@ -51,8 +59,9 @@ def site():
         os.chmod(host.directory, 0o777)
         host.start("/usr/sbin/nginx", "-p", host.directory, "-c", path, log="told.log")
         raw = Server(lan.backends[1], tell)
+        silent = Server(lan.backends[1], echo_later, 8082)
         text = CONFIGURATION.replace("{nginx}", f"{host.address}:8081").replace("{raw}", raw.address)
-        lone = start_with(lan, [raw], text)
+        lone = start_with(lan, [raw, silent], text.replace("{silent}", silent.address))
         try:
             yield lone
         finally:
@@ -96,3 +105,19 @@ def test_what_a_proxy_before_us_says_is_passed_on(site):
         header = bytes.fromhex(answer.readline().decode())
         assert header[16:20] == socket.inet_aton("203.0.113.77") and struct.unpack(">H", header[24:26]) == (4242,)
         assert answer.readline() == b"after\n"
+
+
+def test_a_server_that_waits_for_its_client_is_up_by_the_usual_check(site):
+    """The check's header goes out, and nothing is expected to come back."""
+    client, node = site.lan.client, site.lan.nodes[0]
+
+    def answered():
+        with client.connect(node.address, 27) as connection:
+            connection.settimeout(1)
+            try:
+                connection.sendall(b"hello\n")
+                return connection.makefile("rb").readline() == b"hello\n"
+            except OSError:
+                return False
+
+    wait_until(answered, 10, "a server that is up")
