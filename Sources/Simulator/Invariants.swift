@@ -128,7 +128,8 @@ extension Simulation {
       totals.plannedHandovers += 1
       let from = hostIndex(giver, at: host)
       let patience = ElectionLimits.removalDeadline.nanoseconds * (990 - drift) / 1000
-      if from != host, isAlive(from),
+      // Whose clocks have stood still may take a plan for new after which the giver has come back.
+      if from != host, isAlive(from), !hosts[host].isExcused(vip.value, at: now),
         isGated
           ? hosts[from].answers(vip, at: now)
           : hosts[from].has(vip) && now - watch.removalAt[vip.value][from] < patience

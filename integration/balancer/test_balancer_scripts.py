@@ -237,7 +237,9 @@ def allow_descriptors(balancer, count):
 @pytest.mark.parametrize("by", ["script", "connection"])
 def test_a_check_that_the_node_cannot_make_is_put_off(place, by):
     path = script(place, f"test ! -e {place}/broken")
-    check = script_check(path) if by == "script" else tcp_check(rise=1, fall=2)
+    # The server keeps the connection open, so that each check needs a socket of its own.
+    kept = tcp_check(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n", b"200", rise=1, fall=2)
+    check = script_check(path) if by == "script" else kept
     with running(check) as balancer:
         balancer.wait_state("app", "s", "up")
         allow_descriptors(balancer, 3)

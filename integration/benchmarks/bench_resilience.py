@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 """What clients notice of reloads, of servers that come and go, and of servers that are killed: requests that failed.
 
-    bench_resilience.py [--seconds 60] [--connections 8] [--only {reloads,servers,kills}] [--json FILE]
+    bench_resilience.py [--seconds 60] [--connections 8] [--only {reloads,servers,kills,quiet,large}] [--json FILE]
 
 wrk sends GETs over keep-alive connections to one afloat-balancer before three nginx, all on the loopback of a namespace of
 their own, while, for `--seconds` each,
 
     reloads   the configuration is reloaded without a pause, a weight changed each time;
     servers   50 times a server is added or removed by a reload;
-    kills     every 2 s one of the three nginx is killed (SIGKILL, master and workers at once) and started again 1 s later.
+    kills     every 2 s one of the three nginx is killed (SIGKILL, master and workers at once) and started again 1 s later;
+    quiet     99 more pools of 100 servers each are checked every 2 s, and nothing else happens;
+    large     with those, the configuration is reloaded every second, a weight changed each time.
 
 Retries are as the defaults of a pool have them but where `--retry` says otherwise.
 """
@@ -65,13 +67,15 @@ class Stage:
         self.agent = Agent(host, self.configuration(PORTS)).start()
         wait_until(lambda: list(self.agent.server_states().values()) == ["up"] * 3, 20, "three servers up")
 
-    def configuration(self, ports, weight=100):
+    def configuration(self, ports, weight=100, more=0):
+        several = ", ".join(f"s{place}: 127.0.0.1:{PORTS[place % 3]}" for place in range(100))
+        rest = "".join(f"  p{pool}: {{servers: {{{several}}}, check: {{http: /}}}}\n" for pool in range(more))
         servers = ", ".join(f"s{port}: {{address: 127.0.0.1:{port}, weight: {weight}}}" for port in ports)
         return f"""listeners:
   web: {{bind: ["127.0.0.1:8001"], pool: app}}
 pools:
   app: {{servers: {{{servers}}}, check: {{http: /}}{self.retry}}}
-"""
+{rest}"""
 
     def start(self, port):
         path = os.path.join(self.host.directory, f"nginx-{port}.conf")
@@ -148,12 +152,27 @@ def kills(stage):
     return act, lambda ports: f"{len(ports)} times one of three servers killed"
 
 
+def quiet(stage):
+    stage.reload(stage.configuration(PORTS, more=99))
+    time.sleep(5)  # all are checked once
+    return lambda _: time.sleep(1), lambda times: "100 pools of 100 servers, nothing else"
+
+
+def large(stage):
+    def act(count):
+        time.sleep(1)
+        return stage.reload(stage.configuration(PORTS, 50 + count % 100, more=99))
+
+    quiet(stage)
+    return act, lambda times: f"the same, {len(times)} reloads, {statistics.median(times):.0f} ms each (longest {max(times):.0f} ms)"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--retry", default="", help="of the pool, for instance '{attempts: 2, budget: 50%%}'")
-    parser.add_argument("--only", choices=["reloads", "servers", "kills"])
+    parser.add_argument("--only", choices=["reloads", "servers", "kills", "quiet", "large"])
     parser.add_argument("--json")
     options = parser.parse_args()
     sweep()
@@ -161,7 +180,10 @@ def main():
     with Lan(nodes=1, clients=0) as lan:
         stage = Stage(lan.nodes[0], f", retry: {options.retry}" if options.retry else "")
         try:
-            for name, make in (("reloads", reloads), ("servers", lambda s: servers(s, options.seconds)), ("kills", kills)):
+            for name, make in (
+                ("reloads", reloads), ("servers", lambda s: servers(s, options.seconds)), ("kills", kills),
+                ("quiet", quiet), ("large", large)
+            ):  # fmt: skip
                 if options.only not in (None, name):
                     continue
                 act, words = make(stage)
