@@ -36,7 +36,7 @@ events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 100000000; keepalive_timeout 600s; default_type text/plain;
   client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; scgi_temp_path {dir};
-  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "{body}"; }} }}
+  server {{ listen {port} backlog=4096; location / {{ return 200 "{body}"; }} }}
 }}
 """
 PORTS = (9001, 9002, 9003)
@@ -68,8 +68,10 @@ class Stage:
         wait_until(lambda: list(self.agent.server_states().values()) == ["up"] * 3, 20, "three servers up")
 
     def configuration(self, ports, weight=100, more=0):
-        several = ", ".join(f"s{place}: 127.0.0.1:{PORTS[place % 3]}" for place in range(100))
-        rest = "".join(f"  p{pool}: {{servers: {{{several}}}, check: {{http: /}}}}\n" for pool in range(more))
+        def several(pool):
+            return ", ".join(f"s{place}: 127.0.{pool + 1}.{place + 1}:{PORTS[place % 3]}" for place in range(100))
+
+        rest = "".join(f"  p{pool}: {{servers: {{{several(pool)}}}, check: {{http: /}}}}\n" for pool in range(more))
         servers = ", ".join(f"s{port}: {{address: 127.0.0.1:{port}, weight: {weight}}}" for port in ports)
         return f"""listeners:
   web: {{bind: ["127.0.0.1:8001"], pool: app}}
