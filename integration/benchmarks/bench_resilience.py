@@ -40,6 +40,8 @@ http {{
 }}
 """
 PORTS = (9001, 9002, 9003)
+# Stands for the 9,900 servers that are only checked: what they are asked must not delay requests.
+CHECKED = 9004
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -62,14 +64,14 @@ class Stage:
         self.host = host
         self.retry = retry
         self.servers = {}
-        for port in PORTS:
+        for port in (*PORTS, CHECKED):
             self.start(port)
         self.agent = Agent(host, self.configuration(PORTS)).start()
         wait_until(lambda: list(self.agent.server_states().values()) == ["up"] * 3, 20, "three servers up")
 
     def configuration(self, ports, weight=100, more=0):
         def several(pool):
-            return ", ".join(f"s{place}: 127.0.{pool + 1}.{place + 1}:{PORTS[place % 3]}" for place in range(100))
+            return ", ".join(f"s{place}: 127.0.{pool + 1}.{place + 1}:{CHECKED}" for place in range(100))
 
         rest = "".join(f"  p{pool}: {{servers: {{{several(pool)}}}, check: {{http: /}}}}\n" for pool in range(more))
         servers = ", ".join(f"s{port}: {{address: 127.0.0.1:{port}, weight: {weight}}}" for port in ports)
