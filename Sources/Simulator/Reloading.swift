@@ -94,9 +94,10 @@ extension Simulation {
     if isLeaving && waiting.contains(last) { host = last }
     if !isLeaving && host == last { host = waiting.first { $0 != last } ?? last }
     // One that is paused has not reloaded yet.
-    let isLastOfAll = hosts.indices.allSatisfy { $0 == last || hosts[$0].memberStage > stage }
-    guard waiting.contains(host), isLeaving ? host == last || hosts[last].memberStage > stage : host != last || isLastOfAll
-    else { return }
+    let othersAreDone = hosts.indices.allSatisfy { $0 == last || hosts[$0].memberStage > stage }
+    let isItsTurn =
+      isLeaving ? host == last || hosts[last].memberStage > stage : host != last || othersAreDone
+    guard waiting.contains(host), isItsTurn else { return }
     hosts[host].memberStage = stage + 1
     note("n\(host + 1) reloads: \(isLeaving ? "without" : "with") n\(last + 1)")
     if host != last { return reload(host) }
