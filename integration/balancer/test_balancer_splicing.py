@@ -18,7 +18,7 @@ def content(name):
     return random.Random(name).randbytes(SIZE)
 
 
-def spliced(balancer, share=0.5):
+def spliced(balancer, share=0.25):
     """Whether that part of what passed was not copied."""
     found = balancer.figures()["listeners"][0]
     passed = found["traffic"]["bytes_in"] + found["traffic"]["bytes_out"]
