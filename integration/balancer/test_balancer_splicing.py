@@ -1,5 +1,6 @@
 """Large streams, which the balancer passes on without copying them: every byte arrives once, in order, at whom it is for."""
 
+import contextlib
 import hashlib
 import random
 import socket
@@ -11,6 +12,8 @@ from balancer_backends import Backend, Client, Reader
 from balancer_harness import Balancer, listener, no_check, pool, server
 
 SIZE = 6 << 20
+# Of a request with so large a body.
+POST = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % SIZE
 
 
 def content(name):
@@ -23,6 +26,18 @@ def spliced(balancer, share=0.25):
     found = balancer.figures()["listeners"][0]
     passed = found["traffic"]["bytes_in"] + found["traffic"]["bytes_out"]
     return share * passed <= found["spliced_bytes"] <= passed
+
+
+def pour(client, data):
+    """Sends it from another thread, as far as the other side takes it; the thread."""
+
+    def send():
+        with contextlib.suppress(OSError):
+            client.send(data)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    return thread
 
 
 def abort(connection):
@@ -156,17 +171,15 @@ def test_request_bodies_arrive_whole_and_the_next_request_is_told_from_them():
         def upload(name):
             with Client(balancer.port) as client:
                 first, second = content(name), content(name + "2")
-                head = f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SIZE}\r\n\r\n".encode()
                 # Both at once: the end of the one lies beside the beginning of the other.
-                threading.Thread(target=client.send, args=(head + first + head + second,), daemon=True).start()
+                pour(client, POST + first + POST + second)
                 for data in (first, second):
                     assert client.reader.response()[2].decode() == digest(data)
 
         def leaving(name):
             for _ in range(8):
                 client = Client(balancer.port)
-                client.send(f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SIZE}\r\n\r\n".encode())
-                client.send(content(name)[:2_000_000])
+                client.send(POST + content(name)[:2_000_000])
                 client.reset()
 
         all_at_once([lambda n=n: upload(f"u{n}") for n in range(4)] + [lambda: leaving("l")])
@@ -191,15 +204,7 @@ def test_a_body_that_the_server_refuses_in_the_middle_is_not_mixed_with_the_next
                 body = content("r")
                 smuggled = b"GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n"
                 body = body[: -len(smuggled)] + smuggled
-
-                def pour(client=client, body=body):
-                    try:
-                        client.send(f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SIZE}\r\n\r\n".encode() + body)
-                    except OSError:
-                        pass
-
-                thread = threading.Thread(target=pour, daemon=True)
-                thread.start()
+                thread = pour(client, POST + body)
                 assert client.reader.response()[0::2] == (413, b"big")
                 thread.join(10)
                 assert not thread.is_alive(), "the rest of the body is read"
@@ -219,12 +224,12 @@ def test_tunnels_pass_large_streams_both_ways_at_once(pause):
             with Client(balancer.port, timeout=30) as client:
                 data = content(name)
 
-                def pour():
+                def pour_and_end():
                     client.send(data)
                     client.send(b"a little more")
                     client.socket.shutdown(socket.SHUT_WR)
 
-                threading.Thread(target=pour, daemon=True).start()
+                threading.Thread(target=pour_and_end, daemon=True).start()
                 seen = b""
                 while len(seen) < SIZE:
                     seen += client.reader.exactly(min(300_000, SIZE - len(seen)))
@@ -235,19 +240,12 @@ def test_tunnels_pass_large_streams_both_ways_at_once(pause):
         def leaving(name):
             for _ in range(10):
                 client = Client(balancer.port)
-                threading.Thread(target=lambda c=client: _quietly(c.send, content(name)), daemon=True).start()
+                pour(client, content(name))
                 client.reader.exactly(1_500_000)
                 client.reset()
 
         all_at_once([lambda n=n: talk(f"t{n}") for n in range(4)] + [lambda: leaving("l")])
         assert spliced(balancer)
-
-
-def _quietly(call, *arguments):
-    try:
-        call(*arguments)
-    except OSError:
-        pass
 
 
 def test_large_and_small_messages_take_turns_in_a_tunnel():
@@ -259,7 +257,7 @@ def test_large_and_small_messages_take_turns_in_a_tunnel():
         sizes = random.Random(1)
         for _ in range(200):
             data = sizes.randbytes(sizes.choice([1, 100, 5000, 70_000, 400_000]))
-            threading.Thread(target=client.send, args=(data,), daemon=True).start()
+            pour(client, data)
             assert client.reader.exactly(len(data)) == data
 
 
@@ -339,8 +337,7 @@ def test_a_server_that_resets_in_the_middle_of_a_body_is_a_502():
     with front(resetting, "http") as balancer:
         for _ in range(20):
             with Client(balancer.port) as client:
-                head = f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SIZE}\r\n\r\n".encode()
-                threading.Thread(target=_quietly, args=(client.send, head + content("r")), daemon=True).start()
+                pour(client, POST + content("r"))
                 assert client.reader.response()[0] == 502
         assert spliced(balancer, 0.1)
 
@@ -358,8 +355,7 @@ def test_an_answer_of_unknown_length_that_a_reset_cuts_off_never_looks_complete(
     with front(cutting, "http") as balancer:
         for _ in range(40):
             with Client(balancer.port) as client:
-                head = f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SIZE}\r\n\r\n".encode()
-                threading.Thread(target=_quietly, args=(client.send, head + content("c")), daemon=True).start()
+                pour(client, POST + content("c"))
                 with pytest.raises((EOFError, ConnectionResetError)):
                     client.reader.response()
 
@@ -371,7 +367,7 @@ def test_what_was_spliced_is_counted_as_all_else():
         assert 2 * SIZE < found["traffic"]["bytes_out"] < 2 * SIZE + 2000
         assert SIZE < found["spliced_bytes"] < 2 * SIZE
     with front(taking, "http") as balancer, Client(balancer.port) as client:
-        client.send(f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SIZE}\r\n\r\n".encode() + content("c"))
+        client.send(POST + content("c"))
         assert client.reader.response()[0] == 200
         found = balancer.figures()["listeners"][0]
         assert SIZE <= found["traffic"]["bytes_in"] < SIZE + 200
