@@ -47,7 +47,6 @@ extension NodeCore {
         members.remove(MemberIndex(slot))
         links.forget(MemberIndex(slot))
         candidacies.forget(member: MemberIndex(slot))
-        lastSerialSeen[slot] = 0
         versionsHeard[slot] = VersionText()
       }
     }

@@ -3,9 +3,10 @@
 // until it knows.
 //
 // First everything that waits in its socket is read, and nothing is said meanwhile: a peer that took a VIP over says so
-// there, and then the VIP is let go, whatever the ranks. What nobody else claims is claimed on, and is live again as soon as
-// every living peer has echoed a heartbeat that was sent after the sleep: such a peer cannot be about to take over. A rival
-// that is believed only then (it started during the sleep) has until the end of the doubt to give way.
+// there, and then the VIP is let go, whatever the ranks, and whoever has it by now. What nobody else claims is claimed on,
+// and is live again as soon as every living peer has echoed a heartbeat that was sent after the sleep: such a peer cannot be
+// about to take over. A rival that is believed only then (it started during the sleep) has until the end of the doubt to
+// give way.
 
 import Election
 import Membership
@@ -16,6 +17,8 @@ struct Doubt: Sendable {
   var since: Instant
   /// Peers that do not echo are gone: from here on what nobody else claims is live.
   var until: Instant
+  /// A boot was believed since, which started during the sleep and may not have told yet of all that it took.
+  var hasNewcomer = false
   /// What waited during the sleep is still being read.
   var isReading = true
 }
@@ -39,7 +42,8 @@ extension NodeCore {
       guard heardAll || now >= current.until else { return }
       current.isReading = false
       doubt = current
-      for slot in 0..<vipCount where isContested(VIPIndex(slot)) {
+      for slot in 0..<vipCount where vips[slot].wasTakenMeanwhile || isContested(VIPIndex(slot)) {
+        vips[slot].wasTakenMeanwhile = false
         if case .removing = vips[slot].phase { continue }
         drop(VIPIndex(slot), cause: .stalled, now: now, effects: &effects)
       }
@@ -48,7 +52,9 @@ extension NodeCore {
       tellEverything(now: now)
       sendWanted = true
     }
-    let isSettled = allHaveAnswered(since: current.since) && !(0..<vipCount).contains { isContested(VIPIndex($0)) }
+    let isSettled =
+      !current.hasNewcomer && allHaveAnswered(since: current.since)
+      && !(0..<vipCount).contains { isContested(VIPIndex($0)) }
     guard now >= current.until || isSettled else { return }
     doubt = nil
     // The gate opens with a heartbeat.

@@ -48,14 +48,15 @@ extension NodeCore {
       hasNotices = count > 0
       byteCount += count * ReleaseNotice.byteCount
     }
-    for slot in 0..<memberCount { byteCount += reportCount(MemberIndex(slot), now: now) * PeerReport.byteCount }
+    for slot in 0..<memberCount { byteCount += reportCount(MemberIndex(slot), now: now) * Self.reportByteCount }
     return max(1, min((byteCount + Self.roomForEntries - 1) / Self.roomForEntries, Telling.maximumDatagrams))
   }
 
   /// Of a datagram: what is left beside the part headers, the software version and half-used entries.
   private static let roomForEntries =
-    DatagramLayout.maximumByteCount - DatagramLayout.minimumByteCount - 4 * DatagramLayout.partHeaderByteCount
-    - Datagram.softwareVersionLimit - 2 * PeerReport.byteCount
+    DatagramLayout.maximumByteCount - DatagramLayout.minimumByteCount - 5 * DatagramLayout.partHeaderByteCount
+    - Datagram.softwareVersionLimit - 2 * reportByteCount
+  private static let reportByteCount = PeerReport.byteCount + Patience.byteCount
 
   /// How many reports of a peer there are: the believed boot, and one that is not believed yet.
   private func reportCount(_ member: MemberIndex, now: Instant) -> Int {
@@ -120,21 +121,39 @@ extension NodeCore {
   }
 
   private mutating func tellPeers(_ writer: inout DatagramWriter, now: Instant) {
-    guard telling.peersLeft > 0, writer.begin(.peers, roomFor: PeerReport.byteCount) else { return }
-    while telling.peersLeft > 0 {
-      nextPeerToTell %= memberCount
-      let member = MemberIndex(nextPeerToTell)
-      guard writer.remaining >= reportCount(member, now: now) * PeerReport.byteCount else { break }
+    guard telling.peersLeft > 0, writer.begin(.peers, roomFor: 2 * Self.reportByteCount) else { return }
+    let first = nextPeerToTell % memberCount
+    var told = 0
+    // Each with its patience, which follows in a part of its own.
+    var room = writer.remaining - DatagramLayout.partHeaderByteCount
+    while told < telling.peersLeft {
+      let member = MemberIndex((first + told) % memberCount)
+      room -= reportCount(member, now: now) * Self.reportByteCount
+      guard room >= 0 else { break }
       if member != selfIndex, members[member].isConfigured { report(member, now: now, &writer) }
-      nextPeerToTell += 1
-      telling.peersLeft -= 1
+      told += 1
     }
     writer.end()
+    if writer.begin(.patiences, roomFor: Patience.byteCount) {
+      for position in 0..<told { tellPatience(with: MemberIndex((first + position) % memberCount), now: now, &writer) }
+      writer.end()
+    }
+    telling.peersLeft -= told
+    nextPeerToTell = first + told
   }
 
   private func report(_ member: MemberIndex, now: Instant, _ writer: inout DatagramWriter) {
     if let heard = members.believedReport(of: member, now: now) { append(heard, now: now, &writer) }
     if let heard = members.pendingReport(of: member, now: now) { append(heard, now: now, &writer) }
+  }
+
+  /// In the order of `report`.
+  private func tellPatience(with member: MemberIndex, now: Instant, _ writer: inout DatagramWriter) {
+    guard member != selfIndex, members[member].isConfigured else { return }
+    if members.believedReport(of: member, now: now) != nil {
+      _ = writer.append(Patience(microseconds: Self.microseconds(members[member].patience)))
+    }
+    if members.pendingReport(of: member, now: now) != nil { _ = writer.append(Patience(microseconds: 0)) }
   }
 
   private func append(_ heard: HeardReport, now: Instant, _ writer: inout DatagramWriter) {

@@ -66,12 +66,11 @@ struct NodeCore: ~Copyable {
   /// Nothing is taken before this: this node slept, or not all that had arrived could be read.
   var takeNotBefore: Instant { max(stall.takeNotBefore, stall.judgeNotBefore) }
 
-  // Releases that are still repeated, and what was seen of others'.
+  // Releases that are still repeated.
   var notices = [PendingNotice](repeating: PendingNotice(), count: PendingNotice.limit)
   var noticeSerial: UInt32 = 0
   /// Some notice may have `repeatsLeft`.
   var hasNotices = false
-  var lastSerialSeen = [UInt32](repeating: 0, count: MemberIndex.limit)
   /// How many datagrams counted of each member since a time, see `withdrawUntold`.
   var heardOf = [(count: Int, since: Instant)](
     repeating: (0, Instant(nanoseconds: .min / 2)), count: MemberIndex.limit)

@@ -1,5 +1,5 @@
-// One authenticated datagram. Membership first: only what is newest of a believed boot may speak for its sender. Then
-// what the sender let go, what it claims, and last what it heard of the others.
+// One authenticated datagram. Membership first: only what is newest of a believed boot speaks for its sender. Then what the
+// sender let go and what it claims, of each VIP the newest word; last what it heard of the others.
 
 import Election
 import Membership
@@ -27,7 +27,7 @@ extension NodeCore {
         return .unconfirmedBoot
       }
       // A node that leaves names its last successors in the same datagram.
-      takeReleases(datagram.releases, from: sender, receivedAt: receivedAt)
+      takeReleases(datagram, from: sender, receivedAt: receivedAt)
       memberEnded(
         sender, cause: reason == .left ? .holderLeft(sender) : .holderResigned(sender), now: now, effects: &effects)
       finish(now: now, effects: &effects)
@@ -66,11 +66,12 @@ extension NodeCore {
       if let sentAt = members[sender].acknowledgedAt, sentAt - (acknowledged ?? sentAt) >= detectionTime {
         tellEverything(now: now)
       }
-      // Late datagrams are evidence of nothing new, and so is what waited longer than a detection time, or is older than
-      // what others heard of a boot that has ended since: but to a node that slept it says who took over.
-      let isFresh = members.isAlive(sender) && now - receivedAt <= members[sender].patience
-      if newest, isFresh || doubt?.isReading == true {
-        take(datagram, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
+      let came = newest ? receivedAt : members.arrival(ofOvertaken: hearing, from: sender, receivedAt: receivedAt)
+      // What waited longer than a detection time is evidence of nothing new, nor is what is older than what others heard of a
+      // boot that has ended since: but to a node that slept it says who took over.
+      let isFresh = members.isAlive(sender) && now - came <= members[sender].patience
+      if isFresh || doubt?.isReading == true {
+        take(datagram, from: sender, receivedAt: came, now: now, effects: &effects)
       }
     }
     finish(now: now, effects: &effects)
@@ -90,7 +91,8 @@ extension NodeCore {
       break
     }
     return Hearing(
-      boot: header.boot, sequence: header.sequence, echo: echo,
+      boot: header.boot, sequence: header.sequence, sentAt: Instant(nanoseconds: max(0, header.sendTimeNanoseconds)),
+      echo: echo,
       interval: .microseconds(Int64(header.intervalMicroseconds)),
       detection: .microseconds(Int64(header.detectionMicroseconds)), starting: header.flags.contains(.starting),
       draining: header.flags.contains(.draining), configurationDigest: header.configurationDigest,
@@ -105,27 +107,22 @@ extension NodeCore {
       listenUntil = max(listeningSince + longestDetection, now + max(detectionTime, members[sender].patience))
     }
     if datagram.softwareVersion.count > 0 { versionsHeard[sender.value].set(datagram.softwareVersion) }
-    takeReleases(datagram.releases, from: sender, receivedAt: receivedAt)
-    takeVIPs(datagram.vips, from: sender, now: now, effects: &effects)
+    takeReleases(datagram, from: sender, receivedAt: receivedAt)
+    takeVIPs(datagram, from: sender, now: now, effects: &effects)
     withdrawUntold(sender, now: now, effects: &effects)
     if members.hearsUs(sender, now: now), !faults.contains(.ownEvidenceOnly) {
-      takeReports(datagram.peers, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
+      takeReports(datagram, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
     }
   }
 
-  private mutating func takeReleases(
-    _ releases: Entries<ReleaseNotice>, from sender: MemberIndex, receivedAt: Instant
-  ) {
-    let last = lastSerialSeen[sender.value]
-    var newest = last
-    for position in 0..<releases.count {
-      let notice = releases[position]
-      // Serials count on from the boot's first; compared so that they may wrap.
-      guard Int32(bitPattern: notice.serial &- last) > 0 else { continue }
-      if Int32(bitPattern: notice.serial &- newest) > 0 { newest = notice.serial }
-      guard let slot = vipSlots.slot(of: notice.vip) else { continue }
+  private mutating func takeReleases(_ datagram: Datagram, from sender: MemberIndex, receivedAt: Instant) {
+    for position in 0..<datagram.releases.count {
+      let notice = datagram.releases[position]
+      guard let slot = vipSlots.slot(of: notice.vip),
+        candidacies.release(
+          VIPIndex(slot), by: sender, serial: notice.serial, in: datagram.header.sequence, at: receivedAt)
+      else { continue }
       _ = stopAwaiting(slot, sender)
-      candidacies.release(VIPIndex(slot), by: sender, at: receivedAt)
       if vips[slot].isClaimed {
         announceAgain(slot, now: receivedAt)
         continue
@@ -147,7 +144,6 @@ extension NodeCore {
         for: successor, cause: receivedCause(notice.cause, from: sender), otherwise: .holderReleased(sender),
         until: receivedAt + members[sender].detection, now: receivedAt)
     }
-    lastSerialSeen[sender.value] = newest
   }
 
   private func receivedCause(_ cause: ReleaseNotice.Cause, from sender: MemberIndex) -> TransitionCause {
@@ -162,11 +158,14 @@ extension NodeCore {
   }
 
   private mutating func takeVIPs(
-    _ reports: Entries<VIPReport>, from sender: MemberIndex, now: Instant, effects: inout EffectBuffer
+    _ datagram: Datagram, from sender: MemberIndex, now: Instant, effects: inout EffectBuffer
   ) {
-    for position in 0..<reports.count {
-      let report = reports[position]
-      guard let slot = vipSlots.slot(of: report.vip) else { continue }
+    let sequence = datagram.header.sequence
+    for position in 0..<datagram.vips.count {
+      let report = datagram.vips[position]
+      guard let slot = vipSlots.slot(of: report.vip), candidacies[VIPIndex(slot), sender].toldIn <= sequence else {
+        continue
+      }
       if report.isUnconfigured, faults.contains(.untoldClaimsCount) { continue }
       let vip = VIPIndex(slot)
       var priority = report.priority
@@ -177,12 +176,18 @@ extension NodeCore {
         case .candidate: .candidate
         case .holder: .holder
         }
+      if doubt?.isReading == true, vips[slot].isClaimed,
+        place == .holder || report.holder != 0 && report.holder != StableHash.fold(members[selfIndex].nameHash)
+      {
+        vips[slot].wasTakenMeanwhile = true
+      }
       let held = candidacies[vip, sender].position == .holder
       let before = candidacies[vip, sender].holderHeard
       let isAwaited = stopAwaiting(slot, sender)
       candidacies.note(
         vip, of: sender, passesUnknown: report.passesUnknown, isUnconfigured: report.isUnconfigured,
-        holderHeard: faults.contains(.hearsayIgnored) ? 0 : report.holder, now: now)
+        holderHeard: faults.contains(.hearsayIgnored) ? 0 : report.holder, in: sequence,
+        now: now)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
       else {
@@ -242,18 +247,21 @@ extension NodeCore {
   }
 
   private mutating func takeReports(
-    _ reports: Entries<PeerReport>, from sender: MemberIndex, receivedAt: Instant, now: Instant,
-    effects: inout EffectBuffer
+    _ datagram: Datagram, from sender: MemberIndex, receivedAt: Instant, now: Instant, effects: inout EffectBuffer
   ) {
-    for position in 0..<reports.count {
-      let report = reports[position]
+    for position in 0..<datagram.peers.count {
+      let report = datagram.peers[position]
       guard let slot = memberSlots.slot(of: report.peer) else { continue }
       let member = MemberIndex(slot)
       noteLink(report, of: member, from: sender, receivedAt: receivedAt)
       guard member != sender, member != selfIndex else { continue }
+      // The next report comes when the next heartbeat of the member has come to the sender, and the sender's own here.
+      let told = position < datagram.patiences.count ? datagram.patiences[position].microseconds : 0
+      let patience = max(
+        members[sender].patience, told == 0 ? members[member].patience : .microseconds(Int64(told)))
       let revived = members.report(
         of: member, bootFold: report.bootFold, sequence: report.lastSequence,
-        age: .microseconds(Int64(report.ageMicroseconds)), receivedAt: receivedAt, now: now)
+        age: .microseconds(Int64(report.ageMicroseconds)), patience: patience, receivedAt: receivedAt, now: now)
       if revived { becameAlive(member, now: now, effects: &effects) }
     }
   }
@@ -284,7 +292,7 @@ extension NodeCore {
       }
     }
     candidacies.forget(member: member)
-    lastSerialSeen[member.value] = 0
+    doubt?.hasNewcomer = true
     evaluateAllWanted = true
   }
 

@@ -53,6 +53,8 @@ struct VIPRecord: Sendable {
   var addressFailures = 0
   /// Peers that may hold it have not told of it yet: it is new by a reload, or they are heard again.
   var unheardUntil: Instant?
+  /// Somebody held it while this node slept, whoever has it now.
+  var wasTakenMeanwhile = false
   /// A member says that it holds it, and does not hear this node.
   var heldUnheardUntil: Instant?
   var announcements = AnnouncementSchedule()

@@ -19,6 +19,10 @@ package struct Candidacy: Hashable, Sendable {
   package var isUnconfigured = false
   /// When it last told anything of the VIP.
   package var toldAt = Instant(nanoseconds: 0)
+  /// The newest of its datagrams that told of the VIP, and the newest of its releases of it. Both count from the start of its
+  /// boot: datagrams may overtake each other.
+  package var toldIn: UInt64 = 0
+  package var releaseSerial: UInt32 = 0
   /// When a claim of it ended, by its word or without one, as this node saw it.
   package var claimEndedAt = Instant(nanoseconds: 0)
   /// It held the VIP when it fell silent, and has told nothing of it since: should it be heard again, it may hold it still.
@@ -95,13 +99,14 @@ package struct CandidacyTable: ~Copyable, Sendable {
   /// Besides an announcement, and nothing that ranks depend on.
   package mutating func note(
     _ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool, isUnconfigured: Bool = false, holderHeard: UInt32,
-    now: Instant
+    in sequence: UInt64, now: Instant
   ) {
     let index = place(vip, member)
     rows[index].isUnconfigured = isUnconfigured
     rows[index].passesUnknown = passesUnknown
     rows[index].holderHeard = holderHeard
     rows[index].toldAt = now
+    rows[index].toldIn = sequence
     rows[index].endedBySilence = false
   }
 
@@ -121,19 +126,31 @@ package struct CandidacyTable: ~Copyable, Sendable {
     rows[place(vip, member)].endedBySilence = true
   }
 
-  /// The member let it go, whether its claim was known here or not.
-  package mutating func release(_ vip: VIPIndex, by member: MemberIndex, at now: Instant) {
-    rows[place(vip, member)].position = .idle
-    rows[place(vip, member)].claimEndedAt = now
-    rows[place(vip, member)].endedBySilence = false
+  /// The member let it go, whether its claim was known here or not. False, and nothing changes, if that is known, or if it
+  /// has taken it again since: `serial` and `sequence` are those of its notice and of the datagram.
+  package mutating func release(
+    _ vip: VIPIndex, by member: MemberIndex, serial: UInt32, in sequence: UInt64, at now: Instant
+  ) -> Bool {
+    let index = place(vip, member)
+    // Serials may wrap.
+    guard Int32(bitPattern: serial &- rows[index].releaseSerial) > 0 else { return false }
+    rows[index].releaseSerial = serial
+    if rows[index].toldIn > sequence, rows[index].position == .holder { return false }
+    rows[index].toldIn = max(rows[index].toldIn, sequence)
+    rows[index].position = .idle
+    rows[index].claimEndedAt = now
+    rows[index].endedBySilence = false
+    return true
   }
 
   /// The member does not tell of the VIP any more: it neither holds it nor may take it.
   package mutating func withdraw(_ vip: VIPIndex, by member: MemberIndex, at now: Instant) {
     let index = place(vip, member)
-    let ended = rows[index].position == .holder ? now : rows[index].claimEndedAt
+    let before = rows[index]
     rows[index] = Candidacy()
-    rows[index].claimEndedAt = ended
+    rows[index].claimEndedAt = before.position == .holder ? now : before.claimEndedAt
+    rows[index].toldIn = before.toldIn
+    rows[index].releaseSerial = before.releaseSerial
   }
 
   /// The member restarted, or is none any more: nothing that it said counts.

@@ -6,6 +6,8 @@ package import Primitives
 package struct Hearing: Sendable {
   package var boot: BootID
   package var sequence: UInt64
+  /// By the sender's clock.
+  package var sentAt: Instant
   package var echo: Echo?
   package var interval: TimeSpan
   /// Zero is read as ours.
@@ -16,11 +18,12 @@ package struct Hearing: Sendable {
   package var intentsDigest: UInt64
 
   package init(
-    boot: BootID, sequence: UInt64, echo: Echo?, interval: TimeSpan,
+    boot: BootID, sequence: UInt64, sentAt: Instant, echo: Echo?, interval: TimeSpan,
     detection: TimeSpan, starting: Bool, draining: Bool, configurationDigest: UInt64, intentsDigest: UInt64
   ) {
     self.boot = boot
     self.sequence = sequence
+    self.sentAt = sentAt
     self.echo = echo
     self.interval = interval
     self.detection = detection
@@ -95,7 +98,9 @@ extension MemberTable {
     let configured = configuredDetection
     let revived = withPeer(slot) { peer in
       peer.noteGap(hearing, receivedAt: receivedAt, previous: previous, configured: configured)
+      let isNext = hearing.sequence == previous + 1 && hearing.sentAt > peer.heardSentAt
       peer.heardAt = receivedAt
+      peer.heardSentAt = hearing.sentAt
       peer.interval = hearing.interval
       peer.detection = hearing.detection > .zero ? hearing.detection : ownDetection
       peer.patience = max(
@@ -109,22 +114,38 @@ extension MemberTable {
         peer.newestKnown = hearing.sequence
         peer.evidenceAt = newBoot ? receivedAt : max(peer.evidenceAt, receivedAt)
       }
+      // Whom others reported meanwhile it is judged by its own patience again once nothing of it is missed here.
+      let until = peer.evidenceAt + peer.patience
+      peer.aliveUntil = newBoot || isNext ? until : max(peer.aliveUntil, until)
       // News that was old when it was read does not bring the dead back.
-      let revived = peer.life != .alive && now < peer.evidenceAt + peer.patience
+      let revived = peer.life != .alive && now < until
       if revived { peer.life = .alive }
       return revived
     }
     return .accepted(newest: true, newBoot: newBoot, revived: revived, deafened: deafened)
   }
 
-  /// A peer that is heard both ways reports what it heard of `member`. True if that brings the member back to life.
+  /// When a datagram that a newer one has overtaken would have come if it had taken no longer than that: what it says of
+  /// anybody is as old as that at least, however long it was on its way. An hour is old enough.
+  package func arrival(ofOvertaken hearing: Hearing, from member: MemberIndex, receivedAt: Instant) -> Instant {
+    let peer = peers[member.value]
+    guard let heardAt = peer.heardAt else { return receivedAt }
+    return min(receivedAt, heardAt - min(max(peer.heardSentAt - hearing.sentAt, .zero), .seconds(3600)))
+  }
+
+  /// A peer that is heard both ways reports what it heard of `member`, and how long the next report may take. True if that
+  /// brings the member back to life.
   package mutating func report(
-    of member: MemberIndex, bootFold: UInt64, sequence: UInt64, age: TimeSpan, receivedAt: Instant, now: Instant
+    of member: MemberIndex, bootFold: UInt64, sequence: UInt64, age: TimeSpan, patience: TimeSpan, receivedAt: Instant,
+    now: Instant
   ) -> Bool {
     withPeer(member.value) { peer in
-      guard peer.boot != .none, peer.boot.fold == bootFold, sequence > peer.newestKnown else { return false }
+      guard peer.boot != .none, peer.boot.fold == bootFold, sequence > peer.window.highest else { return false }
+      let heardAt = receivedAt - max(age, .zero)
+      peer.aliveUntil = max(peer.aliveUntil, heardAt + patience)
+      guard sequence > peer.newestKnown else { return false }
       peer.newestKnown = sequence
-      peer.evidenceAt = max(peer.evidenceAt, receivedAt - max(age, .zero))
+      peer.evidenceAt = max(peer.evidenceAt, heardAt)
       guard peer.life == .dead, now < peer.evidenceAt + peer.patience else { return false }
       peer.life = .alive
       return true
@@ -190,6 +211,7 @@ extension MemberTable {
       peer.boot = boot
       peer.window = ReplayWindow()
       peer.newestKnown = 0
+      peer.aliveUntil = Instant(nanoseconds: 0)
       peer.heardAt = nil
       peer.acknowledgedAt = nil
       peer.acknowledgedSequence = 0

@@ -90,7 +90,7 @@ package struct MemberTable: ~Copyable, Sendable {
   package var nextDeadline: Instant {
     var earliest = Instant.distantFuture
     for slot in 0..<count where peers[slot].life == .alive {
-      earliest = min(earliest, peers[slot].evidenceAt + peers[slot].patience)
+      earliest = min(earliest, peers[slot].aliveUntil)
     }
     return earliest
   }
@@ -98,7 +98,7 @@ package struct MemberTable: ~Copyable, Sendable {
   /// Judges: the next member whose time is over is dead now. Nil when there is none left.
   package mutating func nextDead(now: Instant) -> MemberIndex? {
     for slot in 0..<count where peers[slot].life == .alive {
-      if now >= peers[slot].evidenceAt + peers[slot].patience {
+      if now >= peers[slot].aliveUntil {
         peers[slot].life = .dead
         return MemberIndex(slot)
       }

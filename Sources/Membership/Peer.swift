@@ -26,6 +26,8 @@ package struct Peer: Sendable {
   package var evidenceAt = Instant(nanoseconds: 0)
   /// When this node itself last heard it (newest sequence only).
   package var heardAt: Instant?
+  /// When that was sent, by its own clock.
+  package var heardSentAt = Instant(nanoseconds: 0)
   /// The newest of our sends that it is known to have heard was sent at this time.
   package var acknowledgedAt: Instant?
   package var acknowledgedSequence: UInt64 = 0
@@ -46,8 +48,11 @@ package struct Peer: Sendable {
   package var detection = TimeSpan.zero
   /// How late its heartbeats came, by this node's own hearing.
   package var gaps = LatenessPeak()
-  /// How long it may be silent: its own detection time, or more where its heartbeats come too unevenly for that.
-  package var patience = TimeSpan.zero
+  /// How long it may be silent to this node: its own detection time, or more where its heartbeats come too unevenly.
+  package internal(set) var patience = TimeSpan.zero
+  /// Dead from then on, unless something is heard of it. Where others report what did not come here, that is as long as they
+  /// would wait for it, or as their next report may take.
+  var aliveUntil = Instant(nanoseconds: 0)
   package var starting = false
   package var draining = false
   package var configurationDigest: UInt64 = 0

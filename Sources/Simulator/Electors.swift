@@ -9,7 +9,8 @@ import Wire
 
 extension Simulation {
   mutating func start(_ host: Int) {
-    guard !isRemoved(host) else { return }
+    // What it had not removed before it ended, its guardian has.
+    guard !isRemoved(host) else { return buryAddresses(host) }
     hosts[host].epoch += 1
     hosts[host].startedAt = clocks[host].local(now)
     hosts[host].startedTrue = now

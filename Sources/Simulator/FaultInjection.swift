@@ -56,7 +56,7 @@ extension Simulation {
       hosts[host].balancerReady.toggle()
       let ready = hosts[host].balancerReady
       note("balancer of n\(host + 1) ready: \(ready)")
-      for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
+      tellVIPs(host)
     case 15: dropMulticasts(of: random.chance(1, in: 2) ? host : nil)
     case 17, 18: reloadAtRandom(host)
     case 19:
@@ -169,7 +169,7 @@ extension Simulation {
         hosts[host].balancerReady = true
       }
       if nobodyReady { hosts[host].balancerReady = false }
-      for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
+      tellVIPs(host)
       if host == well || random.chance(1, in: 2) { setLacksLastVIP(host, false) }
       if !hosts[host].isRunning { start(host) }
     }

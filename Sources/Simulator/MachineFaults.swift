@@ -11,6 +11,8 @@ extension Simulation {
 
   /// As the shell does after a reload, and the agent.
   mutating func tellVIPs(_ host: Int) {
+    // One after another: until the last is told, what was told before may decide what was not.
+    hosts[host].isUninformed = true
     for vip in 0..<vipCount { command(host, .vipCarrier(VIPIndex(vip), up: hasCarrier(host, vip))) }
     for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
     hosts[host].isUninformed = false

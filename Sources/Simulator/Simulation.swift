@@ -70,7 +70,8 @@ package struct Simulation: ~Copyable {
     var random = SeededRandom(seed: setup.seed)
     let drawn = 2 + Int(random.below(5))
     count = setup.nodeCount ?? drawn
-    vipCount = 1 + Int(random.below(4))
+    let drawnVIPs = 1 + Int(random.below(4))
+    vipCount = setup.vipCount ?? drawnVIPs
     // The quick ones cost most of the time, and show little that others do not.
     let choices: [Int64] = [2, 5, 5, 5, 10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 20, 50, 50, 50, 100, 100]
     let interval = choices[Int(random.below(20))]

@@ -8,6 +8,8 @@ package struct SimulationSetup: Sendable {
   package var seed: UInt64
   /// 2 to 7; nil: drawn from the seed.
   package var nodeCount: Int?
+  /// 1 to 64; nil: drawn from the seed, 1 to 4. About 60 that are all news take two datagrams.
+  package var vipCount: Int?
   /// Nil: drawn from the seed, 2 ms to 100 ms.
   package var heartbeat: TimeSpan?
   /// A history ends with the round in which it has lasted that long, and has had that many faults.

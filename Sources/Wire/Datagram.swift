@@ -7,6 +7,8 @@ import Primitives
 package struct Datagram {
   package let header: HeartbeatHeader
   package let peers: Entries<PeerReport>
+  /// Of the first of `peers`, in their order; none from senders that do not tell.
+  package let patiences: Entries<Patience>
   package let vips: Entries<VIPReport>
   package let releases: Entries<ReleaseNotice>
   package let resign: ResignReason?
@@ -45,6 +47,7 @@ package struct Datagram {
     typealias Offset = DatagramLayout.Offset
     let empty = UnsafeRawBufferPointer(start: nil, count: 0)
     var peers = empty
+    var patiences = empty
     var vips = empty
     var releases = empty
     var version = empty
@@ -67,6 +70,9 @@ package struct Datagram {
       case .peers:
         guard length % PeerReport.byteCount == 0 else { return nil }
         peers = value
+      case .patiences:
+        guard length % Patience.byteCount == 0 else { return nil }
+        patiences = value
       case .vips:
         guard length % VIPReport.byteCount == 0 else { return nil }
         vips = value
@@ -82,6 +88,7 @@ package struct Datagram {
       }
     }
     self.peers = Entries(bytes: peers)
+    self.patiences = Entries(bytes: patiences)
     self.vips = Entries(bytes: vips)
     self.releases = Entries(bytes: releases)
     self.resign = resign
@@ -119,6 +126,12 @@ extension PeerReport: WireEntry {
       peer: bytes.u64(offset), bootFold: bytes.u64(offset + 8), lastSequence: bytes.u64(offset + 16),
       ageMicroseconds: bytes.u32(offset + 24), loss: bytes.u8(offset + 28), multicastPaths: bytes.u8(offset + 29),
       roundTrip: bytes.u16(offset + 30))
+  }
+}
+
+extension Patience: WireEntry {
+  @inlinable package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
+    self.init(microseconds: bytes.u32(offset))
   }
 }
 

@@ -66,6 +66,8 @@ package enum PartType: UInt16, Sendable {
   case resign = 4
   /// Software version, 1 to 32 bytes of UTF-8.
   case softwareVersion = 5
+  /// One `Patience` per report of the part `peers`, in its order.
+  case patiences = 6
   // Reserved for leases (skipped by this version): 16 lease request, 17 lease grant, 18 lease refusal, 19 term ceiling.
 }
 
@@ -181,6 +183,16 @@ package struct VIPReport: Equatable, Sendable {
     self.holder = holder
     self.term = term
   }
+}
+
+/// How long the sender would wait for the peer of a report before it gave it up; zero for a boot that it does not believe.
+///
+///     0 patience, us (32)
+package struct Patience: Equatable, Sendable {
+  package static let byteCount = 4
+  package var microseconds: UInt32
+
+  @inlinable package init(microseconds: UInt32) { self.microseconds = microseconds }
 }
 
 /// The sender has let a VIP go and names who takes it now. Repeated in a few datagrams; `serial` tells repeats apart.

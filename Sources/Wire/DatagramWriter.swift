@@ -73,6 +73,12 @@ package struct DatagramWriter {
     return true
   }
 
+  package mutating func append(_ patience: Patience) -> Bool {
+    guard let at = take(Patience.byteCount) else { return false }
+    buffer.set(patience.microseconds, at: at)
+    return true
+  }
+
   package mutating func append(_ report: VIPReport) -> Bool {
     guard let at = take(VIPReport.byteCount) else { return false }
     buffer.set(report.vip, at: at)

@@ -19,24 +19,28 @@ struct Main {
     let plant = text("--plant")
     let fault = PlantedFaults.all.first { $0.name == plant }?.fault
     let nodes = number("--nodes").map { Int(clamping: $0) }
+    let vips = number("--vips").map { Int(clamping: $0) }
     let isSound = arguments.allSatisfy { argument in
       switch argument {
-      case "--seeds", "--seed", "--nodes", "--seconds", "--heartbeat": number(argument) != nil
+      case "--seeds", "--seed", "--nodes", "--vips", "--seconds", "--heartbeat": number(argument) != nil
       case "--plant": fault != nil
       default: !argument.hasPrefix("-")
       }
     }
     let seconds = number("--seconds") ?? 60
     let heartbeat = number("--heartbeat")
-    guard isSound, nodes.map({ (2...7).contains($0) }) ?? true, heartbeat.map({ (1...1000).contains($0) }) ?? true,
+    guard isSound, nodes.map({ (2...7).contains($0) }) ?? true, vips.map({ (1...64).contains($0) }) ?? true,
+      heartbeat.map({ (1...1000).contains($0) }) ?? true,
       (1...86_400).contains(seconds)
     else {
       print(
         """
-        usage: afloat-sim [--seeds N] [--seed FIRST] [--nodes 2-7] [--heartbeat MS] [--seconds N] [--plant FAULT]
+        usage: afloat-sim [--seeds N] [--seed FIRST] [--nodes 2-7] [--vips 1-64] [--heartbeat MS] [--seconds N]
+                          [--plant FAULT]
           --seeds      histories to run: 100, or 1 with --seed
           --seed       the first of them: 1
           --nodes      members of the cluster, else drawn from each seed
+          --vips       that they share, else drawn from each seed: 1 to 4
           --heartbeat  1 to 1000 ms, else drawn from each seed: 2 to 100 ms
           --seconds    1 to 86400, the least that a history lasts in the cluster's time: 60
           --plant      a known fault
@@ -51,6 +55,7 @@ struct Main {
     for seed in first..<(first + seeds) {
       var setup = SimulationSetup(
         seed: seed, nodeCount: nodes, length: .seconds(Int64(seconds)), plantedFaults: fault ?? [])
+      setup.vipCount = vips
       setup.heartbeat = heartbeat.map { .milliseconds(Int64($0)) }
       let outcome = Simulation.run(setup)
       totals.add(outcome.totals)

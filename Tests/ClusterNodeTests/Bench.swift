@@ -58,6 +58,8 @@ struct Bench {
   /// By how much each node's clock is behind, and whose stands still now.
   private var lag: [TimeSpan]
   private var still: Int?
+  /// Of what leaves a node at once the last comes first.
+  var overtakes = false
   /// What becomes of a datagram on the wire.
   var changes: (([UInt8]) -> [UInt8])?
   /// Datagrams that were signed once more with the other key.
@@ -222,6 +224,7 @@ struct Bench {
   private mutating func carryOut(_ index: Int) {
     let batch = effects.effects
     effects.removeAll()
+    let waiting = inFlight.count
     for effect in batch where nodes[index] != nil {
       made.append((index, effect, now))
       switch effect {
@@ -232,6 +235,7 @@ struct Bench {
       default: break
       }
     }
+    if overtakes { inFlight[waiting...].reverse() }
     arriveAll()
   }
 

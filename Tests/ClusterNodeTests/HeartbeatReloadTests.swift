@@ -33,6 +33,32 @@ struct HeartbeatReloadStories {
     #expect((3...5).contains(sent), "\(sent) heartbeats in four intervals")
   }
 
+  @Test(
+    "takes nobody for dead whom others hear, whoever is first", arguments: changes,
+    [[0, 1, 2], [1, 0, 2], [2, 1, 0]])
+  func rollingHeardByOthers(change: (TimeSpan, TimeSpan), order: [Int]) {
+    var bench = Bench(count: 3, heartbeat: change.0, gated: true)
+    bench.run(.seconds(30))
+    #expect(bench.holders() == [0])
+    bench.cut = [[0, 2]]
+    bench.run(.seconds(5))
+    bench.clear()
+    for index in order {
+      var changed = bench.configurations[index]
+      changed.heartbeat = change.1
+      bench.reload(index, changed)
+      watch(&bench, .milliseconds(700))
+    }
+    watch(&bench, change.1 * 8)
+    #expect(bench.deaths == 0 && bench.holders() == [0])
+    // And who dies is given up in the time of the new interval, by both.
+    bench.run(max(change.0, change.1) * 4)
+    bench.clear()
+    bench.nodes[0] = nil
+    bench.run(change.1 * 6)
+    #expect(bench.deaths == 2 && bench.holders().count == 1)
+  }
+
   /// Step by step: what the holder answers for is live at every moment.
   private func watch(_ bench: inout Bench, _ span: TimeSpan) {
     let end = bench.now + span

@@ -53,6 +53,32 @@ struct SleepTests {
     #expect(bench.nodes[0]!.node.liveUntil(web) == nil)
   }
 
+  @Test("lets go what somebody took meanwhile and handed on to a boot that it does not know")
+  func handedOn() {
+    var bench = Bench(count: 3, gated: true)
+    bench.run(.milliseconds(205))
+    let sleeper = bench.nodes[0]
+    bench.nodes[0] = nil
+    bench.nodes[2] = nil
+    var waiting: [(bytes: [UInt8], at: Instant)] = []
+    for millisecond in 0..<900 {
+      if millisecond == 100 { bench.start(2) }
+      if millisecond == 800 { bench.command(1, .move(web, to: bench.index(2))) }
+      if millisecond == 801 { bench.command(1, .handoverReady(web)) }
+      bench.run(.milliseconds(1))
+      for sent in [bench.sent[1], bench.sent[2]]
+      where !sent.isEmpty && waiting.suffix(2).allSatisfy({ $0.bytes != sent }) {
+        waiting.append((sent, bench.now))
+      }
+    }
+    #expect(bench.holders() == [2])
+    bench.nodes[0] = sleeper
+    let effects = wake(&bench, reading: waiting)
+    #expect(effects.contains(.release(web, cause: .stalled)))
+    bench.run(.milliseconds(100))
+    #expect(bench.holders() == [2])
+  }
+
   @Test("goes on with what nobody took, once its peers have echoed it")
   func kept() {
     var bench = Bench(count: 2)

@@ -39,10 +39,13 @@ struct TellingTests {
     #expect(told.count == 200)
   }
 
-  @Test("200 VIPs that change hands at once are told at once: nobody else takes one of them")
-  func takeover() {
+  @Test(
+    "200 VIPs that change hands at once are told at once, in whatever order the datagrams come: nobody else takes one",
+    arguments: [false, true])
+  func takeover(overtakes: Bool) {
     // All prefer n1, then n2: the third must hear of 200 claims before its turn, an interval later.
     var bench = Bench(count: 3, vips: 200, prefer: true)
+    bench.overtakes = overtakes
     bench.run(.seconds(1))
     #expect((0..<200).allSatisfy { bench.holders($0) == [0] })
     bench.clear()

@@ -44,7 +44,8 @@ private struct Scene: ~Copyable {
     let boot = BootID(high: 5, low: UInt64(member.value + 1))
     _ = members.hear(
       Hearing(
-        boot: boot, sequence: members[member].window.highest + 1, echo: echoing ? Echo(sequence: sent) : nil,
+        boot: boot, sequence: members[member].window.highest + 1, sentAt: now,
+        echo: echoing ? Echo(sequence: sent) : nil,
         interval: interval,
         detection: detection, starting: false, draining: false, configurationDigest: 0, intentsDigest: 0),
       from: member, receivedAt: now, now: now)
@@ -115,7 +116,8 @@ struct TakingTests {
     let later = start + .milliseconds(60)
     scene.hear(first, at: later)
     _ = scene.members.report(
-      of: third, bootFold: scene.members[third].boot.fold, sequence: 50, age: .zero, receivedAt: later, now: later)
+      of: third, bootFold: scene.members[third].boot.fold, sequence: 50, age: .zero, patience: .zero,
+      receivedAt: later, now: later)
     #expect(scene.decide(at: later) == .nothing)
     _ = scene.members.nextDead(now: later + detection)
     _ = scene.members.nextDead(now: later + detection)
@@ -133,7 +135,8 @@ struct TakingTests {
       now = now + interval
       scene.hear(first, at: now)
       _ = scene.members.report(
-        of: third, bootFold: scene.members[third].boot.fold, sequence: sequence, age: .zero, receivedAt: now, now: now)
+        of: third, bootFold: scene.members[third].boot.fold, sequence: sequence, age: .zero, patience: .zero,
+        receivedAt: now, now: now)
       decision = scene.decide(at: now)
     }
     #expect(decision == .acquire(.holderReleased(first)))
@@ -151,7 +154,9 @@ struct HearsayTests {
     while scene.members.nextDead(now: start + detection) != nil {}
     scene.candidacies.clearPosition(vip, of: first, now: start)
     scene.hear(third, at: toldAt)
-    scene.candidacies.note(vip, of: third, passesUnknown: false, holderHeard: StableHash.fold(100), now: toldAt)
+    scene.candidacies.note(
+      vip, of: third, passesUnknown: false, holderHeard: StableHash.fold(100), in: 1,
+      now: toldAt)
     return scene
   }
 
@@ -178,11 +183,13 @@ struct HearsayTests {
     var scene = scene(toldAt: told)
     scene.hear(first, at: told)
     scene.say(first, .idle, eligible: false)
-    scene.candidacies.note(vip, of: first, passesUnknown: false, holderHeard: 0, now: told)
+    scene.candidacies.note(vip, of: first, passesUnknown: false, holderHeard: 0, in: 1, now: told)
     #expect(scene.decide(at: told) == .acquire(.vacant))
     for name: UInt64 in [101, 999] {
       var other = self.scene(toldAt: told)
-      other.candidacies.note(vip, of: third, passesUnknown: false, holderHeard: StableHash.fold(name), now: told)
+      other.candidacies.note(
+        vip, of: third, passesUnknown: false, holderHeard: StableHash.fold(name), in: 1,
+        now: told)
       #expect(other.decide(at: told) == .acquire(.vacant))
     }
   }

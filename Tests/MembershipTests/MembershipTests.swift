@@ -21,9 +21,10 @@ private func table() -> MemberTable {
   return table
 }
 
-private func hearing(_ boot: BootID, _ sequence: UInt64, echo: UInt64?) -> Hearing {
+private func hearing(_ boot: BootID, _ sequence: UInt64, echo: UInt64?, sentAt: Instant = start) -> Hearing {
   Hearing(
-    boot: boot, sequence: sequence, echo: echo.map { Echo(sequence: $0) }, interval: interval, detection: detection,
+    boot: boot, sequence: sequence, sentAt: sentAt, echo: echo.map { Echo(sequence: $0) }, interval: interval,
+    detection: detection,
     starting: false, draining: false, configurationDigest: 0, intentsDigest: 0)
 }
 
@@ -193,13 +194,50 @@ struct EvidenceTests {
   func reports() {
     var table = believing()
     let at = start + .milliseconds(30)
-    #expect(table.report(of: peer, bootFold: boot.fold, sequence: 1, age: .zero, receivedAt: at, now: at) == false)
+    expectFalse(report(&table, boot.fold, 1, at: at))
     #expect(table.nextDeadline == start + detection, "sequence 1 is known already")
-    #expect(table.report(of: peer, bootFold: 5, sequence: 9, age: .zero, receivedAt: at, now: at) == false)
+    expectFalse(report(&table, 5, 9, at: at))
     #expect(table.nextDeadline == start + detection, "that is another boot")
-    _ = table.report(of: peer, bootFold: boot.fold, sequence: 3, age: .milliseconds(4), receivedAt: at, now: at)
+    expectFalse(report(&table, boot.fold, 3, age: .milliseconds(4), at: at))
     #expect(table.nextDeadline == at - .milliseconds(4) + detection)
   }
+
+  @Test("what others report counts for as long as the slowest of them waits, until it is heard twice in a row again")
+  func reportedPatience() {
+    var table = believing()
+    var at = start
+    expectFalse(report(&table, boot.fold, 3, patience: detection * 4, at: at))
+    #expect(table.nextDeadline == at + detection * 4)
+    expectFalse(report(&table, boot.fold, 4, patience: detection, at: at + interval))
+    #expect(table.nextDeadline == at + detection * 4, "the other reports it still")
+    expectFalse(report(&table, boot.fold, 4, patience: detection * 4, at: at + interval))
+    #expect(table.nextDeadline == at + interval + detection * 4, "the other's next report, though it is no news")
+    expectFalse(table.isHeardDirectly(peer, now: at + detection + .nanoseconds(1)))
+    for (sequence, until) in [(UInt64(7), detection * 4), (8, interval * 2 + detection)] {
+      at = at + interval
+      _ = table.hear(
+        hearing(boot, sequence, echo: nil, sentAt: at), from: peer, receivedAt: at, now: at)
+      #expect(table.nextDeadline == (sequence == 7 ? start + interval + until : start + until))
+    }
+  }
+
+  @Test("a report of a slow member that comes when the time is over brings nobody back")
+  func reportedLate() {
+    var table = believing()
+    let at = start + detection
+    #expect(table.nextDead(now: at) == peer)
+    expectFalse(report(&table, boot.fold, 2, age: detection, patience: detection * 100, at: at + .milliseconds(1)))
+    expectFalse(table.isAlive(peer))
+  }
+
+  private func report(
+    _ table: inout MemberTable, _ fold: UInt64, _ sequence: UInt64, age: TimeSpan = .zero,
+    patience: TimeSpan = detection, at: Instant
+  ) -> Bool {
+    table.report(of: peer, bootFold: fold, sequence: sequence, age: age, patience: patience, receivedAt: at, now: at)
+  }
+
+  private func expectFalse(_ value: Bool) { #expect(!value) }
 
   @Test("a late datagram proves nothing new")
   func late() {

@@ -39,7 +39,7 @@ struct PlantedFaultTests {
   /// Among which seeds it must be found, in short histories; the first of each range showed it when it was
   /// written. Without the range most show within five seeds, all within 400.
   static let faults: [(name: String, seeds: ClosedRange<UInt64>)] = [
-    ("own-evidence-only", 3...6), ("order-from-own-configuration", 2...5), ("no-announcement-after-heal", 8...11),
+    ("own-evidence-only", 3...6), ("order-from-own-configuration", 2...5), ("no-announcement-after-heal", 24...27),
     ("unconfirmed-boot-believed", 1...4), ("draining-acquires", 6...9), ("release-before-removal", 1...4),
     ("sleeps-without-doubt", 5...8), ("claims-without-listening", 1...4), ("gate-counts-from-waking", 19...22),
     ("resign-of-any-boot", 2...5), ("lower-rank-stays", 2...5), ("resigns-before-gate", 2...5),

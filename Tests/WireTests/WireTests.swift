@@ -45,6 +45,9 @@ func sampleDatagram() -> [UInt8] {
       peer: 0x91, bootFold: 0x92, lastSequence: 0x93, ageMicroseconds: 250, loss: 7, roundTrip: 8)
     expectTrue(writer.append(report))
     writer.end()
+    expectTrue(writer.begin(.patiences, roomFor: Patience.byteCount))
+    expectTrue(writer.append(Patience(microseconds: 30_500)))
+    writer.end()
     expectTrue(writer.begin(.vips, roomFor: VIPReport.byteCount))
     expectTrue(
       writer.append(VIPReport(vip: 0xa1, priority: 0xfffe, role: .holder, eligible: true, passesUnknown: true, term: 9))
@@ -89,7 +92,7 @@ struct DatagramTests {
       0x00, 0x05,  // 6 flags: draining, starting
       0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,  // 8 cluster
       0xaa, 0xbb, 0xcc, 0xdd,  // 16 key
-      0x00, 0xd3, 0x00, 0x01,  // 20 length 211, fragment 0 of 1
+      0x00, 0xdb, 0x00, 0x01,  // 20 length 219, fragment 0 of 1
       0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,  // 24 sender
       0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28,  // 32 boot
       0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38,
@@ -108,12 +111,14 @@ struct DatagramTests {
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x92,  // boot fold
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x93,  // last sequence
       0x00, 0x00, 0x00, 0xfa, 0x07, 0x00, 0x00, 0x08,  // age 250 us, loss 7/255, round trip 80 us
-      0x00, 0x02, 0x00, 0x20,  // 152 part: VIPs, 32 bytes
+      0x00, 0x06, 0x00, 0x04,  // 152 part: patiences, 4 bytes
+      0x00, 0x00, 0x77, 0x24,  // 30,500 us
+      0x00, 0x02, 0x00, 0x20,  // 160 part: VIPs, 32 bytes
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa1,  // VIP
       0xff, 0xfe, 0x02, 0x03, 0x00, 0x00, 0x00, 0x09,  // priority 65,534, holder, eligible, passes unknown, term 9
       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa2,  // VIP
       0x00, 0x05, 0x00, 0x04, 0xb1, 0xb2, 0xb3, 0xb4,  // priority 5, idle, not eligible, hears a holder, its name
-      0x00, 0x05, 0x00, 0x03, 0x31, 0x2e, 0x32,  // 188 part: software version "1.2"
+      0x00, 0x05, 0x00, 0x03, 0x31, 0x2e, 0x32,  // 196 part: software version "1.2"
     ]
     let bytes = sampleDatagram()
     #expect(
@@ -139,6 +144,7 @@ struct DatagramTests {
       #expect(datagram.vips.count == 2)
       #expect(datagram.vips[1] == VIPReport(vip: 0xa2, priority: 5, role: .idle, eligible: false, holder: 0xb1b2_b3b4))
       #expect(datagram.resign == nil)
+      #expect(datagram.patiences.count == 1 && datagram.patiences[0] == Patience(microseconds: 30_500))
       #expect(String(decoding: datagram.softwareVersion, as: UTF8.self) == "1.2")
     }
   }
@@ -186,7 +192,7 @@ struct DatagramTests {
   @Test("with an unknown part is read without it")
   func unknownPart() throws {
     var bytes = sampleDatagram()
-    bytes[189] = 0x77
+    bytes[197] = 0x77
     bytes = resign(bytes)
     var authenticator = SumAuthenticator()
     try bytes.withUnsafeBytes {
@@ -238,6 +244,7 @@ struct DatagramTests {
       {
         read += 1
         for position in 0..<datagram.peers.count { _ = datagram.peers[position] }
+        for position in 0..<datagram.patiences.count { _ = datagram.patiences[position] }
         for position in 0..<datagram.vips.count { _ = datagram.vips[position] }
         for position in 0..<datagram.releases.count { _ = datagram.releases[position] }
         #expect(datagram.softwareVersion.count <= 32)
