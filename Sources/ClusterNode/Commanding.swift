@@ -93,12 +93,12 @@ extension NodeCore {
 
   private mutating func addressRemoved(_ vip: VIPIndex, now: Instant, effects: inout EffectBuffer) {
     let slot = vip.value
-    if confirmLost(slot, now: now) { return }
     guard vips[slot].releasesPending > 0 else { return }
     vips[slot].releasesPending -= 1
     guard vips[slot].releasesPending == 0 else { return }
     // Answers come in order: what an acquisition before this release has not answered is lost.
     vips[slot].acquiresPending = vips[slot].phase == .acquiring ? 1 : 0
+    tellLost(slot, now: now)
     guard case .removing(let handover, _) = vips[slot].phase else { return }
     finishRelease(vip, handover, now: now, effects: &effects)
     step(vip, now: now, effects: &effects)

@@ -86,6 +86,9 @@ extension NodeCore {
         effects.append(.event(NodeEvent(.vipLost(VIPIndex(slot)), cause: .unconfigured)))
       }
       vips[slot] = VIPRecord()
+      // Answers to what the shell was asked before are still on their way, whatever the slot is used for.
+      vips[slot].acquiresPending = lost.acquiresPending
+      vips[slot].releasesPending = lost.releasesPending + (lost.isClaimed ? 1 : 0)
       lose(slot, lost, now: now)
       if vips[slot].lost == nil { candidacies.forget(vip: VIPIndex(slot)) }
     }

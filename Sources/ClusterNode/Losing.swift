@@ -9,9 +9,7 @@ import Primitives
 /// A VIP that was claimed when the configuration lost it, and whose address is not known to be gone.
 struct LostVIP: Sendable {
   var nameHash: UInt64
-  /// Removals of its address that the shell has not confirmed; with the last of them the peers are told.
-  var answersLeft: Int
-  /// The peers are told then at the latest.
+  /// The peers are told when the shell has confirmed the removal of its address, or then.
   var deadline: Instant
 }
 
@@ -25,9 +23,7 @@ extension NodeCore {
   /// Call when a slot was freed; `record` is what it was.
   mutating func lose(_ slot: Int, _ record: VIPRecord, now: Instant) {
     guard record.isClaimed else { return tellLast(record.nameHash) }
-    let lost = LostVIP(
-      nameHash: record.nameHash, answersLeft: record.releasesPending + 1, deadline: now + ElectionLimits.removalDeadline
-    )
+    let lost = LostVIP(nameHash: record.nameHash, deadline: now + ElectionLimits.removalDeadline)
     vips[slot].lost = lost
     // Behind the shut gate the address answers nobody: the others may know at once.
     if record.isGated { tellLost(slot, now: now) } else { lostDeadline = min(lostDeadline, lost.deadline) }
@@ -42,14 +38,6 @@ extension NodeCore {
     noteRelease(
       lost.nameHash, successor: successor, Handover(to: successor, cause: .becameIneligible(selfIndex)))
     tellLast(lost.nameHash)
-  }
-
-  /// The shell has confirmed a removal in that slot. True if it was one of a VIP that the configuration has lost.
-  mutating func confirmLost(_ slot: Int, now: Instant) -> Bool {
-    guard let lost = vips[slot].lost else { return false }
-    vips[slot].lost?.answersLeft = lost.answersLeft - 1
-    if lost.answersLeft == 1 { tellLost(slot, now: now) }
-    return true
   }
 
   mutating func tellLostDue(now: Instant) {
