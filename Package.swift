@@ -125,7 +125,7 @@ let package = Package(
     tests("ProxyProtocolTests", ["ProxyProtocol", "Primitives"]),
     tests("RoutingTests", ["Routing", "HTTP1", "Patterns", "Primitives"]),
     tests("SettingsTests", ["Settings", "Control", "Primitives"]),
-    tests("KernelTests", ["Kernel", "Primitives"]),
+    tests("KernelTests", ["CLinux", "Kernel", "Primitives"]),
     tests("GateTests", ["Gate", "Kernel", "Primitives"]),
     tests("CryptographyTests", ["Cryptography", "Wire", "Primitives"]),
     tests("ControlTests", ["Control", "Primitives"]),

@@ -60,9 +60,11 @@ extension SupervisorLoop {
       return adopt(pending)
     }
     let revision = expectAnswer(pending, .balancer)
-    tellBalancer(
-      .reconfigure(configuration, revision: revision, opened: sockets.opened.map(\.endpoint)),
-      descriptors: sockets.opened.flatMap(\.raws), owner: sockets)
+    Privileges.atNormalPriority {
+      tellBalancer(
+        .reconfigure(configuration, revision: revision, opened: sockets.opened.map(\.endpoint)),
+        descriptors: sockets.opened.flatMap(\.raws), owner: sockets)
+    }
   }
 
   // MARK: Answers
@@ -124,14 +126,7 @@ extension SupervisorLoop {
 
   /// From here on the plan is in force.
   private func adopt(_ pending: PendingReload, _ complaint: Refusal? = nil) {
-    let startsBalancer = plan.balancer == nil && pending.plan.balancer != nil
-    for name in heldForHooks.keys { if let vip = vip(name) { heldForHooks[name] = vip } }
-    plan = pending.plan
-    supervisor.sockets = pending.sockets
-    // Before the elector takes it over, so that what VIPs require anew does not count as missing for a moment.
-    configureRequirements()
-    if startsBalancer { startBalancer() }
-    publishProcesses()
+    Privileges.atNormalPriority { putInForce(pending) }
     guard var configuration = plan.elector else { return finish(pending, complaint) }
     guardian?.update(configuration)
     guard elector.isRunning else { return finish(pending, complaint) }
@@ -140,6 +135,17 @@ extension SupervisorLoop {
     gateSlotsTold = configuration.gateSlots.map { ($0, revision) }
     tellElector(.reconfigure(configuration, revision: revision, onlyCheck: false))
     if let complaint, let reload { finish(reload, complaint) }
+  }
+
+  private func putInForce(_ pending: PendingReload) {
+    let startsBalancer = plan.balancer == nil && pending.plan.balancer != nil
+    for name in heldForHooks.keys { if let vip = vip(name) { heldForHooks[name] = vip } }
+    plan = pending.plan
+    supervisor.sockets = pending.sockets
+    // Before the elector takes it over, so that what VIPs require anew does not count as missing for a moment.
+    configureRequirements()
+    if startsBalancer { startBalancer() }
+    publishProcesses()
   }
 
   private func finish(_ pending: PendingReload, _ complaint: Refusal? = nil) {

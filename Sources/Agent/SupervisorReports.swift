@@ -8,12 +8,17 @@ internal import Primitives
 extension SupervisorLoop {
   // MARK: Balancer
 
+  /// Longer messages are of thousands of servers, and nobody waits for them.
+  private static let quickByteCount = 16_384
+
   func startBalancer() {
     guard let configuration = plan.balancer, let sockets = supervisor.sockets, phase == .running else { return }
     // What a balancer that died had filtered is still filtered: the sockets are the same.
     ignoreNewConnections(to: [])
     do {
-      let first = try MessageCoding.encode(BalancerCommand.start(configuration.knowing(knownPools)))
+      let first = try Privileges.atNormalPriority {
+        try MessageCoding.encode(BalancerCommand.start(configuration.knowing(knownPools)))
+      }
       try balancer.start(
         user: plan.user, descriptors: [], first: first, firstDescriptors: sockets.raws, now: Clock.monotonic)
       watch(balancer.socketDescriptor, electorSocket: false)
@@ -43,10 +48,14 @@ extension SupervisorLoop {
         }
         return
       case .message(let bytes):
-        do { handle(try MessageCoding.decode(BalancerReport.self, from: bytes)) } catch {
-          logger.error("the balancer sent a message that cannot be read: \(error)")
-        }
+        if bytes.count <= Self.quickByteCount { take(bytes) } else { Privileges.atNormalPriority { take(bytes) } }
       }
+    }
+  }
+
+  private func take(_ message: [UInt8]) {
+    do { handle(try MessageCoding.decode(BalancerReport.self, from: message)) } catch {
+      logger.error("the balancer sent a message that cannot be read: \(error)")
     }
   }
 

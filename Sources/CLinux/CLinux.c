@@ -46,6 +46,17 @@ int afloat_set_fifo(int priority) {
   return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter);
 }
 
+int afloat_set_normal(void) {
+  struct sched_param parameter = {.sched_priority = 0};
+  return sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &parameter);
+}
+
+int afloat_fifo_priority(void) {
+  struct sched_param parameter = {.sched_priority = 0};
+  if ((sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) != SCHED_FIFO || sched_getparam(0, &parameter) != 0) return 0;
+  return parameter.sched_priority;
+}
+
 int afloat_pin_to_core(int core) {
   cpu_set_t set;
   CPU_ZERO(&set);

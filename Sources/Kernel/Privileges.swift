@@ -50,27 +50,9 @@ package enum Privileges {
   /// `afloat`, or the stand-in where that user does not exist.
   package static func serviceUser() -> String { getpwnam("afloat") != nil ? "afloat" : standInUser }
 
-  /// Lets threads of this process ask for SCHED_FIFO up to `priority`, and lock memory, after power is dropped.
-  /// Returns refusals in words.
-  package static func raiseLimits(realTimePriority priority: UInt64) -> [String] {
-    var refusals: [String] = []
-    if afloat_set_limit(AFLOAT_LIMIT_REAL_TIME_PRIORITY, priority) != 0 {
-      refusals.append(SystemError.last("raise the limit of real-time priority").description)
-    }
-    if afloat_set_limit(AFLOAT_LIMIT_LOCKED_MEMORY, UInt64.max) != 0 {
-      refusals.append(SystemError.last("raise the limit of locked memory").description)
-    }
-    return refusals
-  }
-
   /// Real-time scheduling for the calling thread; the refusal in words, or nil.
   package static func becomeRealTime(priority: Int32) -> String? {
     afloat_set_fifo(priority) == 0 ? nil : SystemError.last("get real-time scheduling").description
-  }
-
-  /// Keeps touched pages in memory (MCL_ONFAULT: locking everything costs several times the memory).
-  package static func lockMemory() -> String? {
-    afloat_lock_memory_on_fault() == 0 ? nil : SystemError.last("lock memory").description
   }
 
   /// Raises the limit of open files to `count`, or as far as allowed. Returns what it is now.

@@ -25,6 +25,17 @@ extension Privileges {
     return refusals
   }
 
+  /// What takes milliseconds is done at everybody's priority: nothing else runs on a processor meanwhile that a thread has
+  /// under SCHED_FIFO. Gives the calling thread its priority back afterwards.
+  package static func atNormalPriority<Result, Failure: Error>(
+    _ work: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let priority = afloat_fifo_priority()
+    guard priority > 0, afloat_set_normal() == 0 else { return try work() }
+    defer { _ = afloat_set_fifo(priority) }
+    return try work()
+  }
+
   /// Lowers the calling thread within SCHED_FIFO, which needs no power; nothing happens to a thread that is not in it.
   package static func lowerRealTime(to priority: Int32) {
     if sched_getscheduler(0) == SCHED_FIFO { _ = afloat_set_fifo_for_threads(priority) }

@@ -1,5 +1,6 @@
 // Programs that are run for what they print, threads that are waited for, and the sockets that only listen.
 
+import CLinux
 import Kernel
 import Primitives
 import Testing
@@ -88,5 +89,27 @@ struct GroupOnlyTests {
     #expect(other == 0)
     #expect(try Self.received(doctor) == [multicast])
     #expect(try Self.received(elector) == [multicast, unicast])
+  }
+}
+
+@Suite("Real time")
+struct RealTimeTests {
+  @Test("is left for what takes long, and comes back, also after an error")
+  func leftAndRegained() async throws {
+    struct Failure: Error {}
+    let seen: [Int32]? = await withCheckedContinuation { continuation in
+      do {
+        try Threads.start("real-time") {
+          guard Privileges.becomeRealTime(priority: 3) == nil else { return continuation.resume(returning: nil) }
+          var seen = [afloat_fifo_priority()]
+          Privileges.atNormalPriority { seen.append(afloat_fifo_priority()) }
+          seen.append(afloat_fifo_priority())
+          try? Privileges.atNormalPriority { () throws(Failure) in throw Failure() }
+          seen.append(afloat_fifo_priority())
+          continuation.resume(returning: seen)
+        }
+      } catch { continuation.resume(returning: []) }
+    }
+    if let seen { #expect(seen == [3, 0, 3, 3]) } else { print("not tested: this host refuses real-time scheduling") }
   }
 }

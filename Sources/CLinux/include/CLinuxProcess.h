@@ -21,6 +21,10 @@ void afloat_set_thread_name(const char *name);
 int afloat_set_fifo(int priority);
 // As above, inherited by the threads that the calling thread starts.
 int afloat_set_fifo_for_threads(int priority);
+// Takes the calling thread out of SCHED_FIFO.
+int afloat_set_normal(void);
+// The calling thread's priority under SCHED_FIFO; 0 where it has another policy.
+int afloat_fifo_priority(void);
 // Pins the calling thread to one core.
 int afloat_pin_to_core(int core);
 // Writes the cores of the inherited affinity mask to `cores`; returns how many, at most `room`.
