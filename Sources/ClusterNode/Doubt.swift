@@ -18,7 +18,7 @@ struct Doubt: Sendable {
   /// Peers that do not echo are gone: from here on what nobody else claims is live.
   var until: Instant
   /// A boot was believed since, which started during the sleep and may not have told yet of all that it took.
-  var hasNewcomer = false
+  var hasNewcomer: Bool
   /// What waited during the sleep is still being read.
   var isReading = true
 }
@@ -27,7 +27,7 @@ extension NodeCore {
   mutating func beginDoubt(now: Instant, lateness: TimeSpan, effects: inout EffectBuffer) {
     effects.append(.event(NodeEvent(.woke, cause: .stalled, elapsed: lateness)))
     guard !faults.contains(.sleepsWithoutDoubt) else { return }
-    doubt = Doubt(since: now, until: now + detectionTime)
+    doubt = Doubt(since: now, until: now + detectionTime, hasNewcomer: doubt?.hasNewcomer ?? false)
     // What it does not hold it takes only after it has listened; it knew its peers, so it need not wait to hear one.
     let wasEchoed = isEchoed
     beginListening(now: now)
@@ -42,8 +42,10 @@ extension NodeCore {
       guard heardAll || now >= current.until else { return }
       current.isReading = false
       doubt = current
-      for slot in 0..<vipCount where vips[slot].wasTakenMeanwhile || isContested(VIPIndex(slot)) {
+      for slot in 0..<vipCount {
+        let isLost = vips[slot].wasTakenMeanwhile || isContested(VIPIndex(slot))
         vips[slot].wasTakenMeanwhile = false
+        guard isLost, vips[slot].isClaimed else { continue }
         if case .removing = vips[slot].phase { continue }
         drop(VIPIndex(slot), cause: .stalled, now: now, effects: &effects)
       }

@@ -109,7 +109,7 @@ extension NodeCore {
       return
     }
     while telling.noticesFrom < PendingNotice.limit {
-      // The oldest first: receivers know repeats by their serial, and take none that is older than one they have.
+      // The oldest first: of two releases of a VIP receivers take the newer, known by its serial.
       let slot = (Int(noticeSerial) + 1 + telling.noticesFrom) % PendingNotice.limit
       if notices[slot].repeatsLeft > 0 {
         guard writer.append(notices[slot].notice) else { break }

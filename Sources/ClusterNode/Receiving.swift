@@ -37,6 +37,7 @@ extension NodeCore {
     let digestBefore = members[sender].configurationDigest
     let wasHeard = members.isHeardDirectly(sender, now: receivedAt)
     let acknowledged = members[sender].acknowledgedAt
+    let isNext = datagram.header.sequence == members[sender].window.highest &+ 1
     var hearing = Self.hearing(datagram, own: members[selfIndex].nameHash, bootFold: boot.fold)
     if faults.contains(.ownIntervalForAll) { (hearing.interval, hearing.detection) = (interval, detectionTime) }
     let heard = members.hear(
@@ -71,7 +72,7 @@ extension NodeCore {
       // boot that has ended since: but to a node that slept it says who took over.
       let isFresh = members.isAlive(sender) && now - came <= members[sender].patience
       if isFresh || doubt?.isReading == true {
-        take(datagram, from: sender, receivedAt: came, now: now, effects: &effects)
+        take(datagram, from: sender, receivedAt: came, isNext: isNext, now: now, effects: &effects)
       }
     }
     finish(now: now, effects: &effects)
@@ -99,8 +100,10 @@ extension NodeCore {
       intentsDigest: header.intentsDigest)
   }
 
+  /// - Parameter isNext: none is missing that the sender sent before.
   private mutating func take(
-    _ datagram: Datagram, from sender: MemberIndex, receivedAt: Instant, now: Instant, effects: inout EffectBuffer
+    _ datagram: Datagram, from sender: MemberIndex, receivedAt: Instant, isNext: Bool, now: Instant,
+    effects: inout EffectBuffer
   ) {
     if !heardAnyone {
       heardAnyone = true
@@ -108,8 +111,8 @@ extension NodeCore {
     }
     if datagram.softwareVersion.count > 0 { versionsHeard[sender.value].set(datagram.softwareVersion) }
     takeReleases(datagram, from: sender, receivedAt: receivedAt)
-    takeVIPs(datagram, from: sender, now: now, effects: &effects)
-    withdrawUntold(sender, now: now, effects: &effects)
+    takeVIPs(datagram, from: sender, receivedAt: receivedAt, isNext: isNext, now: now, effects: &effects)
+    withdrawUntold(sender, receivedAt: receivedAt, now: now, effects: &effects)
     if members.hearsUs(sender, now: now), !faults.contains(.ownEvidenceOnly) {
       takeReports(datagram, from: sender, receivedAt: receivedAt, now: now, effects: &effects)
     }
@@ -158,7 +161,8 @@ extension NodeCore {
   }
 
   private mutating func takeVIPs(
-    _ datagram: Datagram, from sender: MemberIndex, now: Instant, effects: inout EffectBuffer
+    _ datagram: Datagram, from sender: MemberIndex, receivedAt: Instant, isNext: Bool, now: Instant,
+    effects: inout EffectBuffer
   ) {
     let sequence = datagram.header.sequence
     for position in 0..<datagram.vips.count {
@@ -176,7 +180,8 @@ extension NodeCore {
         case .candidate: .candidate
         case .holder: .holder
         }
-      if doubt?.isReading == true, vips[slot].isClaimed,
+      // Nobody can have taken it before this node had been silent for long enough.
+      if doubt?.isReading == true, vips[slot].isClaimed, receivedAt >= (lastSendAt ?? receivedAt) + gateSpan / 2,
         place == .holder || report.holder != 0 && report.holder != StableHash.fold(members[selfIndex].nameHash)
       {
         vips[slot].wasTakenMeanwhile = true
@@ -187,7 +192,7 @@ extension NodeCore {
       candidacies.note(
         vip, of: sender, passesUnknown: report.passesUnknown, isUnconfigured: report.isUnconfigured,
         holderHeard: faults.contains(.hearsayIgnored) ? 0 : report.holder, in: sequence,
-        now: now)
+        at: receivedAt)
       guard
         candidacies.announce(vip, by: sender, priority: priority, position: place, eligible: report.eligible, now: now)
       else {
@@ -200,7 +205,8 @@ extension NodeCore {
         if vips[slot].isClaimed { tellRival(slot, now: now) }
       }
       if held, place != .holder, !vips[slot].isClaimed, VIPClaim.holder(vip, members, candidacies) == nil {
-        vips[slot].claim.vacate(cause: .holderReleased(sender), now: now)
+        // The datagram that was overtaken, or lost, may say who is to have it.
+        vips[slot].claim.vacate(cause: .holderReleased(sender), now: isNext ? now : now + interval / 2)
       }
       step(vip, now: now, effects: &effects)
     }
@@ -226,12 +232,16 @@ extension NodeCore {
   }
 
   /// A member whose configuration lost a VIP says so; who missed that finds it by its silence.
-  private mutating func withdrawUntold(_ sender: MemberIndex, now: Instant, effects: inout EffectBuffer) {
+  private mutating func withdrawUntold(
+    _ sender: MemberIndex, receivedAt: Instant, now: Instant, effects: inout EffectBuffer
+  ) {
     let span = ElectionLimits.untoldHeartbeats
     heardOf[sender.value].count += 1
     let since = heardOf[sender.value].since
-    guard heardOf[sender.value].count >= span, now - since >= members[sender].interval * Int64(span) else { return }
-    heardOf[sender.value] = (0, now)
+    guard heardOf[sender.value].count >= span, receivedAt - since >= members[sender].interval * Int64(span) else {
+      return
+    }
+    heardOf[sender.value] = (0, receivedAt)
     guard !faults.contains(.untoldClaimsCount) else { return }
     for slot in 0..<vipCount where vips[slot].isConfigured {
       let vip = VIPIndex(slot)

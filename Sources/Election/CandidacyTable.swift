@@ -99,13 +99,13 @@ package struct CandidacyTable: ~Copyable, Sendable {
   /// Besides an announcement, and nothing that ranks depend on.
   package mutating func note(
     _ vip: VIPIndex, of member: MemberIndex, passesUnknown: Bool, isUnconfigured: Bool = false, holderHeard: UInt32,
-    in sequence: UInt64, now: Instant
+    in sequence: UInt64, at time: Instant
   ) {
     let index = place(vip, member)
     rows[index].isUnconfigured = isUnconfigured
     rows[index].passesUnknown = passesUnknown
     rows[index].holderHeard = holderHeard
-    rows[index].toldAt = now
+    rows[index].toldAt = time
     rows[index].toldIn = sequence
     rows[index].endedBySilence = false
   }
@@ -132,8 +132,7 @@ package struct CandidacyTable: ~Copyable, Sendable {
     _ vip: VIPIndex, by member: MemberIndex, serial: UInt32, in sequence: UInt64, at now: Instant
   ) -> Bool {
     let index = place(vip, member)
-    // Serials may wrap.
-    guard Int32(bitPattern: serial &- rows[index].releaseSerial) > 0 else { return false }
+    guard serial > rows[index].releaseSerial else { return false }
     rows[index].releaseSerial = serial
     if rows[index].toldIn > sequence, rows[index].position == .holder { return false }
     rows[index].toldIn = max(rows[index].toldIn, sequence)

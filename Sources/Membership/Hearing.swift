@@ -58,7 +58,7 @@ package enum Heard: Hashable, Sendable {
   /// The first copy by its route of what came by another before.
   case duplicate
   case unconfirmed
-  /// `newest`: nothing newer of this boot was heard before, so its claims count. `revived`: it was not alive before.
+  /// `newest`: nothing newer of this boot was heard before. `revived`: it was not alive before.
   /// `deafened`: our multicasts no longer reach it over some path, as it says for the first time.
   case accepted(newest: Bool, newBoot: Bool, revived: Bool, deafened: Bool = false)
 }
@@ -146,7 +146,7 @@ extension MemberTable {
       guard sequence > peer.newestKnown else { return false }
       peer.newestKnown = sequence
       peer.evidenceAt = max(peer.evidenceAt, heardAt)
-      guard peer.life == .dead, now < peer.evidenceAt + peer.patience else { return false }
+      guard peer.life == .dead, now < min(peer.evidenceAt + peer.patience, peer.aliveUntil) else { return false }
       peer.life = .alive
       return true
     }

@@ -79,6 +79,60 @@ struct SleepTests {
     #expect(bench.holders() == [2])
   }
 
+  @Test("lets go once, also of what it loses in the same moment for another reason")
+  func lostTwice() {
+    var bench = Bench(count: 2, gated: true)
+    let waiting = asleep(&bench, for: .milliseconds(200))
+    var effects = EffectBuffer()
+    for (bytes, at) in waiting {
+      bytes.withUnsafeBytes {
+        bench.nodes[0]!.node.receive($0, over: Arrival(), receivedAt: at, now: bench.now, effects: &effects)
+      }
+    }
+    bench.nodes[0]!.node.handle(.carrier(up: false), now: bench.now, effects: &effects)
+    bench.nodes[0]!.node.advance(now: bench.now, effects: &effects)
+    #expect(effects.effects.count { if case .release = $0 { true } else { false } } == 1)
+  }
+
+  @Test("keeps what another was said to hold before anybody can have given it up")
+  func oldWord() {
+    var bench = Bench(count: 3, gated: true)
+    bench.run(.milliseconds(500))
+    bench.requirements(2, .unmet(strict: true))
+    bench.run(.milliseconds(500))
+    // n3 says that it hears n1, and n2 reads that only after it has got the VIP from n1 and slept.
+    bench.cut = [[2, 1]]
+    let before = bench.sent[2]
+    while bench.sent[2] == before { bench.run(.microseconds(100)) }
+    let old = bench.sent[2]
+    bench.cut = []
+    bench.command(0, .draining(true))
+    bench.command(0, .handoverReady(web))
+    #expect(bench.holders() == [1])
+    var waiting = [(bytes: old, at: bench.now)]
+    let sleeper = bench.nodes[1]
+    bench.nodes[1] = nil
+    let end = sleeper!.node.nextDeadline + .milliseconds(22)
+    while bench.now < end {
+      bench.run(.microseconds(500))
+      for sent in [bench.sent[0], bench.sent[2]] where waiting.allSatisfy({ $0.bytes != sent }) {
+        waiting.append((sent, bench.now))
+      }
+    }
+    #expect(bench.deaths == 0, "it was not given up")
+    bench.nodes[1] = sleeper
+    for (bytes, at) in waiting {
+      var effects = EffectBuffer()
+      bytes.withUnsafeBytes {
+        bench.nodes[1]!.node.receive($0, over: Arrival(), receivedAt: at, now: bench.now, effects: &effects)
+      }
+    }
+    bench.clear()
+    bench.run(.seconds(1))
+    #expect(bench.holders() == [1])
+    #expect(!bench.made.contains { $0.effect == .release(web, cause: .stalled) })
+  }
+
   @Test("goes on with what nobody took, once its peers have echoed it")
   func kept() {
     var bench = Bench(count: 2)

@@ -55,6 +55,21 @@ struct TellingTests {
     #expect(bench.acquisitions().count == 200, "each was taken once")
   }
 
+  @Test(
+    "60 VIPs that are drained go to whom the holder names, in whatever order the datagrams come",
+    arguments: [false, true])
+  func drain(overtakes: Bool) {
+    var bench = Bench(count: 3, vips: 60, gated: true, keepsConnections: true)
+    bench.run(.seconds(1))
+    #expect((0..<60).allSatisfy { bench.holders($0) == [0] })
+    bench.overtakes = overtakes
+    bench.clear()
+    bench.command(0, .draining(true))
+    bench.run(.milliseconds(200))
+    #expect(bench.made.count { if case .acquire(_, .drained) = $0.effect { true } else { false } } == 60)
+    #expect(bench.made.count { if case .passUnknown = $0.effect { true } else { false } } == 60)
+  }
+
   @Test("a node that comes knows every holder before it may take anything")
   func newcomer() {
     var bench = Bench(count: 2, vips: 256, prefer: true)

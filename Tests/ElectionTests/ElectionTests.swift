@@ -156,7 +156,7 @@ struct HearsayTests {
     scene.hear(third, at: toldAt)
     scene.candidacies.note(
       vip, of: third, passesUnknown: false, holderHeard: StableHash.fold(100), in: 1,
-      now: toldAt)
+      at: toldAt)
     return scene
   }
 
@@ -183,13 +183,13 @@ struct HearsayTests {
     var scene = scene(toldAt: told)
     scene.hear(first, at: told)
     scene.say(first, .idle, eligible: false)
-    scene.candidacies.note(vip, of: first, passesUnknown: false, holderHeard: 0, in: 1, now: told)
+    scene.candidacies.note(vip, of: first, passesUnknown: false, holderHeard: 0, in: 1, at: told)
     #expect(scene.decide(at: told) == .acquire(.vacant))
     for name: UInt64 in [101, 999] {
       var other = self.scene(toldAt: told)
       other.candidacies.note(
         vip, of: third, passesUnknown: false, holderHeard: StableHash.fold(name), in: 1,
-        now: told)
+        at: told)
       #expect(other.decide(at: told) == .acquire(.vacant))
     }
   }

@@ -230,6 +230,15 @@ struct EvidenceTests {
     expectFalse(table.isAlive(peer))
   }
 
+  @Test("a report that is older than who reports it would wait brings nobody back")
+  func reportedTooOld() {
+    var table = believing()
+    let at = start + detection
+    #expect(table.nextDead(now: at) == peer)
+    expectFalse(report(&table, boot.fold, 2, age: .milliseconds(30), patience: .milliseconds(20), at: at))
+    expectFalse(table.isAlive(peer))
+  }
+
   private func report(
     _ table: inout MemberTable, _ fold: UInt64, _ sequence: UInt64, age: TimeSpan = .zero,
     patience: TimeSpan = detection, at: Instant
