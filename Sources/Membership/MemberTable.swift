@@ -2,9 +2,9 @@
 //
 // Evidence is counted in sequences, not in arrivals: a report moves a member's evidence only if it names a newer sequence
 // than any known, so late, repeated and reordered datagrams prove nothing. Of what did not come here itself a member's other
-// hearers extend the time by their reports, each of which names something that this node sent lately. A new boot is believed when one of its signed
-// datagrams echoes a sequence that this node sent after the previous boot was last believed; nothing recorded earlier can
-// contain that.
+// hearers extend the time by their reports, each of which names something that this node sent lately. A new boot is
+// believed when one of its signed datagrams echoes a sequence that this node sent after the previous boot was last believed;
+// nothing recorded earlier can contain that.
 
 package import Primitives
 
