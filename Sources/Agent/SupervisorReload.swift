@@ -126,7 +126,15 @@ extension SupervisorLoop {
 
   /// From here on the plan is in force.
   private func adopt(_ pending: PendingReload, _ complaint: Refusal? = nil) {
-    Privileges.atNormalPriority { putInForce(pending) }
+    let startsBalancer = plan.balancer == nil && pending.plan.balancer != nil
+    for name in heldForHooks.keys { if let vip = vip(name) { heldForHooks[name] = vip } }
+    // The one before goes, and may be large.
+    Privileges.atNormalPriority { plan = pending.plan }
+    supervisor.sockets = pending.sockets
+    // Before the elector takes it over, so that what VIPs require anew does not count as missing for a moment.
+    configureRequirements()
+    if startsBalancer { startBalancer() }
+    publishProcesses()
     guard var configuration = plan.elector else { return finish(pending, complaint) }
     guardian?.update(configuration)
     guard elector.isRunning else { return finish(pending, complaint) }
@@ -135,17 +143,6 @@ extension SupervisorLoop {
     gateSlotsTold = configuration.gateSlots.map { ($0, revision) }
     tellElector(.reconfigure(configuration, revision: revision, onlyCheck: false))
     if let complaint, let reload { finish(reload, complaint) }
-  }
-
-  private func putInForce(_ pending: PendingReload) {
-    let startsBalancer = plan.balancer == nil && pending.plan.balancer != nil
-    for name in heldForHooks.keys { if let vip = vip(name) { heldForHooks[name] = vip } }
-    plan = pending.plan
-    supervisor.sockets = pending.sockets
-    // Before the elector takes it over, so that what VIPs require anew does not count as missing for a moment.
-    configureRequirements()
-    if startsBalancer { startBalancer() }
-    publishProcesses()
   }
 
   private func finish(_ pending: PendingReload, _ complaint: Refusal? = nil) {

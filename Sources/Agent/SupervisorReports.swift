@@ -8,7 +8,7 @@ internal import Primitives
 extension SupervisorLoop {
   // MARK: Balancer
 
-  /// Longer messages are of thousands of servers, and nobody waits for them.
+  /// Longer messages are of hundreds of servers, and reading them takes milliseconds.
   private static let quickByteCount = 16_384
 
   func startBalancer() {
@@ -48,15 +48,16 @@ extension SupervisorLoop {
         }
         return
       case .message(let bytes):
-        if bytes.count <= Self.quickByteCount { take(bytes) } else { Privileges.atNormalPriority { take(bytes) } }
+        do { handle(try read(bytes)) } catch {
+          logger.error("the balancer sent a message that cannot be read: \(error)")
+        }
       }
     }
   }
 
-  private func take(_ message: [UInt8]) {
-    do { handle(try MessageCoding.decode(BalancerReport.self, from: message)) } catch {
-      logger.error("the balancer sent a message that cannot be read: \(error)")
-    }
+  private func read(_ message: [UInt8]) throws -> BalancerReport {
+    if message.count <= Self.quickByteCount { return try MessageCoding.decode(BalancerReport.self, from: message) }
+    return try Privileges.atNormalPriority { try MessageCoding.decode(BalancerReport.self, from: message) }
   }
 
   private func handle(_ report: BalancerReport) {

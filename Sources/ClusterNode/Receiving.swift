@@ -37,9 +37,9 @@ extension NodeCore {
     let digestBefore = members[sender].configurationDigest
     let wasHeard = members.isHeardDirectly(sender, now: receivedAt)
     let acknowledged = members[sender].acknowledgedAt
-    let isNext = datagram.header.sequence == members[sender].window.highest &+ 1
     var hearing = Self.hearing(datagram, own: members[selfIndex].nameHash, bootFold: boot.fold)
     if faults.contains(.ownIntervalForAll) { (hearing.interval, hearing.detection) = (interval, detectionTime) }
+    let isNext = members.isNext(hearing, from: sender)
     let heard = members.hear(
       hearing, from: sender, over: arrival, receivedAt: receivedAt, now: now,
       believeAnyBoot: faults.contains(.unconfirmedBootBelieved))
@@ -100,7 +100,7 @@ extension NodeCore {
       intentsDigest: header.intentsDigest)
   }
 
-  /// - Parameter isNext: none is missing that the sender sent before.
+  /// - Parameter isNext: as `MemberTable.isNext` said.
   private mutating func take(
     _ datagram: Datagram, from sender: MemberIndex, receivedAt: Instant, isNext: Bool, now: Instant,
     effects: inout EffectBuffer

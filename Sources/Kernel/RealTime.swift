@@ -32,7 +32,9 @@ extension Privileges {
   ) throws(Failure) -> Result {
     let priority = afloat_fifo_priority()
     guard priority > 0, afloat_set_normal() == 0 else { return try work() }
-    defer { _ = afloat_set_fifo(priority) }
+    defer {
+      if afloat_set_fifo(priority) != 0 { Console.error("\(SystemError.last("get real-time scheduling back"))") }
+    }
     return try work()
   }
 

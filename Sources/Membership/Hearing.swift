@@ -99,6 +99,7 @@ extension MemberTable {
     let revived = withPeer(slot) { peer in
       peer.noteGap(hearing, receivedAt: receivedAt, previous: previous, configured: configured)
       let isNext = hearing.sequence == previous + 1 && hearing.sentAt > peer.heardSentAt
+      if hearing.sequence > previous + 1 { peer.gapSentAt = hearing.sentAt }
       peer.heardAt = receivedAt
       peer.heardSentAt = hearing.sentAt
       peer.interval = hearing.interval
@@ -125,6 +126,12 @@ extension MemberTable {
     return .accepted(newest: true, newBoot: newBoot, revived: revived, deafened: deafened)
   }
 
+  /// Call before `hear`. False if a datagram may be missing that the member sent together with this one.
+  package func isNext(_ hearing: Hearing, from member: MemberIndex) -> Bool {
+    let highest = peers[member.value].window.highest
+    return hearing.sequence == highest &+ 1 && hearing.sentAt != peers[member.value].gapSentAt
+  }
+
   /// When a datagram that a newer one has overtaken would have come if it had taken no longer than that: what it says of
   /// anybody is as old as that at least, however long it was on its way. An hour is old enough.
   package func arrival(ofOvertaken hearing: Hearing, from member: MemberIndex, receivedAt: Instant) -> Instant {
@@ -142,10 +149,14 @@ extension MemberTable {
     withPeer(member.value) { peer in
       guard peer.boot != .none, peer.boot.fold == bootFold, sequence > peer.window.highest else { return false }
       let heardAt = receivedAt - max(age, .zero)
-      peer.aliveUntil = max(peer.aliveUntil, heardAt + patience)
-      guard sequence > peer.newestKnown else { return false }
+      guard sequence > peer.newestKnown else {
+        // Who repeats what is known may have been longer on its way.
+        peer.aliveUntil = max(peer.aliveUntil, min(heardAt, peer.evidenceAt) + patience)
+        return false
+      }
       peer.newestKnown = sequence
       peer.evidenceAt = max(peer.evidenceAt, heardAt)
+      peer.aliveUntil = max(peer.aliveUntil, heardAt + patience)
       guard peer.life == .dead, now < min(peer.evidenceAt + peer.patience, peer.aliveUntil) else { return false }
       peer.life = .alive
       return true
@@ -212,6 +223,7 @@ extension MemberTable {
       peer.window = ReplayWindow()
       peer.newestKnown = 0
       peer.aliveUntil = Instant(nanoseconds: 0)
+      peer.gapSentAt = nil
       peer.heardAt = nil
       peer.acknowledgedAt = nil
       peer.acknowledgedSequence = 0

@@ -28,6 +28,8 @@ package struct Peer: Sendable {
   package var heardAt: Instant?
   /// When that was sent, by its own clock.
   package var heardSentAt = Instant(nanoseconds: 0)
+  /// When the last one was sent before which one was missing.
+  var gapSentAt: Instant?
   /// The newest of our sends that it is known to have heard was sent at this time.
   package var acknowledgedAt: Instant?
   package var acknowledgedSequence: UInt64 = 0

@@ -108,11 +108,11 @@ extension Simulation {
   mutating func checkAcquire(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
     // Commands reach a node at once, so what was set before this event binds it.
     if hosts[host].draining { violate("DRAIN", "n\(host + 1) takes vip\(vip.value) while it is draining") }
-    if isStrict(vip.value), !hosts[host].balancerReady, !hosts[host].isUninformed {
+    if isStrict(vip.value), !hosts[host].balancerReady, !hosts[host].isUninformed(of: vip) {
       violate("STRICT", "n\(host + 1) takes vip\(vip.value) without what it requires")
     }
     if host == witness { violate("WITNESS", "n\(host + 1) takes vip\(vip.value), and never holds any") }
-    if !hasCarrier(host, vip.value), !hosts[host].isUninformed {
+    if !hasCarrier(host, vip.value), !hosts[host].isUninformed(of: vip) {
       violate("CARRIER", "n\(host + 1) takes vip\(vip.value) without carrier on its interface")
     }
     checkUnheard(host, vip, cause)

@@ -11,11 +11,15 @@ extension Simulation {
 
   /// As the shell does after a reload, and the agent.
   mutating func tellVIPs(_ host: Int) {
-    // One after another: until the last is told, what was told before may decide what was not.
-    hosts[host].isUninformed = true
+    // One after another: what is told of one may have the node decide about another, of which it has not been told.
+    hosts[host].untold = .max
     for vip in 0..<vipCount { command(host, .vipCarrier(VIPIndex(vip), up: hasCarrier(host, vip))) }
-    for vip in 0..<vipCount { command(host, requirements(of: vip, at: host)) }
-    hosts[host].isUninformed = false
+    for vip in 0..<vipCount {
+      let told: UInt64 = 1 << UInt64(vip)
+      // With the command, not before it: it is what the command itself decides that counts.
+      hosts[host].untold &= ~told
+      command(host, requirements(of: vip, at: host))
+    }
   }
 
   func hasCarrier(_ host: Int, _ vip: Int) -> Bool { hosts[host].vipCarriers >> UInt64(vip) & 1 == 1 }

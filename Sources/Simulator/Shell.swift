@@ -269,7 +269,7 @@ extension Simulation {
   mutating func resume(_ host: Int) {
     note("n\(host + 1) goes on")
     hosts[host].isPaused = false
-    hosts[host].isUninformed = true
+    hosts[host].untold = .max
     hosts[host].runningSince = now
     let wasStopped = hosts[host].stoppedAt != nil
     if let since = hosts[host].stoppedAt { clocksGoOn(host, since: since) } else { excuseDrift(host) }

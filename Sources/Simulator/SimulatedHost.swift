@@ -50,8 +50,8 @@ struct SimulatedHost {
   var linkChangedAt: Int64 = 0
   /// VIPs whose own interface has carrier, one bit each.
   var vipCarriers = UInt64.max
-  /// The elector was frozen, and has not been told yet what its VIPs have.
-  var isUninformed = false
+  /// VIPs of which the elector has not been told yet what they have, one bit each.
+  var untold: UInt64 = 0
   /// Which keys it has, see `Simulation.authenticator`.
   var keyStage = 0
   /// Which interval it has, of `Simulation.intervals`.
@@ -82,6 +82,7 @@ struct SimulatedHost {
     }
   }
 
+  func isUninformed(of vip: VIPIndex) -> Bool { untold >> UInt64(vip.value) & 1 == 1 }
   func has(_ vip: VIPIndex) -> Bool { addresses >> UInt64(vip.value) & 1 == 1 }
 }
 

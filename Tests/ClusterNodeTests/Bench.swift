@@ -58,8 +58,9 @@ struct Bench {
   /// By how much each node's clock is behind, and whose stands still now.
   private var lag: [TimeSpan]
   private var still: Int?
-  /// Of what leaves a node at once the last comes first.
-  var overtakes = false
+  /// How what leaves a node at once comes.
+  enum Order { case kept, reversed, firstLast }
+  var order = Order.kept
   /// What becomes of a datagram on the wire.
   var changes: (([UInt8]) -> [UInt8])?
   /// Datagrams that were signed once more with the other key.
@@ -235,7 +236,15 @@ struct Bench {
       default: break
       }
     }
-    if overtakes { inFlight[waiting...].reverse() }
+    switch order {
+    case .kept: break
+    case .reversed: inFlight[waiting...].reverse()
+    case .firstLast:
+      let first = inFlight[waiting...].first?.0
+      let late = inFlight[waiting...].filter { $0.0 == first }
+      inFlight[waiting...].removeAll { $0.0 == first }
+      inFlight += late
+    }
     arriveAll()
   }
 

@@ -41,11 +41,11 @@ struct TellingTests {
 
   @Test(
     "200 VIPs that change hands at once are told at once, in whatever order the datagrams come: nobody else takes one",
-    arguments: [false, true])
-  func takeover(overtakes: Bool) {
+    arguments: [Bench.Order.kept, .reversed, .firstLast])
+  func takeover(order: Bench.Order) {
     // All prefer n1, then n2: the third must hear of 200 claims before its turn, an interval later.
     var bench = Bench(count: 3, vips: 200, prefer: true)
-    bench.overtakes = overtakes
+    bench.order = order
     bench.run(.seconds(1))
     #expect((0..<200).allSatisfy { bench.holders($0) == [0] })
     bench.clear()
@@ -56,18 +56,18 @@ struct TellingTests {
   }
 
   @Test(
-    "60 VIPs that are drained go to whom the holder names, in whatever order the datagrams come",
-    arguments: [false, true])
-  func drain(overtakes: Bool) {
-    var bench = Bench(count: 3, vips: 60, gated: true, keepsConnections: true)
+    "64 VIPs that are drained go to whom the holder names, in whatever order the datagrams come",
+    arguments: [Bench.Order.kept, .reversed, .firstLast])
+  func drain(order: Bench.Order) {
+    var bench = Bench(count: 3, vips: 64, gated: true, keepsConnections: true)
     bench.run(.seconds(1))
-    #expect((0..<60).allSatisfy { bench.holders($0) == [0] })
-    bench.overtakes = overtakes
+    #expect((0..<64).allSatisfy { bench.holders($0) == [0] })
+    bench.order = order
     bench.clear()
     bench.command(0, .draining(true))
     bench.run(.milliseconds(200))
-    #expect(bench.made.count { if case .acquire(_, .drained) = $0.effect { true } else { false } } == 60)
-    #expect(bench.made.count { if case .passUnknown = $0.effect { true } else { false } } == 60)
+    #expect(bench.made.count { if case .acquire(_, .drained) = $0.effect { true } else { false } } == 64)
+    #expect(bench.made.count { if case .passUnknown = $0.effect { true } else { false } } == 64)
   }
 
   @Test("a node that comes knows every holder before it may take anything")

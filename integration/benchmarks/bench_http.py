@@ -2,7 +2,7 @@
 """CPU time, throughput and latency of proxying: afloat-balancer, HAProxy and nginx, turn by turn.
 
     bench_http.py [--rounds 5] [--seconds 3] [--connections 32 256] [--scenario NAME …] [--threads 1] [--no-nginx]
-                  [--rate N] [--json FILE] [--list]
+                  [--rate N] [--congestion reno] [--json FILE] [--list]
 
 Each proxy runs with one thread, pinned to core 0; wrk (one thread) and the nginx backends run on core 1; everything is on
 the loopback of a namespace of its own. With `--threads 2` nothing is pinned. The CPU time is the scheduler's own (sum of
@@ -321,6 +321,8 @@ def main():
     parser.add_argument("--threads", type=int, default=1, choices=[1, 2])
     parser.add_argument("--no-nginx", action="store_true")
     parser.add_argument("--rate", type=int, help="requests per second, the same for each; not for tcp-bulk")
+    parser.add_argument(
+        "--congestion", help="TCP's congestion control for all of them, else the host's: bbr paces what it sends with timers")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -343,6 +345,10 @@ def main():
     seen = {}
     needs = {name for scenario in options.scenario for name in SCENARIOS[scenario][5]}
     with Lan(nodes=1, clients=0) as lan:
+        setting = "/proc/sys/net/ipv4/tcp_congestion_control"
+        if options.congestion:
+            lan.nodes[0].run("sh", "-c", f"echo {options.congestion} > {setting}")
+        print(f"congestion control: {lan.nodes[0].run('cat', setting).stdout.strip()}")
         stage = Stage(lan.nodes[0], options.threads, not options.no_nginx, needs)
         for scenario in options.scenario:
             for connections in SCENARIOS[scenario][2] or options.connections:
