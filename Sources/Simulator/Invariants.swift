@@ -220,7 +220,10 @@ extension Simulation {
       network.lossChangedAt <= since, network.delay.upperBound < quickestHeartbeat.nanoseconds / 2,
       isHolder(holder, vip), well(holder), well(host)
     else { return }
+    // Who has just lost the holder may wait less than a member with a longer interval takes to speak of it.
+    let isOld = (0..<network.pathCount).allSatisfy { network.isUnchanged($0, holder, host, since: since) }
     for witness in 0..<count where witness != host && witness != holder && knows(witness, vip) {
+      if !isOld, configurations[witness].heartbeat > configurations[holder].heartbeat * 2 { continue }
       if well(witness), isLinked(witness, holder, since: since), isLinked(witness, host, since: since) {
         violate("EVIDENCE", "n\(host + 1) takes vip\(vip.value) from n\(holder + 1), which n\(witness + 1) hears")
       }

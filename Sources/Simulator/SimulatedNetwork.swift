@@ -56,6 +56,11 @@ struct SimulatedNetwork {
       && changedAt[place(path, from, to)] <= time
   }
 
+  /// Whatever the path has carried that way, it has since `time`.
+  func isUnchanged(_ path: Int, _ from: Int, _ to: Int, since time: Int64) -> Bool {
+    changedAt[place(path, from, to)] <= time
+  }
+
   /// - Parameters:
   ///   - kind: nil for both.
   ///   - path: nil for all.
