@@ -1,4 +1,4 @@
-// Another heartbeat by a rolling reload: nobody is taken for dead, and what the holder holds answers all the time.
+// Reloads: another heartbeat by a rolling one (nobody is taken for dead, and what the holder holds answers all the time), and slots that are used again.
 
 import ClusterNode
 import Election
@@ -68,5 +68,32 @@ struct HeartbeatReloadStories {
       if bench.nodes[0]!.node.liveUntil(VIPIndex(0)).map({ $0 < bench.now }) ?? true { dark += 1 }
     }
     #expect(dark == 0, "moments at which the gate was shut")
+  }
+}
+
+@Suite("A VIP slot that a reload gives away and back")
+struct SlotStories {
+  @Test("waits for its own answer: the shell still owes those of the VIP before")
+  func answers() {
+    let web = VIPIndex(0)
+    var bench = Bench(count: 1)
+    bench.confirmsAddresses = false
+    bench.run(.milliseconds(300))
+    #expect(bench.holders() == [0])
+    let original = bench.configurations[0]
+    var without = original
+    without.vips = []
+    bench.reload(0, without)
+    bench.reload(0, original)
+    bench.requirements(0, .met)
+    bench.run(.milliseconds(100))
+    #expect(bench.holders() == [0])
+    bench.clear()
+    // What was asked for first, then its removal: neither is of this claim.
+    bench.command(0, .addressResult(web, ok: true))
+    bench.command(0, .addressRemoved(web))
+    #expect(!bench.made.contains { $0.effect == .announce(web) })
+    bench.command(0, .addressResult(web, ok: true))
+    #expect(bench.made.contains { $0.effect == .announce(web) })
   }
 }

@@ -15,6 +15,13 @@ struct SimulationTests {
     #expect(outcome.totals.datagrams + outcome.totals.unicasts > 100)
   }
 
+  @Test("keeps them with heartbeats of two datagrams", arguments: [UInt64](1...3))
+  func wide(seed: UInt64) {
+    var setup = SimulationSetup(seed: seed, length: .seconds(5))
+    setup.vipCount = 60
+    #expect(Simulation.run(setup).violation == nil)
+  }
+
   @Test("goes through rounds for a minute at least")
   func long() {
     var setup = SimulationSetup(seed: 4, nodeCount: 3)
