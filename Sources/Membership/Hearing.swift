@@ -98,7 +98,7 @@ extension MemberTable {
     let configured = configuredDetection
     let revived = withPeer(slot) { peer in
       peer.noteGap(hearing, receivedAt: receivedAt, previous: previous, configured: configured)
-      let isNext = hearing.sequence == previous + 1 && hearing.sentAt > peer.heardSentAt
+      let isInARow = hearing.sequence == previous + 1 && hearing.sentAt > peer.heardSentAt
       if hearing.sequence > previous + 1 { peer.gapSentAt = hearing.sentAt }
       peer.heardAt = receivedAt
       peer.heardSentAt = hearing.sentAt
@@ -117,7 +117,7 @@ extension MemberTable {
       }
       // Whom others reported meanwhile it is judged by its own patience again once nothing of it is missed here.
       let until = peer.evidenceAt + peer.patience
-      peer.aliveUntil = newBoot || isNext ? until : max(peer.aliveUntil, until)
+      peer.aliveUntil = newBoot || isInARow ? until : max(peer.aliveUntil, until)
       // News that was old when it was read does not bring the dead back.
       let revived = peer.life != .alive && now < until
       if revived { peer.life = .alive }
@@ -135,9 +135,9 @@ extension MemberTable {
   /// When a datagram that a newer one has overtaken would have come if it had taken no longer than that: what it says of
   /// anybody is as old as that at least, however long it was on its way. An hour is old enough.
   package func arrival(ofOvertaken hearing: Hearing, from member: MemberIndex, receivedAt: Instant) -> Instant {
-    let peer = peers[member.value]
-    guard let heardAt = peer.heardAt else { return receivedAt }
-    return min(receivedAt, heardAt - min(max(peer.heardSentAt - hearing.sentAt, .zero), .seconds(3600)))
+    guard let heardAt = peers[member.value].heardAt else { return receivedAt }
+    let sentBefore = max(peers[member.value].heardSentAt - hearing.sentAt, .zero)
+    return min(receivedAt, heardAt - min(sentBefore, .seconds(3600)))
   }
 
   /// A peer that is heard both ways reports what it heard of `member`, and how long the next report may take. True if that

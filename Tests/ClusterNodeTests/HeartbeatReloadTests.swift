@@ -1,4 +1,4 @@
-// Reloads: another heartbeat by a rolling one (nobody is taken for dead, and what the holder holds answers all the time), and slots that are used again.
+// Another heartbeat by a rolling reload: nobody is taken for dead, and what the holder holds answers all the time.
 
 import ClusterNode
 import Election
@@ -12,18 +12,8 @@ struct HeartbeatReloadStories {
 
   @Test("moves nothing and shuts nothing, whoever is first", arguments: changes, [[0, 1, 2], [2, 1, 0]])
   func rolling(change: (TimeSpan, TimeSpan), order: [Int]) {
-    var bench = Bench(count: 3, heartbeat: change.0, gated: true)
-    bench.run(.seconds(30))
-    #expect(bench.holders() == [0])
-    bench.clear()
-    for index in order {
-      var changed = bench.configurations[index]
-      changed.heartbeat = change.1
-      bench.reload(index, changed)
-      watch(&bench, .milliseconds(700))
-    }
-    watch(&bench, change.1 * 8)
-    #expect(bench.deaths == 0 && bench.holders() == [0])
+    var bench = settled(change.0)
+    roll(&bench, to: change.1, order)
     #expect(bench.nodes[0]!.node.answeringTime == bench.nodes[0]!.node.detectionTime)
     #expect(bench.nodes[0]!.node.detectionTime == change.1 * 3 + change.1 / 2)
     // And the pace is the new one.
@@ -37,26 +27,37 @@ struct HeartbeatReloadStories {
     "takes nobody for dead whom others hear, whoever is first", arguments: changes,
     [[0, 1, 2], [1, 0, 2], [2, 1, 0]])
   func rollingHeardByOthers(change: (TimeSpan, TimeSpan), order: [Int]) {
-    var bench = Bench(count: 3, heartbeat: change.0, gated: true)
-    bench.run(.seconds(30))
-    #expect(bench.holders() == [0])
+    var bench = settled(change.0)
     bench.cut = [[0, 2]]
     bench.run(.seconds(5))
-    bench.clear()
-    for index in order {
-      var changed = bench.configurations[index]
-      changed.heartbeat = change.1
-      bench.reload(index, changed)
-      watch(&bench, .milliseconds(700))
-    }
-    watch(&bench, change.1 * 8)
-    #expect(bench.deaths == 0 && bench.holders() == [0])
+    roll(&bench, to: change.1, order)
     // And who dies is given up in the time of the new interval, by both.
     bench.run(max(change.0, change.1) * 4)
     bench.clear()
     bench.nodes[0] = nil
     bench.run(change.1 * 6)
     #expect(bench.deaths == 2 && bench.holders().count == 1)
+  }
+
+  /// Three nodes with the heartbeat; the first holds the VIP.
+  private func settled(_ heartbeat: TimeSpan) -> Bench {
+    var bench = Bench(count: 3, heartbeat: heartbeat, gated: true)
+    bench.run(.seconds(30))
+    #expect(bench.holders() == [0])
+    return bench
+  }
+
+  /// One node after another takes the heartbeat; nobody dies, and the holder answers at every moment.
+  private func roll(_ bench: inout Bench, to heartbeat: TimeSpan, _ order: [Int]) {
+    bench.clear()
+    for index in order {
+      var changed = bench.configurations[index]
+      changed.heartbeat = heartbeat
+      bench.reload(index, changed)
+      watch(&bench, .milliseconds(700))
+    }
+    watch(&bench, heartbeat * 8)
+    #expect(bench.deaths == 0 && bench.holders() == [0])
   }
 
   /// Step by step: what the holder answers for is live at every moment.
@@ -68,32 +69,5 @@ struct HeartbeatReloadStories {
       if bench.nodes[0]!.node.liveUntil(VIPIndex(0)).map({ $0 < bench.now }) ?? true { dark += 1 }
     }
     #expect(dark == 0, "moments at which the gate was shut")
-  }
-}
-
-@Suite("A VIP slot that a reload gives away and back")
-struct SlotStories {
-  @Test("waits for its own answer: the shell still owes those of the VIP before")
-  func answers() {
-    let web = VIPIndex(0)
-    var bench = Bench(count: 1)
-    bench.confirmsAddresses = false
-    bench.run(.milliseconds(300))
-    #expect(bench.holders() == [0])
-    let original = bench.configurations[0]
-    var without = original
-    without.vips = []
-    bench.reload(0, without)
-    bench.reload(0, original)
-    bench.requirements(0, .met)
-    bench.run(.milliseconds(100))
-    #expect(bench.holders() == [0])
-    bench.clear()
-    // What was asked for first, then its removal: neither is of this claim.
-    bench.command(0, .addressResult(web, ok: true))
-    bench.command(0, .addressRemoved(web))
-    #expect(!bench.made.contains { $0.effect == .announce(web) })
-    bench.command(0, .addressResult(web, ok: true))
-    #expect(bench.made.contains { $0.effect == .announce(web) })
   }
 }

@@ -1,4 +1,4 @@
-// Configurations that differ, addresses that are refused, and plans that cross a yield.
+// Configurations that differ, addresses that are refused, plans that cross a yield, and VIP slots that are used again.
 
 import ClusterNode
 import Election
@@ -168,5 +168,32 @@ struct CrossedPlanStories {
     #expect(bench.holders() == [1])
     let cause = bench.made.compactMap { if case .acquire(_, let cause) = $0.effect { cause } else { nil } }.last
     #expect(cause == .shutdown(bench.index(0)))
+  }
+}
+
+@Suite("A VIP slot that a reload gives away and back")
+struct SlotStories {
+  @Test("waits for its own answer: the shell still owes those of the VIP before")
+  func answers() {
+    let web = VIPIndex(0)
+    var bench = Bench(count: 1)
+    bench.confirmsAddresses = false
+    bench.run(.milliseconds(300))
+    #expect(bench.holders() == [0])
+    let original = bench.configurations[0]
+    var without = original
+    without.vips = []
+    bench.reload(0, without)
+    bench.reload(0, original)
+    bench.requirements(0, .met)
+    bench.run(.milliseconds(100))
+    #expect(bench.holders() == [0])
+    bench.clear()
+    // What was asked for first, then its removal: neither is of this claim.
+    bench.command(0, .addressResult(web, ok: true))
+    bench.command(0, .addressRemoved(web))
+    #expect(!bench.made.contains { $0.effect == .announce(web) })
+    bench.command(0, .addressResult(web, ok: true))
+    #expect(bench.made.contains { $0.effect == .announce(web) })
   }
 }
