@@ -22,7 +22,7 @@ package struct LocalAPI: Service {
   package func run() async throws {
     var quiet = logger
     // The framework's own lines say nothing that ours do not.
-    quiet.logLevel = max(.warning, logger.logLevel)
+    quiet.logLevel = .warning
     let application = Application(
       responder: APIRoutes(environment),
       configuration: ApplicationConfiguration(address: .unixDomainSocket(path: path), serverName: "afloat"),

@@ -26,15 +26,18 @@ package actor Reloader: ReloadRequests {
   private let events: EventLog
   private let history: ConfigurationHistory
   private let accessLog: AccessLogKeeper
+  private let log: LogSink
   /// The one in force.
   private var plan: SupervisorPlan
   private var isBusy = false
 
   init(
     options: AgentOptions, directories: Directories, plan: SupervisorPlan, board: ConfigurationBoard,
-    supervisor: Supervisor, cluster: ClusterRequests?, events: EventLog, accessLog: AccessLogKeeper
+    supervisor: Supervisor, cluster: ClusterRequests?, events: EventLog, accessLog: AccessLogKeeper,
+    log: LogSink
   ) {
     self.accessLog = accessLog
+    self.log = log
     self.options = options
     self.directories = directories
     self.plan = plan
@@ -104,15 +107,11 @@ package actor Reloader: ReloadRequests {
     var answer = APIReloadAnswer(
       applied: false, changes: changes, warnings: configuration.warnings,
       configuration: APISources.hexadecimal(configuration.digest))
-    var log = configuration.log
-    log.access = board.configuration.log.access
-    if log != board.configuration.log {
-      answer.warnings.append("log.level, log.format: what changes is in force from the next start of the agent on")
-    }
     if check { return answer }
     let opened = try openLog(configuration)
     let complaint = try await supervisor.reload(next, sockets: try sockets(next))
     accessLog.adopt(configuration.log.access?.target, opened)
+    log.style = LogStyle(configuration.log)
     plan = next
     board.accept(configuration)
     if let clusterPlan = AgentProgram.clusterPlan(next, configuration) { await cluster?.take(clusterPlan) }

@@ -75,7 +75,8 @@ package enum AgentProgram {
     Host.setFileCreationMask(0o027)
     Host.ignoreBrokenPipes()
     _ = Privileges.raiseOpenFiles(to: 1 << 20)
-    let logger = makeLogger(loaded.configuration.log, sink)
+    sink.style = LogStyle(loaded.configuration.log)
+    let logger = Logger(label: "agent") { LineLogHandler(label: $0, sink: sink) }
     let directories = try Directories(run: options.runDirectory, state: options.stateDirectory)
     let plan = try makePlan(loaded, node: node, directories: directories)
     let configuration = noting(plan, in: loaded.configuration)
@@ -100,7 +101,7 @@ package enum AgentProgram {
     accessLog.begin(configuration.log.access?.target)
     let reloader = Reloader(
       options: options, directories: directories, plan: plan, board: board, supervisor: supervisor, cluster: cluster,
-      events: events, accessLog: accessLog)
+      events: events, accessLog: accessLog, log: sink)
     await reloader.keepFirst()
     let environment = APIEnvironment(
       node: node, board: board, reloads: reloader, started: started, controls: supervisor, requests: requests,
@@ -145,16 +146,10 @@ package enum AgentProgram {
     return configuration
   }
 
-  private static func makeLogger(_ settings: Configuration.Log, _ sink: LogSink) -> Logger {
-    let format = LogFormat(rawValue: settings.format.rawValue) ?? .text
-    let level = Logger.Level(rawValue: settings.level.rawValue) ?? .info
-    return Logger(label: "agent") { LineLogHandler(label: $0, sink: sink, format: format, level: level) }
-  }
-
   /// For frameworks, whose everyday lines are of no use to operators.
   private static func quiet(_ logger: Logger) -> Logger {
     var logger = logger
-    logger.logLevel = max(.warning, logger.logLevel)
+    logger.logLevel = .warning
     return logger
   }
 

@@ -6,9 +6,26 @@ internal import Dispatch
 internal import Glibc
 internal import Kernel
 package import Logging
+internal import Settings
 internal import Synchronization
 
 package enum LogFormat: String, Sendable { case text, json }
+
+/// What of the lines is written, and how; a reload may change it.
+package struct LogStyle: Equatable, Sendable {
+  package var level: Logger.Level
+  package var format: LogFormat
+
+  package init(level: Logger.Level = .info, format: LogFormat = .text) {
+    self.level = level
+    self.format = format
+  }
+
+  init(_ settings: Configuration.Log) {
+    level = Logger.Level(rawValue: settings.level.rawValue) ?? .info
+    format = LogFormat(rawValue: settings.format.rawValue) ?? .text
+  }
+}
 
 /// Where lines go, in order.
 package final class LogSink: Sendable {
@@ -19,8 +36,14 @@ package final class LogSink: Sendable {
   private let waiting = Atomic<Int>(0)
   private let dropped = Atomic<Int>(0)
   private let descriptor: Int32
+  private let currentStyle = Mutex(LogStyle())
 
   package init(descriptor: Int32 = 2) { self.descriptor = descriptor }
+
+  package var style: LogStyle {
+    get { currentStyle.withLock { $0 } }
+    set { currentStyle.withLock { $0 = newValue } }
+  }
 
   package func write(_ line: String) {
     guard waiting.add(1, ordering: .relaxed).newValue <= Self.maximumWaiting else {
@@ -56,20 +79,23 @@ package final class LogSink: Sendable {
   }
 }
 
-/// swift-log's handler over a `LogSink`.
+/// swift-log's handler over a `LogSink`, in its style.
 package struct LineLogHandler: LogHandler {
   private let label: String
   private let sink: LogSink
-  private let format: LogFormat
-  package var logLevel: Logger.Level
+  /// Of this logger alone; the sink's level holds for all.
+  private var ownLevel = Logger.Level.trace
   package var metadata: Logger.Metadata = [:]
   package var metadataProvider: Logger.MetadataProvider?
 
-  package init(label: String, sink: LogSink, format: LogFormat, level: Logger.Level) {
+  package init(label: String, sink: LogSink) {
     self.label = label
     self.sink = sink
-    self.format = format
-    logLevel = level
+  }
+
+  package var logLevel: Logger.Level {
+    get { max(ownLevel, sink.style.level) }
+    set { ownLevel = newValue }
   }
 
   package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -84,7 +110,7 @@ package struct LineLogHandler: LogHandler {
       Self.line(
         time: APITime(unixNanoseconds: Clock.unixNanoseconds), level: event.level, label: label,
         message: "\(event.message)", metadata: all.map { ($0.key, "\($0.value)") }.sorted { $0.0 < $1.0 },
-        format: format))
+        format: sink.style.format))
   }
 
   package static func line(

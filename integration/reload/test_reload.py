@@ -1,5 +1,6 @@
 """`afloat reload`, SIGHUP and `afloat config`: another configuration for running agents."""
 
+import json
 import os
 import signal
 import time
@@ -62,6 +63,23 @@ def pool(stage):
     yield made
     if made.agent.running():
         made.agent.stop()
+
+
+def test_a_reload_changes_the_level_and_the_form_of_the_log(pool):
+    def lines():
+        with open(pool.agent.log, encoding="utf-8") as file:
+            return [line for line in file if "reloaded" in line]
+
+    def reload(log):
+        pool.agent.write(f"{pool.text()}log: {{{log}}}\n")
+        done = pool.agent.afloat("reload")
+        assert done.returncode == 0 and "log: level" in done.stdout, done.stdout + done.stderr
+
+    reload("level: warning")
+    assert not lines(), "already the reload itself is not worth a warning"
+    reload("level: debug, format: json")
+    wait_until(lambda: len(lines()) == 1, 5, "a line of the second reload")
+    assert json.loads(lines()[0])["level"] == "info"
 
 
 def test_a_reload_shows_and_applies_what_changed(pool):
