@@ -83,26 +83,6 @@ struct ByteStream {
     return true
   }
 
-  /// Two pieces as one message.
-  mutating func write(
-    _ first: UnsafePointer<UInt8>, _ firstCount: Int, _ second: UnsafePointer<UInt8>, _ secondCount: Int,
-    _ pool: inout BufferPool
-  ) -> Bool {
-    if !output.isEmpty {
-      pool.append(first, firstCount, to: &output)
-      pool.append(second, secondCount, to: &output)
-      return true
-    }
-    let sent = StreamSocket.send(descriptor, first, firstCount, second, secondCount)
-    if sent == firstCount &+ secondCount { return true }
-    if isBroken(sent) { return false }
-    let taken = max(0, sent)
-    if taken < firstCount { pool.append(first + taken, firstCount - taken, to: &output) }
-    let takenOfSecond = max(0, taken - firstCount)
-    pool.append(second + takenOfSecond, secondCount - takenOfSecond, to: &output)
-    return true
-  }
-
   /// Sends what waits; the buffer goes back when all is gone. False when the connection is broken.
   mutating func flush(_ pool: inout BufferPool) -> Bool {
     if output.isEmpty { return true }

@@ -47,12 +47,10 @@ struct Worker: ~Copyable {
   static let largestWindow: Int32 = 256 * 1024
   /// The first read of an answer.
   static let headReadByteCount = 64 * 1024
-  /// Bodies up to this are copied beside their head for one send.
-  static let copiedBodyByteCount = 4 * 1024
   /// With more than this in connections' buffers, reads are as small as they can be.
   static let tightBufferByteCount = 32 * 1024 * 1024
-  /// Before the bytes that are read: room for a chunk's size line.
-  static let headroom = 32
+  /// Before the bytes that are read: room for what an answer's head gains, and for a chunk's size line.
+  static let headroom = 4 * 1024
   static let pathByteCount = Snapshot.largestConfigurableHead
   /// Every byte encoded, with what a configuration may add.
   static let targetByteCount = 3 * pathByteCount + 4 * 1024

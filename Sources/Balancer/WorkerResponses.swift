@@ -210,7 +210,7 @@ extension Worker {
   // MARK: Bodies
 
   /// Passes on `count` bytes of an answer's body at `bytes`, behind a head of `headByteCount` bytes in the scratch memory
-  /// if that is not 0. There are `headroom` bytes before `bytes` that may be overwritten.
+  /// if that is not 0. What lies before `bytes`, `headroom` at least, may be overwritten.
   @inline(__always)  // once per read of an answer
   private mutating func passAnswerBody(
     _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>,
@@ -223,17 +223,17 @@ extension Worker {
     case .none:
       isDone = true
       isClean = count == 0
-      delivered = send(client, bytes, 0, headByteCount)
+      delivered = send(client, bytes, 0, headByteCount, in: receiveArea)
     case .counted:
       let here = Int(min(Int64(count), upstream.pointee.bodyRemaining))
       upstream.pointee.bodyRemaining &-= Int64(here)
       isDone = upstream.pointee.bodyRemaining == 0
       isClean = here == count
-      delivered = send(client, bytes, here, headByteCount)
+      delivered = send(client, bytes, here, headByteCount, in: receiveArea)
     case .chunked:
-      // The head, if there is one, lies at the start of the scratch memory; the body is re-framed behind it.
+      // The head, if there is one, lies at the start of the scratch memory; the body is re-framed right behind it.
       let output: ChunkedOutput = upstream.pointee.outgoing.isChunked ? .chunked : .content
-      let area = scratch + (headByteCount &+ Self.copiedBodyByteCount)
+      let area = scratch + headByteCount
       let step = upstream.pointee.chunkedBody.read(bytes, count: count, output: output, scratch: area)
       if case .fault = step.status {
         badAnswerBody(index, upstream, place, client)
@@ -244,8 +244,8 @@ extension Worker {
       if isDone { isClean = rest == 0 } else { upstream.pointee.stream.hold(bytes + step.consumed, rest, &buffers) }
       delivered =
         step.writtenCount > 0
-        ? send(client, area, step.writtenCount, headByteCount)
-        : send(client, bytes + step.forward.offset, step.forward.count, headByteCount)
+        ? send(client, area, step.writtenCount, headByteCount, in: scratch)
+        : send(client, bytes + step.forward.offset, step.forward.count, headByteCount, in: receiveArea)
     case .untilClose:
       delivered = sendUntilClose(upstream, client, bytes, count, headByteCount)
     }
@@ -294,18 +294,24 @@ extension Worker {
     return true
   }
 
-  /// Head and body to the client in one call; small bodies are copied beside the head.
+  /// Head, from the scratch memory, and body to the client in one call: the head goes where the server's stood, right before
+  /// the body. Nothing in `area` before `bytes` is needed any more.
   @inline(__always)
   private mutating func send(
-    _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ headByteCount: Int
+    _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ headByteCount: Int,
+    in area: UnsafeMutablePointer<UInt8>
   ) -> Bool {
     client.pointee.exchange.notes.bytesOut &+= Int64(headByteCount &+ count)
     if headByteCount == 0 { return count == 0 || client.pointee.stream.write(bytes, count, &buffers) }
-    if count <= Self.copiedBodyByteCount {
-      (scratch + headByteCount).update(from: bytes, count: count)
-      return client.pointee.stream.write(scratch, headByteCount &+ count, &buffers)
+    if count == 0 { return client.pointee.stream.write(scratch, headByteCount, &buffers) }
+    if headByteCount > bytes - area {
+      // More was added to it than there is room for.
+      return client.pointee.stream.write(scratch, headByteCount, &buffers)
+        && client.pointee.stream.write(bytes, count, &buffers)
     }
-    return client.pointee.stream.write(scratch, headByteCount, bytes, count, &buffers)
+    let start = bytes - headByteCount
+    if start != scratch { start.update(from: scratch, count: headByteCount) }
+    return client.pointee.stream.write(start, headByteCount &+ count, &buffers)
   }
 
   /// A body that ends by close, as one chunk per read, or as it is for HTTP/1.0.
@@ -313,7 +319,9 @@ extension Worker {
   private mutating func sendUntilClose(
     _ upstream: Upstream, _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ headByteCount: Int
   ) -> Bool {
-    if count == 0 || upstream.pointee.outgoing == .untilClose { return send(client, bytes, count, headByteCount) }
+    if count == 0 || upstream.pointee.outgoing == .untilClose {
+      return send(client, bytes, count, headByteCount, in: receiveArea)
+    }
     var size: InlineArray<32, UInt8> = .init(repeating: 0)
     var sizeCount = 0
     withUnsafeMutableBytes(of: &size) { raw in
@@ -323,7 +331,7 @@ extension Worker {
       (bytes - sizeCount).update(from: line, count: sizeCount)
     }
     (bytes + count).update(from: ChunkEncoding.separator.utf8Start, count: 2)
-    return send(client, bytes - sizeCount, sizeCount + count + 2, headByteCount)
+    return send(client, bytes - sizeCount, sizeCount + count + 2, headByteCount, in: receiveArea)
   }
 
   /// Whoever is slow now has the time-out.

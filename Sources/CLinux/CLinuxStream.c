@@ -8,7 +8,6 @@
 #include <linux/filter.h>
 #include <stddef.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 ssize_t afloat_receive(int socket, void *bytes, size_t room, int flags) {
@@ -22,17 +21,6 @@ ssize_t afloat_receive(int socket, void *bytes, size_t room, int flags) {
 ssize_t afloat_send(int socket, const void *bytes, size_t count, int flags) {
   while (1) {
     ssize_t sent = syscall(SYS_sendto, socket, bytes, count, flags | MSG_NOSIGNAL, NULL, 0);
-    if (sent >= 0) return sent;
-    if (errno != EINTR) return -errno;
-  }
-}
-
-ssize_t afloat_send_two(int socket, const void *first, size_t first_count, const void *second, size_t second_count) {
-  struct iovec pieces[2] = {{.iov_base = (void *)first, .iov_len = first_count},
-                            {.iov_base = (void *)second, .iov_len = second_count}};
-  struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
-  while (1) {
-    ssize_t sent = syscall(SYS_sendmsg, socket, &message, MSG_NOSIGNAL);
     if (sent >= 0) return sent;
     if (errno != EINTR) return -errno;
   }

@@ -41,13 +41,6 @@ package enum StreamSocket {
     afloat_send(raw, bytes, count, 0)
   }
 
-  /// The same for two pieces in one call.
-  package static func send(
-    _ raw: Int32, _ first: UnsafePointer<UInt8>, _ firstCount: Int, _ second: UnsafePointer<UInt8>, _ secondCount: Int
-  ) -> Int {
-    afloat_send_two(raw, first, firstCount, second, secondCount)
-  }
-
   /// A non-blocking, close-on-exec connection from the listener's queue and its peer, or a negative error number.
   package static func accept(_ listener: Int32, _ peer: inout SocketAddress) -> Int32 {
     while true {

@@ -1,12 +1,13 @@
 """HTTP/1.1 through the balancer: connections, bodies, framing, and what is changed on the way."""
 
+import random
 import socket
 import threading
 import time
 
 import pytest
 from balancer_backends import Backend, Client, Reader, http_backend
-from balancer_harness import Balancer, http_check, listener, no_check, pool, server
+from balancer_harness import Balancer, http_check, listener, no_check, pool, route, server
 
 
 @pytest.fixture
@@ -203,6 +204,34 @@ def test_answers_that_end_by_close_are_chunked_and_the_client_stays():
             for _ in range(3):
                 status, fields, answer = client.get()
                 assert (status, answer) == (200, body) and fields["transfer-encoding"] == "chunked"
+
+
+@pytest.mark.parametrize("added", [0, 10, 3000, 4090, 5000, 40_000])
+@pytest.mark.parametrize("size", [0, 1, 16_384, 70_000, 300_000])
+@pytest.mark.parametrize("framing", ["counted", "chunked", "chunked with extensions", "until close"])
+def test_heads_that_grow_stay_before_their_bodies(added, size, framing):
+    body = random.Random(size).randbytes(size)
+    data, close = b"HTTP/1.1 200 OK\r\n", framing == "until close"
+    if framing == "counted":
+        data += b"Content-Length: %d\r\n\r\n" % size + body
+    elif close:
+        data += b"Connection: close\r\n\r\n" + body
+    else:
+        extension = b";e" if "extensions" in framing else b""
+        data += b"Transfer-Encoding: chunked\r\n\r\n" + chunks(body, [5000, 1, 100_000], extension)
+    more = [{"name": f"X-{place}", "value": "v" * (part - 8)} for place, part in enumerate([4000] * (added // 4000))]
+    more.append({"name": "X-Rest", "value": "v" * (added % 4000)})
+    backend = Backend(answering(data, close))
+    routes = [route("r", "app", response={"add": more})]
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app", routes=routes)], [pool("app", [server("s0", backend.at)], check=no_check())]
+    ) as balancer, Client(balancer.port) as client:
+        for _ in range(3):
+            status, fields, answer = client.get()
+            assert (status, answer) == (200, body)
+            assert fields["x-rest"] == "v" * (added % 4000)
+            assert all(fields[part["name"].lower()] == part["value"] for part in more)
+    backend.close()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@
 ssize_t afloat_receive(int socket, void *bytes, size_t room, int flags);
 // With MSG_NOSIGNAL.
 ssize_t afloat_send(int socket, const void *bytes, size_t count, int flags);
-// Two pieces with one call.
-ssize_t afloat_send_two(int socket, const void *first, size_t first_count, const void *second, size_t second_count);
 // splice(2) between a pipe and a socket, without waiting. Raises SIGPIPE where that is not ignored.
 ssize_t afloat_splice(int from, int to, size_t count);
 // A pipe that does not block, with room for `byte_count`, or the usual 64 KiB if the system does not grant that. Returns 0 or a
