@@ -2,7 +2,7 @@
 """CPU time, throughput and latency of proxying: afloat-balancer, HAProxy and nginx, turn by turn.
 
     bench_http.py [--rounds 5] [--seconds 3] [--connections 32 256] [--scenario NAME …] [--threads 1] [--no-nginx]
-                  [--rate N] [--congestion reno] [--json FILE] [--list]
+                  [--beside HAPROXY] [--rate N] [--congestion reno] [--json FILE] [--list]
 
 Each proxy runs with one thread, pinned to core 0; wrk (one thread) and the nginx backends run on core 1; everything is on
 the loopback of a namespace of its own. With `--threads 2` nothing is pinned. The CPU time is the scheduler's own (sum of
@@ -12,10 +12,14 @@ within a round, between runs seconds apart.
 wrk asks as fast as it is answered: latencies are those of a full second core, and a faster proxy fills it more. `--rate N` asks
 for N requests a second of each instead (h2load of Debian's nghttp2-client): latencies at the same load.
 
-HAProxy (`HAPROXY=PATH` for another than Debian's) is set for the least work that still is the same job: round robin over
-keep-alive connections that are shared between clients (`http-reuse always`), X-Forwarded-For, no log, no checks. Afloat
-also writes X-Forwarded-Proto, X-Forwarded-Host and Via, and checks its servers. In the scenario `features` both keep the
-client on its server by cookie, write the three X-Forwarded fields, set one more field and write an access log to a file.
+HAProxy (`HAPROXY=PATH` for another than Debian's; `--beside PATH` for one more, `newer` in the tables) is set for the least work
+that still is the same job: round robin over keep-alive connections that are shared between clients (`http-reuse always`),
+X-Forwarded-For, no log, no checks. Afloat also writes X-Forwarded-Proto, X-Forwarded-Host and Via, and checks its servers. In the
+scenario `features` both keep the client on its server by cookie, write the three X-Forwarded fields, set one more field and write an
+access log to a file. The scenario `costs` is Afloat alone: what each feature adds to a request.
+
+`shuttle` (shuttle.c) is what passing bytes costs at the least: it reads and writes them and looks at nothing. Nobody who does the
+same by the same calls can need less; what of a proxy's cost is its own, and not the kernel's, is what lies above it.
 """
 
 import argparse
@@ -32,14 +36,16 @@ sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(
 
 from lab import Agent, Lan, sweep, wait_until  # noqa: E402  (the path comes first)
 
+HAPROXY_PROGRAM = os.environ.get("HAPROXY", "haproxy")
 BACKEND = """
 daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/nginx.err crit;
 events {{ worker_connections 16384; }}
 http {{
-  access_log off; keepalive_requests 100000000; keepalive_timeout 600s; default_type text/plain; sendfile on;
+  access_log off; keepalive_requests 100000000; keepalive_timeout 600s; default_type text/plain;
+  sendfile on; tcp_nopush on;
   client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; scgi_temp_path {dir};
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen {port} backlog=4096;
     location / {{ return 200 "{body}"; }}
     location /files/ {{ alias {files}/; open_file_cache max=16; }}
   }}
@@ -127,15 +133,40 @@ pools:
     servers: {{s1: 127.0.0.1:9001, s2: 127.0.0.1:9002}}
     check: {{http: /}}
 """
+# What each feature costs, one per listener; one nginx is both servers, so that who is kept on its server meets the same.
+COSTS = """balancer: {{threads: {threads}}}
+listeners:
+  none: {{bind: ["127.0.0.1:{none}"], pool: app}}
+  cookie: {{bind: ["127.0.0.1:{cookie}"], pool: kept}}
+  request: {{bind: ["127.0.0.1:{request}"], routes: [{{pool: app, headers: {{request: {{set: {{X-Zone: a}}}}}}}}]}}
+  response: {{bind: ["127.0.0.1:{response}"], routes: [{{pool: app, headers: {{response: {{set: {{X-Zone: a}}}}}}}}]}}
+  routes: {{bind: ["127.0.0.1:{routes}"], pool: app, routes: [{twenty}]}}
+  regex: {{bind: ["127.0.0.1:{regex}"], pool: app, routes: [{{match: {{path_regex: "^/v[0-9]+/"}}, respond: {{}}}}]}}
+  rate: {{bind: ["127.0.0.1:{rate}"], routes: [{{pool: app, rate_limit: {{per: source, requests: 1000000}}}}]}}
+  source: {{bind: ["127.0.0.1:{source}"], pool: hashed}}
+  least: {{bind: ["127.0.0.1:{least}"], pool: least}}
+  served: {{bind: ["127.0.0.1:{served}"], pool: app, served_by_header: X-Served-By}}
+pools:
+  app: {{servers: {{s1: 127.0.0.1:9001, s2: 127.0.0.2:9001}}, check: {{http: /}}}}
+  kept: {{servers: {{s1: 127.0.0.1:9001, s2: 127.0.0.2:9001}}, check: {{http: /}}, affinity: {{cookie: {{}}}}}}
+  hashed: {{servers: {{s1: 127.0.0.1:9001, s2: 127.0.0.2:9001}}, check: {{http: /}}, affinity: source}}
+  least: {{servers: {{s1: 127.0.0.1:9001, s2: 127.0.0.2:9001}}, check: {{http: /}}, balance: least_connections}}
+"""
+FEATURE_PORTS = {name: 8301 + place for place, name in enumerate((
+    "none", "cookie", "request", "response", "routes", "regex", "rate", "source", "least", "served"))}  # fmt: skip
+TWENTY_ROUTES = ", ".join(f"{{match: {{host: h{n}.example, path_prefix: /{n}}}, respond: {{}}}}" for n in range(20))
 # name: what is measured, path, connections (None: as asked for), whether per GiB, further arguments of wrk, who takes part
 SCENARIOS = {
-    "plain": ("keep-alive, 64 bytes", "/", None, False, [], ["afloat", "haproxy", "nginx"]),
-    "features": ("cookie, X-Forwarded-*, a header, access log", "/", [32], False, [], ["afloat-features", "haproxy-features"]),
-    "close": ("connection per request", "/", [32], False, ["-H", "Connection: close"], ["afloat", "haproxy", "nginx"]),
-    "16k": ("keep-alive, 16 KiB", "/files/16k", [32], False, [], ["afloat", "haproxy", "nginx"]),
-    "1m": ("keep-alive, 1 MiB", "/files/1m", [16], False, [], ["afloat", "haproxy", "nginx"]),
-    "tcp": ("TCP mode, ping-pong of 64 bytes", "/", [32], False, [], ["afloat-tcp", "haproxy-tcp"]),
+    "plain": ("keep-alive, 64 bytes", "/", None, False, [], ["afloat", "haproxy", "newer", "nginx", "shuttle"]),
+    "features": ("cookie, X-Forwarded-*, a header, access log", "/", [32], False, [],
+                 ["afloat-features", "haproxy-features", "newer-features"]),
+    "close": ("connection per request", "/", [32], False, ["-H", "Connection: close"],
+              ["afloat", "haproxy", "newer", "nginx"]),
+    "16k": ("keep-alive, 16 KiB", "/files/16k", [32], False, [], ["afloat", "haproxy", "newer", "nginx", "shuttle"]),
+    "1m": ("keep-alive, 1 MiB", "/files/1m", [16], False, [], ["afloat", "haproxy", "newer", "nginx", "shuttle"]),
+    "tcp": ("TCP mode, ping-pong of 64 bytes", "/", [32], False, [], ["afloat-tcp", "haproxy-tcp", "newer-tcp", "shuttle"]),
     "tcp-bulk": ("TCP mode, 64 MiB a message", "/files/64m", [1, 16], True, [], ["afloat-tcp", "haproxy-splice", "haproxy-256k"]),
+    "costs": ("what each feature adds", "/", [32], False, [], [*FEATURE_PORTS, "log"]),
 }
 
 
@@ -159,9 +190,9 @@ def milliseconds(number, unit):
 class Stage:
     """Backends and proxies in one namespace."""
 
-    def __init__(self, host, threads, nginx, needs):
+    def __init__(self, host, options, needs):
         self.host = host
-        self.threads = threads
+        self.threads = threads = options.threads
         self.own, self.others = (("taskset", "-c", "0"), ("taskset", "-c", "1")) if threads == 1 else ((), ())
         self.agents = []
         self.proxies = {}
@@ -181,7 +212,15 @@ class Stage:
             self.proxies["haproxy-splice"] = self._haproxy("splice", 8102, 8112, 8122, splice="option splice-auto"), 8122
         if "haproxy-256k" in needs:
             self.proxies["haproxy-256k"] = self._haproxy("256k", 8202, 8212, 8222, tuning="tune.bufsize 262144"), 8222
-        if nginx:
+        if options.beside:
+            newer = self._haproxy("newer", 8702, 8712, 8722, program=options.beside)
+            self.proxies |= {"newer": (newer, 8702), "newer-features": (newer, 8712), "newer-tcp": (newer, 8722)}
+        if "shuttle" in needs and threads == 1:
+            shuttle = os.path.join(host.directory, "shuttle")
+            source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shuttle.c")
+            subprocess.run(["cc", "-O2", "-o", shuttle, source], check=True)
+            self.proxies["shuttle"] = host.start(*self.own, shuttle, "8800", "9001", "9002", log="shuttle.log").pid, 8800
+        if not options.no_nginx:
             path = self._write("proxy.conf", NGINX.format(dir=host.directory))
             self.proxies["nginx"] = host.start(*self.own, "/usr/sbin/nginx", "-p", host.directory, "-c", path, log="proxy.log").pid, 8003
         pid = self._afloat(AFLOAT)
@@ -189,6 +228,12 @@ class Stage:
         self.proxies["afloat-tcp"] = pid, 8021
         if "afloat-features" in needs:
             self.proxies["afloat-features"] = self._afloat(FEATURES), 8011
+        if "log" in needs:
+            pid = self._afloat(COSTS, twenty=TWENTY_ROUTES, **FEATURE_PORTS)
+            self.proxies |= {name: (pid, port) for name, port in FEATURE_PORTS.items()}
+            log = "log: {{access: {{to: {dir}/access.log}}}}\n"
+            ports = {name: port + 100 for name, port in FEATURE_PORTS.items()}
+            self.proxies["log"] = self._afloat(log + COSTS, twenty=TWENTY_ROUTES, **ports), ports["none"]
         for _, port in self.proxies.values():
             wait_until(lambda port=port: self._get(port, "-f").returncode == 0, 20, f"an answer on port {port}")
 
@@ -201,17 +246,17 @@ class Stage:
     def _get(self, port, *arguments):
         return self.host.run("curl", "-s", "-m", "1", *arguments, f"http://127.0.0.1:{port}/", check=False)
 
-    def _haproxy(self, name, http, features, tcp, splice="", tuning=""):
+    def _haproxy(self, name, http, features, tcp, splice="", tuning="", program=HAPROXY_PROGRAM):
         path = self._write(f"{name}.cfg", HAPROXY.format(
             threads=self.threads, http=http, features=features, tcp=tcp, splice=splice, tuning=tuning))
-        return self.host.start(*self.own, os.environ.get("HAPROXY", "haproxy"), "-db", "-f", path, log=f"{name}.log").pid
+        return self.host.start(*self.own, program, "-db", "-f", path, log=f"{name}.log").pid
 
-    def _afloat(self, configuration):
+    def _afloat(self, configuration, **values):
         directory = os.path.join(self.host.directory, f"agent-{len(self.agents)}")
         os.mkdir(directory)
         everywhere, self.host.directory = self.host.directory, directory
         try:
-            agent = Agent(self.host, configuration.format(threads=self.threads, dir=directory))
+            agent = Agent(self.host, configuration.format(threads=self.threads, dir=directory, **values))
         finally:
             self.host.directory = everywhere
         # The agent and its children inherit the mask: the balancer's thread runs on core 0.
@@ -290,7 +335,7 @@ def measure(stage, scenario, connections, options):
     """Interleaved runs of one scenario; prints and returns name → runs."""
     title, path, _, per_gib, arguments, names = SCENARIOS[scenario]
     names = [name for name in names if name in stage.proxies]
-    extra = {name: stage.cookie(stage.proxies[name][1]) if scenario == "features" else [] for name in names}
+    extra = {name: stage.cookie(stage.proxies[name][1]) if scenario in ("features", "costs") else [] for name in names}
     runs = {name: [] for name in names}
     for number in range(-1, options.rounds):  # the first is to warm up and not counted
         for name in names if number % 2 == 0 else reversed(names):
@@ -305,6 +350,11 @@ def measure(stage, scenario, connections, options):
         print(f"  {name:16} {statistics.median(cpu):7.2f} {'s per GiB' if per_gib else 'µs per request'} "
               f"({min(cpu):.2f}–{max(cpu):.2f})  {middle['per_second']:8,.0f} requests/s  p50 {middle['p50_ms']:6.2f}  "
               f"p99 {middle['p99_ms']:6.2f} ms  {middle['rss_mb']:5.1f} MB")
+    if scenario == "costs":
+        for name in names[1:]:
+            more = [cost(run, False) - cost(base, False) for run, base in zip(runs[name], runs[names[0]])]
+            print(f"  {name:16} {statistics.median(more):+7.2f} µs per request ({min(more):+.2f}–{max(more):+.2f})", flush=True)
+        return runs
     for other in names[1:]:
         ratios = [cost(ours, per_gib) / cost(theirs, per_gib) for ours, theirs in zip(runs[names[0]], runs[other])]
         print(f"  {'ratio':16} {statistics.median(ratios):7.2f} to {other} ({min(ratios):.2f}–{max(ratios):.2f}); "
@@ -320,7 +370,8 @@ def main():
     parser.add_argument("--scenario", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
     parser.add_argument("--threads", type=int, default=1, choices=[1, 2])
     parser.add_argument("--no-nginx", action="store_true")
-    parser.add_argument("--rate", type=int, help="requests per second, the same for each; not for tcp-bulk")
+    parser.add_argument("--beside", metavar="HAPROXY", help="another HAProxy in the same rounds")
+    parser.add_argument("--rate", type=int, help="requests per second, the same for each; not for tcp-bulk and close")
     parser.add_argument(
         "--congestion", help="TCP's congestion control for all of them, else the host's: bbr paces what it sends with timers")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
@@ -330,13 +381,14 @@ def main():
         for name, scenario in SCENARIOS.items():
             print(f"{name:10} {scenario[0]}")
         return
-    if options.rate and "tcp-bulk" in options.scenario:
-        parser.error("--rate is for requests: choose scenarios other than tcp-bulk")
+    if options.rate and not {"tcp-bulk", "close"}.isdisjoint(options.scenario):
+        parser.error("--rate is for requests on connections that are kept: choose scenarios other than tcp-bulk and close")
     if os.cpu_count() < 2:
         sys.exit("the comparison needs two cores")
     sweep()
-    version = subprocess.run([os.environ.get("HAPROXY", "haproxy"), "-v"], capture_output=True, text=True).stdout
-    version = version.splitlines()[0].split(" - ")[0]
+    programs = [HAPROXY_PROGRAM, *([options.beside] if options.beside else [])]
+    version = " and ".join(
+        subprocess.run([program, "-v"], capture_output=True, text=True).stdout.splitlines()[0].split(" - ")[0] for program in programs)
     nginx = subprocess.run(["/usr/sbin/nginx", "-v"], capture_output=True, text=True).stderr.strip().split(": ")[-1]
     place = "pinned to core 0, wrk and the backends on core 1" if options.threads == 1 else "nothing pinned"
     load = f"h2load at {options.rate} requests/s," if options.rate else "wrk"
@@ -349,7 +401,7 @@ def main():
         if options.congestion:
             lan.nodes[0].run("sh", "-c", f"echo {options.congestion} > {setting}")
         print(f"congestion control: {lan.nodes[0].run('cat', setting).stdout.strip()}")
-        stage = Stage(lan.nodes[0], options.threads, not options.no_nginx, needs)
+        stage = Stage(lan.nodes[0], options, needs)
         for scenario in options.scenario:
             for connections in SCENARIOS[scenario][2] or options.connections:
                 seen[f"{scenario}/{connections}"] = measure(stage, scenario, connections, options)
