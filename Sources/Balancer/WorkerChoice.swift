@@ -138,7 +138,7 @@ extension Worker {
   /// The key of a pool that hashes a header, a cookie or the URI; the source's where the request has no such thing.
   @inline(never)
   func hashKey(_ client: Client, _ head: RequestHead, _ terms: PoolTerms) -> UInt64 {
-    var values = FieldValues(named: terms.hashName, in: head)
+    var values = PassedFieldValues(named: terms.hashName, in: head, scratch: headScratch)
     let found: ByteRange? =
       switch terms.hash {
       case .header: values.next(receiveStart)

@@ -15,7 +15,8 @@ extension Worker {
       return true
     }
     let host = TargetHost(head, of: receiveStart)
-    let request = RouteRequest(head, of: receiveStart, path: path, host: host, source: client.pointee.address)
+    let request = RouteRequest(
+      head, of: receiveStart, scratch: headScratch, path: path, host: host, source: client.pointee.address)
     let routes = snapshot.listeners[Int(client.pointee.listener)].routes
     for place in 0..<routes.count {
       let route = routes.baseAddress! + place
@@ -55,7 +56,7 @@ extension Worker {
     if rate.field.isEmpty {
       wait = shared.rates.take(client.pointee.address, rule: rate.name, rate.rule, now: now)
     } else {
-      var values = FieldValues(named: rate.field, in: head)
+      var values = PassedFieldValues(named: rate.field, in: head, scratch: headScratch)
       let value = values.next(receiveStart).map { Text(start: receiveStart + $0.offset, count: $0.count) } ?? .empty
       wait = shared.rates.take(value, rule: rate.name, rate.rule, now: now)
     }
@@ -127,7 +128,8 @@ extension Worker {
       refuse(index, client, head, count, status: 414, "the redirect of this target would be too long")
       return
     }
-    let written = target.write(path, host, isSecure: false, of: receiveStart, to: targetArea)
+    let isSecure = head.cameByHTTPS(in: receiveStart)
+    let written = target.write(path, host, isSecure: isSecure, of: receiveStart, to: targetArea)
     if written == 0 {
       refuse(index, client, head, count, status: 400, "the request names no host")
       return

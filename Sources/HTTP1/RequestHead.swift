@@ -87,23 +87,3 @@ package struct RequestHead: Sendable {
   @inlinable package var keepsAlive: Bool { flags.contains(.keepAlive) }
   @inlinable package var isOldVersion: Bool { flags.contains(.oldVersion) }
 }
-
-/// The values of all fields of one name, in their order.
-package struct FieldValues {
-  private var walk: FieldWalk
-  private let name: UnsafeBufferPointer<UInt8>
-
-  /// `name` in lower case.
-  package init(named name: UnsafeBufferPointer<UInt8>, in head: RequestHead) {
-    walk = FieldWalk(head.fieldsStart, head.byteCount)
-    self.name = name
-  }
-
-  /// `bytes` are those of the parse.
-  package mutating func next(_ bytes: UnsafePointer<UInt8>) -> ByteRange? {
-    while let field = walk.next(bytes) {
-      if equalsIgnoringCase(bytes, field.name, name) { return field.value }
-    }
-    return nil
-  }
-}

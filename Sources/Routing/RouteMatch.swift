@@ -36,7 +36,7 @@ package enum RouteCondition: @unchecked Sendable {
   case pathPrefix(UnsafeBufferPointer<Text>)
   case pathPattern(UnsafeBufferPointer<Pattern>)
   case method(UnsafeBufferPointer<Text>)
-  /// A field of that name (in lower case) has one of the values; without values: is there.
+  /// A field of that name (in lower case) that servers get has one of the values; without values: is there.
   case field(name: Text, values: UnsafeBufferPointer<Text>)
   case source(UnsafeBufferPointer<AddressPrefix>)
 }
@@ -45,15 +45,19 @@ package enum RouteCondition: @unchecked Sendable {
 package struct RouteRequest {
   let bytes: UnsafePointer<UInt8>
   let head: RequestHead
+  let scratch: HeadScratch
   let path: TargetPath
   let host: TargetHost
   let source: IPAddress
 
+  /// `bytes` and `scratch` are those of the head's parse.
   package init(
-    _ head: RequestHead, of bytes: UnsafePointer<UInt8>, path: TargetPath, host: TargetHost, source: IPAddress
+    _ head: RequestHead, of bytes: UnsafePointer<UInt8>, scratch: HeadScratch, path: TargetPath, host: TargetHost,
+    source: IPAddress
   ) {
     self.bytes = bytes
     self.head = head
+    self.scratch = scratch
     self.path = path
     self.host = host
     self.source = source
@@ -138,7 +142,7 @@ package struct RouteMatch: @unchecked Sendable {
   private static func fieldHolds(
     _ name: Text, _ values: UnsafeBufferPointer<Text>, _ request: RouteRequest
   ) -> Bool {
-    var fields = FieldValues(named: name, in: request.head)
+    var fields = PassedFieldValues(named: name, in: request.head, scratch: request.scratch)
     while let value = fields.next(request.bytes) {
       if values.isEmpty || isAny(of: values, Text(start: request.bytes + value.offset, count: value.count)) {
         return true

@@ -6,7 +6,9 @@ import Testing
 
 @Suite struct LookupTests {
   /// Parses `text` as a request and hands out what was found.
-  private func lookUp(_ text: String, _ body: (RequestHead, Bytes) -> String?) -> String? {
+  private func lookUp(
+    _ text: String, options: RequestOptions = [], _ body: (RequestHead, Bytes) -> String?
+  ) -> String? {
     let bytes = Array(text.utf8) + Array(repeating: 0, count: scanSlack)
     let scratch = HeadScratch()
     defer { scratch.deallocate() }
@@ -14,7 +16,7 @@ import Testing
       var head = RequestHead()
       guard
         case .complete = head.parse(
-          buffer.baseAddress!, count: text.utf8.count, limits: HeadLimits(), options: [], scratch: scratch)
+          buffer.baseAddress!, count: text.utf8.count, limits: HeadLimits(), options: options, scratch: scratch)
       else { return "not parsed" }
       return body(head, buffer.baseAddress!)
     }
@@ -51,6 +53,23 @@ import Testing
       Array("SID".utf8).withUnsafeBufferPointer { text(head.value(ofCookie: CookieName($0), in: bytes), bytes) }
     }
     #expect(found == expected)
+  }
+
+  @Test(
+    "a trusted forwarder says whether its client came by https, and nobody else does",
+    arguments: [
+      ("X-Forwarded-Proto: https\r\n", true), ("x-forwarded-proto: HTTPS\r\n", true),
+      ("X-Forwarded-Proto: https, http\r\n", true), ("X-Forwarded-Proto: http, https\r\n", false),
+      ("X-Forwarded-Proto: http\r\n", false), ("X-Forwarded-Proto:\r\n", false),
+      ("X-Forwarded-Host: https\r\n", false), ("", false),
+    ])
+  func schemes(_ lines: String, _ isSecure: Bool) {
+    for (options, expected) in [(RequestOptions(), false), (RequestOptions.trustedSource, isSecure)] {
+      let found = lookUp("GET / HTTP/1.1\r\nHost: a\r\n\(lines)\r\n", options: options) { head, bytes in
+        head.cameByHTTPS(in: bytes) ? "https" : nil
+      }
+      #expect(found == (expected ? "https" : nil))
+    }
   }
 
   @Test("what the log takes from a head, and how often X-Request-ID is there")

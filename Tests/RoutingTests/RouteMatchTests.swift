@@ -14,7 +14,8 @@ import Testing
     let parsed = try #require(parsed)
     let path = try #require(parsed.path)
     let address = try #require(IPAddress(source))
-    let request = RouteRequest(parsed.head, of: parsed.bytes, path: path, host: parsed.host, source: address)
+    let request = RouteRequest(
+      parsed.head, of: parsed.bytes, scratch: parsed.scratch, path: path, host: parsed.host, source: address)
     let matcher = PatternMatcher()
     defer { matcher.deallocate() }
     return RouteMatch(conditions: kept(conditions), exceptions: kept(exceptions)).verdict(on: request, matcher)
@@ -83,6 +84,33 @@ import Testing
     #expect(try verdict([.field(name: kept("x-v"), values: kept(texts: ["1, 2"]))], parsed) == .differs)
     #expect(try verdict([.field(name: kept("empty"), values: kept([]))], parsed) == .matches)
     #expect(try verdict([.field(name: kept("x-w"), values: kept([]))], parsed) == .differs)
+  }
+
+  @Test(
+    "fields that servers do not get match nothing",
+    arguments: [
+      ("X-Forwarded-Proto: https\r\n", "x-forwarded-proto", false, true), ("Forwarded: a\r\n", "forwarded", false, true),
+      ("X-Forwarded-For: 1\r\nX-B: 1\r\nX-Forwarded-For: 2\r\n", "x-forwarded-for", false, true),
+      ("X_Under: 1\r\n", "x_under", false, false), ("X-A: 1\r\nConnection: x-a\r\n", "x-a", false, false),
+      ("Keep-Alive: 5\r\n", "keep-alive", false, false), ("X_B: 1\r\nX-A: 1\r\nX_C: 1\r\n", "x-a", true, true),
+      ("Connection: upgrade\r\nUpgrade: a\r\n", "upgrade", true, true), ("Upgrade: a\r\n", "upgrade", false, false),
+      ("Content-Length: 03\r\n", "content-length", true, true), ("TE: trailers\r\n", "te", true, true),
+      ("Connection: close\r\n", "connection", true, true), ("Cookie: a\r\n", "cookie", true, true),
+    ])
+  func passedFields(_ lines: String, _ name: String, _ ofStrangers: Bool, _ ofTrusted: Bool) throws {
+    let text = "GET / HTTP/1.1\r\nHost: h\r\n\(lines)\r\n"
+    let condition = RouteCondition.field(name: kept(name), values: kept([]))
+    for style in [[], RequestOptions.addsXForwarded, .addsForwarded] as [RequestOptions] {
+      #expect(try verdict([condition], Parsed(text, options: style)) == (ofStrangers ? .matches : .differs))
+      let trusted = style.union(.trustedSource)
+      #expect(try verdict([condition], Parsed(text, options: trusted)) == (ofTrusted ? .matches : .differs))
+    }
+  }
+
+  @Test("of several Upgrade fields servers get the first, and nothing else is seen") func upgrades() throws {
+    let parsed = Parsed(target: "/", fields: "Upgrade: a\r\nConnection: upgrade\r\nUpgrade: b\r\n")
+    #expect(try verdict([.field(name: kept("upgrade"), values: kept(texts: ["a"]))], parsed) == .matches)
+    #expect(try verdict([.field(name: kept("upgrade"), values: kept(texts: ["b"]))], parsed) == .differs)
   }
 
   @Test("sources, and what is excepted") func sources() throws {

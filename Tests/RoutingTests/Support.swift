@@ -9,15 +9,16 @@ import Routing
 struct Parsed {
   let bytes: UnsafePointer<UInt8>
   let head: RequestHead
+  let scratch = HeadScratch()
   let area: UnsafeMutablePointer<UInt8>
 
-  init?(_ text: String) {
+  init?(_ text: String, options: RequestOptions = []) {
     let raw = Array(text.utf8)
     let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: raw.count + scanSlack)
     memory.initialize(repeating: 65, count: raw.count + scanSlack)
     memory.update(from: raw, count: raw.count)
     var head = RequestHead()
-    let result = head.parse(memory, count: raw.count, limits: HeadLimits(), options: [], scratch: HeadScratch())
+    let result = head.parse(memory, count: raw.count, limits: HeadLimits(), options: options, scratch: scratch)
     guard result == .complete else { return nil }
     bytes = UnsafePointer(memory)
     self.head = head

@@ -185,6 +185,69 @@ def test_a_body_goes_with_its_route(site):
     assert seen["server"] == "api" and seen["body"] == body.decode()
 
 
+BEHIND = """balancer: {{threads: 1}}
+listeners:
+  web:
+    bind: ["*:80"]
+    pool: app
+    forwarded: {{trust: [{trusted}/32]}}
+    routes:
+      - {{match: {{path: /where}}, redirect: {{to: "{{scheme}}://x.example.org:{{port}}/"}}}}
+      - {{match: {{header: {{X_Under: "1"}}}}, respond: {{body: "under\\n"}}}}
+      - {{match: {{header: {{X-Hop: "1"}}}}, respond: {{body: "hop\\n"}}}}
+      - {{match: {{header: {{Upgrade: chat}}}}, respond: {{body: "chat\\n"}}}}
+      - match: {{path_prefix: /keyed}}
+        pool: app
+        rate_limit: {{per: header X-Forwarded-Key, requests: 2, every: 1h}}
+      - {{match: {{path_prefix: /hashed}}, pool: hashed}}
+      - {{match: {{not: {{header: {{X-Forwarded-Proto: https}}}}}}, redirect: {{to: "https://{{host}}{{uri}}"}}}}
+pools:
+  app: {{servers: {{s1: "{one}"}}, check: none}}
+  hashed: {{servers: {{s1: "{one}", s2: "{two}"}}, check: none, balance: {{hash: {{header: X-Forwarded-User}}}}}}
+"""
+
+
+def test_routes_see_the_fields_that_servers_get(stage):
+    lan = stage.lan(nodes=1, backends=2, clients=2)
+    servers = [Server(host, echo(host.name)) for host in lan.backends]
+    stranger, forwarder = lan.clients
+    text = BEHIND.format(trusted=forwarder.address, one=servers[0].address, two=servers[1].address)
+    lone = start_with(lan, servers, text)
+
+    def seen(host, target, fields):
+        wire = Wire(host.connect(lan.nodes[0].address, 80, timeout=15))
+        try:
+            return ask(lone, target, fields=fields, wire=wire)
+        finally:
+            wire.close()
+
+    try:
+        secure = "X-Forwarded-Proto: https\r\n"
+        for fields in ("", secure, "X_Under: 1\r\n", "X-Hop: 1\r\nConnection: x-hop\r\n", "Upgrade: chat\r\n"):
+            head, _ = seen(stranger, "/a?b", fields)
+            assert head.status == 301 and head.get("location") == "https://www.example.org/a?b", fields
+        head, body = seen(forwarder, "/a", secure)
+        assert head.status == 200 and secure.strip() in body["lines"]
+        assert seen(stranger, "/", "X-Hop: 1\r\n")[1] == b"hop\n"
+        assert seen(stranger, "/", "Connection: upgrade\r\nUpgrade: chat\r\n")[1] == b"chat\n"
+
+        def where(host):
+            return seen(host, "/where", secure)[0].get("location")
+
+        assert where(stranger) == "http://x.example.org:80/"
+        assert where(forwarder) == "https://x.example.org:443/"
+        # Keys that servers never get give nobody a bucket, or a server, of its own.
+        keyed = [seen(stranger, "/keyed", f"X-Forwarded-Key: {key}\r\n")[0].status for key in range(4)]
+        assert keyed == [200, 200, 429, 429]
+        assert [seen(forwarder, "/keyed", f"X-Forwarded-Key: {key}\r\n")[0].status for key in range(4)] == [200] * 4
+        for host, count in ((stranger, 1), (forwarder, 2)):
+            names = {seen(host, "/hashed", f"X-Forwarded-User: {user}\r\n")[1]["server"] for user in range(30)}
+            assert len(names) == count
+    finally:
+        lone.stop()
+        lone.close()
+
+
 def test_without_a_default_what_no_route_takes_is_not_found(stage):
     lan = stage.lan(nodes=1, backends=1)
     servers = [Server(lan.backends[0], echo("app"))]
