@@ -76,7 +76,8 @@ extension Worker {
     answer(index, client, status: status, reason)
   }
 
-  /// The path below the folder, with a zero behind it, in the target area; nil for what is not served.
+  /// The path below the folder, with a zero behind it, in the target area; nil for what is not served. It is that of a folder
+  /// itself, not of its index, where a client's path without "/" at its end leads to one.
   func filePath(_ path: TargetPath, _ rewrite: PrefixRewrite?, _ index: Text) -> Text? {
     var byteCount = path.text.count
     if byteCount > Self.largestPathByteCount || byteCount == 0 { return nil }
@@ -85,7 +86,8 @@ extension Worker {
     } else {
       targetArea.update(from: path.text.baseAddress!, count: byteCount)
     }
-    if targetArea[byteCount - 1] == 47 {
+    let isFolder = targetArea[byteCount - 1] == 47 && path.text.last != 47
+    if targetArea[byteCount - 1] == 47 && !isFolder {
       (targetArea + byteCount).update(from: index.baseAddress!, count: index.count)
       byteCount += index.count
     }
@@ -97,6 +99,12 @@ extension Worker {
       for letter in 0..<hidden.utf8CodeUnitCount
       where targetArea[min(position + letter, byteCount)] != hidden.utf8Start[letter] { return nil }
       if targetArea[end] != 47 { return nil }
+    }
+    if isFolder {
+      // "/docs" for "/": relative links on the index would lead to its siblings.
+      targetArea[byteCount] = 46
+      targetArea[byteCount + 1] = 0
+      byteCount += 1
     }
     return Text(start: targetArea + 1, count: byteCount - 1)
   }

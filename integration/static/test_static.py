@@ -24,6 +24,9 @@ CONFIGURATION = """listeners:
         static: {root: ROOT, index: start.html}
       - match: {host: gone.example.org}
         static: {root: /nonexistent}
+      - match: {path_prefix: /gone}
+        static: {root: /nonexistent}
+        rewrite: {prefix: {from: /gone, to: /}}
 pools:
   app: {servers: {s1: "SERVER"}, check: none}
 """
@@ -138,9 +141,24 @@ def test_a_folder_without_its_slash_is_redirected(site):
     assert head.status == 301 and head.get("location") == "/sub/"
 
 
+@pytest.mark.parametrize(
+    "target, location",
+    [
+        ("/files", "/files/"), ("/files?x=1", "/files/?x=1"), ("//files", "/files/"), ("/x/../files", "/x/../files/"),
+        ("/%66iles", "/%66iles/"), ("http://h/files", "/files/"), ("//evil.example.org/..//files", "/evil.example.org/..//files/"),
+    ],
+)  # fmt: skip
+def test_the_root_is_a_folder_too(site, target, location):
+    head, body = ask(site, target)
+    assert head.status == 301 and head.get("location") == location and body == b""
+    head, _ = ask(site, target, method="HEAD")
+    assert head.status == 301 and head.get("location") == location
+
+
 def test_another_index_and_a_root_that_is_not_there(site):
     assert ask(site, "/", host="site.example.org")[1] == b"other start\n"
     assert ask(site, "/", host="gone.example.org")[0].status == 404
+    assert ask(site, "/gone/")[0].status == 404 and ask(site, "/gone")[0].status == 404
 
 
 @pytest.mark.parametrize(
