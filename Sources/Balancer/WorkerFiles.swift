@@ -56,8 +56,9 @@ extension Worker {
       return
     }
     switch ServedFile.kind(raw) {
-    case .file(let byteCount, let modified):
-      let version = FileVersion(byteCount: byteCount, modifiedSecond: modified)
+    case .file(let byteCount, let second, let nanosecond):
+      let version = FileVersion(
+        byteCount: byteCount, modifiedSecond: second, modifiedNanosecond: nanosecond, now: Clock.unixNanoseconds)
       let answer = FileAnswer.decide(head, of: receiveStart, version)
       serve(
         index, client, raw, version, answer, MediaTypes.type(of: relative),

@@ -108,8 +108,10 @@ extension Worker {
     if openFileCount >= Self.largestOpenFileCount { return nil }
     let raw = ServedFile.open(folder.root.baseAddress!, path.baseAddress!)
     if raw < 0 { return nil }
-    if case .file(let byteCount, let modified) = ServedFile.kind(raw) {
-      return (raw, FileVersion(byteCount: byteCount, modifiedSecond: modified))
+    if case .file(let byteCount, let second, let nanosecond) = ServedFile.kind(raw) {
+      let version = FileVersion(
+        byteCount: byteCount, modifiedSecond: second, modifiedNanosecond: nanosecond, now: Clock.unixNanoseconds)
+      return (raw, version)
     }
     StreamSocket.close(raw)
     return nil

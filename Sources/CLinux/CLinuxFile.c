@@ -29,13 +29,14 @@ int afloat_open_beneath(const char *root, const char *path) {
   return file >= 0 ? file : -code;
 }
 
-int afloat_file_version(int file, int64_t *byte_count, int64_t *modified_second) {
+int afloat_file_version(int file, int64_t *byte_count, int64_t *modified_second, int64_t *modified_nanosecond) {
   struct stat status;
   if (fstat(file, &status) != 0) return -errno;
   if (S_ISDIR(status.st_mode)) return 1;
   if (!S_ISREG(status.st_mode)) return -EINVAL;
   *byte_count = status.st_size;
   *modified_second = status.st_mtim.tv_sec;
+  *modified_nanosecond = status.st_mtim.tv_nsec;
   return 0;
 }
 

@@ -3,21 +3,47 @@
 
 /// A version of a file: what ETag and Last-Modified tell clients.
 package struct FileVersion: Equatable, Sendable {
-  package var byteCount: Int64
-  package var modifiedSecond: Int64
-  /// Of `writeTag`.
-  package static let largestTagByteCount = 35
+  /// File systems note times by the kernel's tick, 10 ms at most: within it a file may change twice and look the same.
+  private static let tickNanoseconds: Int64 = 20_000_000
 
-  package init(byteCount: Int64, modifiedSecond: Int64) {
+  package let byteCount: Int64
+  package let modifiedSecond: Int64
+  package let modifiedNanosecond: Int64
+  /// When it was looked at.
+  package let nowSecond: Int64
+  /// It has a tag: it has not been changed just now, so every later change will show.
+  package let hasTag: Bool
+  /// Of `writeTag`.
+  package static let largestTagByteCount = 44
+
+  /// `modifiedNanosecond`: of the second; `now`: nanoseconds since 1970.
+  package init(byteCount: Int64, modifiedSecond: Int64, modifiedNanosecond: Int64, now: Int64) {
     self.byteCount = byteCount
     self.modifiedSecond = modifiedSecond
+    self.modifiedNanosecond = modifiedNanosecond
+    nowSecond = now / 1_000_000_000
+    // Long ago; or in the future, which no change leaves behind.
+    if modifiedSecond < nowSecond - 1 || modifiedSecond > nowSecond {
+      hasTag = true
+    } else {
+      let age = now - modifiedSecond * 1_000_000_000 - modifiedNanosecond
+      hasTag = age < 0 || age >= Self.tickNanoseconds
+    }
   }
 
-  /// `"66f3a1b2-1c00"`: the same on every node that has the same file, copied with its time. Returns its byte count.
+  /// Never after Date (RFC 9110, section 8.8.2.1).
+  var lastModified: Int64 { min(modifiedSecond, nowSecond) }
+  /// A second that is over cannot have another version to come (section 8.8.2.2).
+  var hasStrongDate: Bool { lastModified < nowSecond }
+
+  /// `"66f3a1b2-1dcd6500-1c00"`: second, nanosecond and size; the same on every node that has the same file, copied with its
+  /// time. Returns its byte count.
   package func writeTag(to destination: UnsafeMutablePointer<UInt8>) -> Int {
     var output = Output(destination)
     output.append(34)
     output.append(hexadecimal: UInt64(bitPattern: modifiedSecond))
+    output.append(45)
+    output.append(hexadecimal: UInt64(bitPattern: modifiedNanosecond))
     output.append(45)
     output.append(hexadecimal: UInt64(bitPattern: byteCount))
     output.append(34)
@@ -60,19 +86,20 @@ package enum FileAnswer: Equatable, Sendable {
     }
     if let matches = tags("if-match", weak: false) {
       if !matches { return .preconditionFailed }
-    } else if let date = value("if-unmodified-since").flatMap(HTTPDate.parse), version.modifiedSecond > date {
+    } else if let date = value("if-unmodified-since").flatMap(HTTPDate.parse), version.lastModified > date {
       return .preconditionFailed
     }
     if let matches = tags("if-none-match", weak: true) {
       if matches { return .notModified }
-    } else if let date = value("if-modified-since").flatMap(HTTPDate.parse), version.modifiedSecond <= date {
+    } else if let date = value("if-modified-since").flatMap(HTTPDate.parse), version.lastModified <= date {
       return .notModified
     }
     guard head.method == .get, let range = value("range") else { return .whole }
     if let condition = value("if-range") {
       let isSame =
         condition.first == 34
-        ? TagList.holds(condition, version, weak: false) : HTTPDate.parse(condition) == version.modifiedSecond
+        ? TagList.holds(condition, version, weak: false)
+        : version.hasStrongDate && HTTPDate.parse(condition) == version.lastModified
       if !isSame { return .whole }
     }
     return part(range, version.byteCount)
@@ -110,6 +137,7 @@ package enum FileAnswer: Equatable, Sendable {
 private enum TagList {
   static func holds(_ text: UnsafeBufferPointer<UInt8>, _ version: FileVersion, weak: Bool) -> Bool {
     if text.count == 1 && text[0] == 42 { return true }
+    if !version.hasTag { return false }
     return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: FileVersion.largestTagByteCount) { own in
       let count = version.writeTag(to: own.baseAddress!)
       var index = 0
@@ -178,10 +206,12 @@ package enum FileHead {
         output.append("\r\nAccept-Ranges: bytes\r\n")
       }
       output.append("Last-Modified: ")
-      HTTPDate.write(version.modifiedSecond, to: destination + output.count)
+      HTTPDate.write(version.lastModified, to: destination + output.count)
       output.count += HTTPDate.byteCount
-      output.append("\r\nETag: ")
-      output.count += version.writeTag(to: destination + output.count)
+      if version.hasTag {
+        output.append("\r\nETag: ")
+        output.count += version.writeTag(to: destination + output.count)
+      }
       output.append("\r\n")
     }
     return UnsafeBufferPointer(start: UnsafePointer(destination), count: output.count)

@@ -6,7 +6,8 @@ internal import Glibc
 
 package enum ServedFile {
   package enum Kind: Sendable {
-    case file(byteCount: Int64, modifiedSecond: Int64)
+    /// `modifiedNanosecond`: of the second.
+    case file(byteCount: Int64, modifiedSecond: Int64, modifiedNanosecond: Int64)
     case folder
     /// A device, a pipe, or not to be asked.
     case other
@@ -24,9 +25,9 @@ package enum ServedFile {
 
   package static func kind(_ raw: Int32) -> Kind {
     var byteCount: Int64 = 0
-    var modified: Int64 = 0
-    switch afloat_file_version(raw, &byteCount, &modified) {
-    case 0: return .file(byteCount: byteCount, modifiedSecond: modified)
+    var (second, nanosecond): (Int64, Int64) = (0, 0)
+    switch afloat_file_version(raw, &byteCount, &second, &nanosecond) {
+    case 0: return .file(byteCount: byteCount, modifiedSecond: second, modifiedNanosecond: nanosecond)
     case 1: return .folder
     default: return .other
     }

@@ -58,7 +58,23 @@ import Testing
     #expect("\(found)" == type)
   }
 
-  private func answer(_ fields: String, method: String = "GET", size: Int64 = 10) -> FileAnswer? {
+  private let modified: Int64 = 784_111_777
+  private func version(size: Int64 = 10, nanosecond: Int64 = 500_000_000, now: Int64? = nil) -> FileVersion {
+    FileVersion(
+      byteCount: size, modifiedSecond: modified, modifiedNanosecond: nanosecond,
+      now: now ?? (modified + 100) * 1_000_000_000)
+  }
+
+  private func tag(_ version: FileVersion) -> String {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: FileVersion.largestTagByteCount) { memory in
+      let count = version.writeTag(to: memory.baseAddress!)
+      return String(decoding: memory.prefix(count), as: UTF8.self)
+    }
+  }
+
+  private func answer(
+    _ fields: String, method: String = "GET", size: Int64 = 10, of other: FileVersion? = nil
+  ) -> FileAnswer? {
     let text = Array("\(method) / HTTP/1.1\r\nHost: h\r\n\(fields)\r\n".utf8)
     let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: text.count + scanSlack)
     let scratch = HeadScratch()
@@ -72,15 +88,12 @@ import Testing
     guard head.parse(bytes, count: text.count, limits: HeadLimits(), options: [], scratch: scratch) == .complete else {
       return nil
     }
-    return .decide(head, of: bytes, FileVersion(byteCount: size, modifiedSecond: 784_111_777))
+    return .decide(head, of: bytes, other ?? version(size: size))
   }
 
   @Test("entity tags: lists, weak ones, and what is none") func tags() {
-    let expected = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: FileVersion.largestTagByteCount) { memory in
-      let count = FileVersion(byteCount: 10, modifiedSecond: 784_111_777).writeTag(to: memory.baseAddress!)
-      return String(decoding: memory.prefix(count), as: UTF8.self)
-    }
-    #expect(expected == "\"2ebc98a1-a\"")
+    let expected = tag(version())
+    #expect(expected == "\"2ebc98a1-1dcd6500-a\"")
     #expect(answer("If-None-Match: \(expected)\r\n") == .notModified)
     #expect(answer("If-None-Match: \"a,b\", ,W/\(expected)\r\n") == .notModified)
     #expect(answer("If-None-Match: \"a\"\r\nIf-None-Match: \(expected)\r\n") == .notModified)
@@ -89,6 +102,54 @@ import Testing
     #expect(answer("If-Match: \"a\", \(expected)\r\n") == .whole)
     #expect(answer("If-Match: W/\(expected)\r\n") == .preconditionFailed)
     #expect(answer("If-Range: W/\(expected)\r\nRange: bytes=0-0\r\n") == .whole)
+  }
+
+  @Test("a file that was changed within the second is another one") func changedWithinTheSecond() {
+    let before = tag(version())
+    let after = version(nanosecond: 504_000_000)
+    #expect(answer("If-None-Match: \(before)\r\n", of: after) == .whole)
+    #expect(answer("If-Range: \(before)\r\nRange: bytes=2-3\r\n", of: after) == .whole)
+    #expect(answer("If-Match: \(before)\r\n", of: after) == .preconditionFailed)
+  }
+
+  @Test("a file that may still change within a tick of the file system's clock has no tag") func changedJustNow() {
+    let written = modified * 1_000_000_000 + 500_000_000
+    for (age, hasTag) in [(0, false), (4_000_000, false), (20_000_000, true), (900_000_000, true), (-1, true)] {
+      let version = version(now: written + Int64(age))
+      #expect(version.hasTag == hasTag)
+      #expect(answer("If-None-Match: \(tag(version))\r\n", of: version) == (hasTag ? .notModified : .whole))
+      #expect(answer("If-Match: *\r\n", of: version) == .whole)
+      let head = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: FileHead.byteCapacity) { memory in
+        String(decoding: FileHead.write(.whole, version, "text/css", to: memory.baseAddress!), as: UTF8.self)
+      }
+      #expect(head.contains("\r\nETag: ") == hasTag && head.contains("1994 08:49:37 GMT\r\n") && head.hasSuffix("\r\n"))
+    }
+    // Whatever a file says of its time.
+    for second in [Int64.min, -5, 0, 253_402_300_800, Int64.max] {
+      let odd = FileVersion(byteCount: 1, modifiedSecond: second, modifiedNanosecond: 0, now: written)
+      #expect(odd.hasTag && tag(odd).utf8.count <= FileVersion.largestTagByteCount)
+    }
+  }
+
+  @Test("If-Range believes a date only when its second is over") func strongDates() {
+    let fields = "If-Range: \(date(modified))\r\nRange: bytes=2-3\r\n"
+    #expect(answer(fields) == .part(2..<4))
+    #expect(answer(fields, of: version(now: (modified + 1) * 1_000_000_000)) == .part(2..<4))
+    #expect(answer(fields, of: version(now: modified * 1_000_000_000 + 999_999_999)) == .whole)
+    #expect(answer("If-Range: \(date(modified + 1))\r\nRange: bytes=2-3\r\n") == .whole)
+  }
+
+  @Test("Last-Modified never lies after the present") func futureDates() {
+    let present = modified - 1_000
+    let version = version(now: present * 1_000_000_000)
+    let head = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: FileHead.byteCapacity) { memory in
+      String(decoding: FileHead.write(.whole, version, "text/css", to: memory.baseAddress!), as: UTF8.self)
+    }
+    #expect(head.contains("Last-Modified: \(date(present))\r\n"))
+    // What was told then is no answer to what the file is later.
+    #expect(answer("If-Modified-Since: \(date(present - 1))\r\n", of: version) == .whole)
+    #expect(answer("If-Range: \(date(present))\r\nRange: bytes=2-3\r\n", of: version) == .whole)
+    #expect(answer("If-Modified-Since: \(date(present))\r\n") == .whole)
   }
 
   @Test("ranges only of GET, and of an empty file none") func ranges() {

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 from lab import Lan, wait_until
@@ -210,6 +211,54 @@ def test_conditions(site):
     assert status(f"If-Range: {tag}\r\nRange: bytes=0-0\r\n") == 206
     assert status(f"If-Range: {date}\r\nRange: bytes=0-0\r\n") == 206
     assert status('If-Range: "x"\r\nRange: bytes=0-0\r\n') == 200
+
+
+def test_a_file_that_is_rewritten_within_the_second_is_another_one(site):
+    path, second = site.root / "rewritten", 1_700_000_000
+    path.write_bytes(b"AAAA")
+    os.utime(path, ns=(0, second * 10**9 + 100_000_000))
+    tag = ask(site, "/files/rewritten")[0].get("etag")
+    path.write_bytes(b"BBBB")
+    os.utime(path, ns=(0, second * 10**9 + 104_000_000))
+    head, body = ask(site, "/files/rewritten", f"If-None-Match: {tag}\r\n")
+    assert head.status == 200 and body == b"BBBB" and head.get("etag") != tag
+    head, body = ask(site, "/files/rewritten", f"If-Range: {tag}\r\nRange: bytes=2-3\r\n")
+    assert head.status == 200 and body == b"BBBB"
+
+
+def test_what_was_changed_just_now_is_never_taken_for_what_comes_after_it(site):
+    path = site.root / "changing"
+    path.write_bytes(b"0000")
+    head, body = ask(site, "/files/changing")
+    for turn in range(1, 60):
+        held, tag = body, head.get("etag")
+        path.write_bytes(b"%04d" % turn)
+        head, body = ask(site, "/files/changing", f"If-None-Match: {tag}\r\n" if tag else "")
+        assert head.status == 200 and body == b"%04d" % turn, f"{held} was called fresh"
+        if turn % 3 == 0:
+            time.sleep(0.03)
+            head, body = ask(site, "/files/changing")
+            assert head.get("etag")
+
+
+def test_dates_of_files(site):
+    path = site.root / "dated"
+    path.write_bytes(b"0123456789")
+    while time.time() % 1 > 0.6:
+        time.sleep(0.05)
+    os.utime(path)
+    head, _ = ask(site, "/files/dated")
+    date = head.get("last-modified")
+    within = ask(site, "/files/dated", f"If-Range: {date}\r\nRange: bytes=0-0\r\n")[0]
+    if within.get("date") == date:  # the machine may be slow
+        assert within.status == 200
+    time.sleep(1.1)
+    assert ask(site, "/files/dated", f"If-Range: {date}\r\nRange: bytes=0-0\r\n")[0].status == 206
+    ahead = time.time() + 86_400
+    os.utime(path, (ahead, ahead))
+    head, _ = ask(site, "/files/dated")
+    age = parsedate_to_datetime(head.get("date")) - parsedate_to_datetime(head.get("last-modified"))
+    assert 0 <= age.total_seconds() <= 1
 
 
 def test_requests_on_one_connection_are_answered_in_order(site):
