@@ -37,6 +37,8 @@ struct ListenerRecord {
   var trusted = UnsafeBufferPointer<AddressPrefix>(start: nil, count: 0)
   /// Which of a server's `servedBy` lines goes into answers; -1 without `served_by_header`.
   var servedBy: Int32 = -1
+  /// The name of that header in lower case, alone; empty without one.
+  var servedByName = UnsafeBufferPointer<Text>(start: nil, count: 0)
   var name = Text.empty
 }
 

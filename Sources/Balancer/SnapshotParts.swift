@@ -138,6 +138,8 @@ final class ListenerPart {
     guard let pool = listener.pool.isEmpty ? -1 : source.pools[listener.pool] else {
       throw BalancerFault("listener \(listener.name) names the pool \(listener.pool), which does not exist")
     }
+    var servedByNames: [Text] = []
+    if let header = listener.servedByHeader { servedByNames.append(memory.text(header.lowercased())) }
     record = ListenerRecord(
       isHTTP: listener.mode == .http, pool: pool,
       routes: try RouteBuilder(memory: memory, pools: source.pools).records(listener, slots: source.routeSlots),
@@ -149,7 +151,9 @@ final class ListenerPart {
       clientBody: Snapshot.ticks(listener.timeouts.clientBody), tunnel: Snapshot.ticks(listener.timeouts.tunnel),
       maximumConnections: max(1, limits.connections), maximumBodyByteCount: limits.bodyByteCount ?? Int64.max,
       maximumConnectionsPerSource: limits.connectionsPerSource ?? 0, trusted: memory.keep(listener.forwardedTrust),
-      servedBy: Int32(source.servedBy), name: memory.text(listener.name))
+      servedBy: Int32(source.servedBy),
+      servedByName: memory.keep(servedByNames),
+      name: memory.text(listener.name))
   }
 }
 

@@ -1,5 +1,6 @@
 // The id of a request, where ids are logged: servers get it as X-Request-ID, so that their logs can be laid beside ours.
 // Without a log, or with one in HAProxy's format, whose lines have no id, none of this runs, and the field passes as any other.
+// And the name of the server that answers, where a listener tells it to clients.
 
 internal import HTTP1
 internal import Primitives
@@ -31,6 +32,18 @@ extension Worker {
     RequestID.writeLine(requestID(of: client), to: scratch)
     if let start = via.baseAddress { (scratch + RequestID.lineByteCount).update(from: start, count: via.count) }
     additions.via = Text(start: scratch, count: RequestID.lineByteCount + via.count)
+  }
+
+  /// `served_by_header`: ours, and not what the server, or one behind it, says there.
+  @inline(never)
+  func nameServer(
+    _ server: Int, _ client: Client, _ head: inout ResponseHead, _ additions: inout ResponseAdditions
+  ) {
+    let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
+    head.cut(listener.pointee.servedByName, from: receiveStart, scratch: headScratch)
+    let place = Int(listener.pointee.servedBy)
+    let lines = snapshot.servers[server].servedBy
+    if place < lines.count { additions.servedBy = lines[place] }
   }
 
   /// The id of a trusted forwarder, while the request that it came with lasts; empty where there is none.

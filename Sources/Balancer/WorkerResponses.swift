@@ -119,10 +119,7 @@ extension Worker {
     additions.via = snapshot.via
     let server = Int(upstream.pointee.server)
     if client.pointee.exchange.setsCookie { additions.cookie = snapshot.servers[server].setCookie }
-    let servedBy = Int(snapshot.listeners[Int(client.pointee.listener)].servedBy)
-    if servedBy >= 0 && servedBy < snapshot.servers[server].servedBy.count {
-      additions.servedBy = snapshot.servers[server].servedBy[servedBy]
-    }
+    if snapshot.listeners[Int(client.pointee.listener)].servedBy >= 0 { nameServer(server, client, &head, &additions) }
     if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
     if !head.flags.contains(.hasDate) {
       additions.date = date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000)
@@ -147,6 +144,7 @@ extension Worker {
     _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, _ head: ResponseHead, _ count: Int
   ) {
     let size = Int(head.byteCount)
+    var head = head
     var additions = ResponseAdditions()
     if head.status == 101 {
       guard head.flags.contains(.upgrade), client.pointee.exchange.wantsUpgrade, client.pointee.phase == .waiting else {
@@ -155,8 +153,10 @@ extension Worker {
       }
       additions.connection = .upgrade
       additions.via = snapshot.via
-      if client.pointee.exchange.setsCookie {
-        additions.cookie = snapshot.servers[Int(upstream.pointee.server)].setCookie
+      let server = Int(upstream.pointee.server)
+      if client.pointee.exchange.setsCookie { additions.cookie = snapshot.servers[server].setCookie }
+      if snapshot.listeners[Int(client.pointee.listener)].servedBy >= 0 {
+        nameServer(server, client, &head, &additions)
       }
     } else {
       client.pointee.exchange.interimCount &+= 1

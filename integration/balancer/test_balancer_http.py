@@ -58,6 +58,24 @@ def test_heads_are_changed_as_a_proxy_must(proxied):
     assert seen["via"] == "1.1 n1"
 
 
+def test_the_header_that_names_the_server_is_ours_alone():
+    def handler(connection, _backend):
+        reader = Reader(connection)
+        while True:
+            first, _ = reader.head()
+            status = "101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x" if "/up" in first else "200 OK\r\nContent-Length: 0"
+            claims = "X-Served-By: evil\r\nX-Kept: 1\r\nx-served-by: other\r\nX-Served-By-2: kept"
+            connection.sendall(f"HTTP/1.1 {status}\r\n{claims}\r\n\r\n".encode())
+
+    with alone(handler, served_by="X-Served-By") as balancer, Client(balancer.port) as client:
+        for fields in ("", "Connection: upgrade\r\nUpgrade: x\r\n"):
+            client.send(f"GET /{'up' if fields else ''} HTTP/1.1\r\nHost: h\r\n{fields}\r\n")
+            first, seen = client.reader.head()
+            assert seen["x-served-by"] == "n1/s0" and seen["x-kept"] == "1" and seen["x-served-by-2"] == "kept", first
+    with alone(handler) as balancer, Client(balancer.port) as client:
+        assert client.get()[1]["x-served-by"] == "evil, other"  # nobody asked for ours
+
+
 def test_a_body_that_fills_a_read_exactly_leaves_the_connection_usable():
     def handler(connection, _backend):
         reader = Reader(connection)
