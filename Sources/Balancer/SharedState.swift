@@ -158,18 +158,24 @@ struct SharedState: @unchecked Sendable {
   func zero(listener: Int) { (listenerConnections + listener).initialize(to: Atomic(0)) }
 }
 
-/// Open connections by source address, only used where a limit is configured.
+/// Open connections by source, only used where a limit is configured. A source is an IPv4 address, or a network of 64 bits of
+/// IPv6, which is what one client has.
 final class SourceTable: Sendable {
   private struct Key: Hashable {
     let listener: Int32
-    let address: IPAddress
+    let source: IPAddress
+
+    init(_ listener: Int32, _ address: IPAddress) {
+      self.listener = listener
+      source = address.family == .v4 ? address : IPAddress(v6High: address.high, low: 0)
+    }
   }
   private let counts = Mutex<[Key: Int]>([:])
 
   /// Counts one more, unless `limit` is reached.
   func admit(_ address: IPAddress, listener: Int32, limit: Int) -> Bool {
     counts.withLock { counts in
-      let key = Key(listener: listener, address: address)
+      let key = Key(listener, address)
       let count = counts[key, default: 0]
       if count >= limit { return false }
       counts[key] = count + 1
@@ -179,7 +185,7 @@ final class SourceTable: Sendable {
 
   func release(_ address: IPAddress, listener: Int32) {
     counts.withLock { counts in
-      let key = Key(listener: listener, address: address)
+      let key = Key(listener, address)
       guard let count = counts[key] else { return }
       counts[key] = count > 1 ? count - 1 : nil
     }

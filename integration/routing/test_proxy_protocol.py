@@ -7,7 +7,7 @@ import struct
 import time
 
 import pytest
-from lab import Lan
+from lab import Lan, wait_until
 from lone_balancer import start_with
 from peers import Server, Wire, request_loop
 
@@ -219,3 +219,20 @@ def test_haproxy_before_us(site, version, tmp_path):
     finally:
         process.terminate()
         process.wait(10)
+
+
+def test_one_ipv6_network_is_one_source(site):
+    with contextlib.ExitStack() as stack:
+        for number in range(1, 4):
+            wire = stack.enter_context(connected(site, v2(f"2001:db8:7:7:{number}::{number}") + get()))
+            assert wire.response()[0].status == 200
+        with connected(site, v2("2001:db8:7:7:ffff::9") + get()) as wire:
+            assert wire.response()[0].status == 503
+        with connected(site, v2("2001:db8:7:8::1") + get()) as wire:
+            assert wire.response()[0].status == 200
+
+    def again():
+        with connected(site, v2("2001:db8:7:7::a") + get()) as wire:
+            return wire.response()[0].status == 200
+
+    wait_until(again, 10, "their places are free again")
