@@ -57,7 +57,10 @@ extension Worker {
       wait = shared.rates.take(client.pointee.address, rule: rate.name, rate.rule, now: now)
     } else {
       var values = PassedFieldValues(named: rate.field, in: head, scratch: headScratch)
-      let value = values.next(receiveStart).map { Text(start: receiveStart + $0.offset, count: $0.count) } ?? .empty
+      // Of several values nobody knows which one a server takes: such requests share the bucket of those without any.
+      let first = values.next(receiveStart)
+      let only = values.next(receiveStart) == nil ? first : nil
+      let value = only.map { Text(start: receiveStart + $0.offset, count: $0.count) } ?? .empty
       wait = shared.rates.take(value, rule: rate.name, rate.rule, now: now)
     }
     if wait == 0 { return false }

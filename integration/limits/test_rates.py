@@ -76,6 +76,17 @@ def test_each_value_of_a_field_has_a_bucket_and_requests_without_it_share_one(si
     assert statuses(site, "/keyed", 1, fields="x-api-key: c\r\n") == [200]
 
 
+def test_a_repeated_field_gives_no_bucket_of_its_own(site):
+    def twice(number, first=True):
+        mine, other = "X-Api-Key: d\r\n", f"X-Api-Key: random{number}\r\n"
+        return ask(site, "/keyed", fields=other + mine if first else mine + other)[0].status
+
+    assert statuses(site, "/keyed", 3, fields="X-Api-Key: d\r\n") == [200, 200, 429]
+    assert [twice(number, first=number % 2 == 0) for number in range(4)] == [200, 200, 429, 429]
+    assert statuses(site, "/keyed", 1) == [429]  # theirs is the bucket of requests without the field
+    assert statuses(site, "/keyed", 1, fields="X-Api-Key: e\r\n") == [200]
+
+
 def test_a_bucket_fills_again(site):
     assert ask(site, "/soon")[0].status == 200
     assert 429 in statuses(site, "/soon", 3)
