@@ -1,6 +1,7 @@
 // The Date field of answers, written once per second.
 
 internal import HTTP1
+internal import Kernel
 
 /// `Date: Sat, 21 Nov 2026 01:02:03 GMT` with its CR LF (RFC 9110, section 5.6.7).
 struct DateLine {
@@ -14,6 +15,9 @@ struct DateLine {
   }
 
   /// The line for the present second. Valid until the next call.
+  mutating func text() -> Text { text(unixSecond: Clock.unixNanoseconds / 1_000_000_000) }
+
+  /// The same for a second of the caller's.
   mutating func text(unixSecond: Int64) -> Text {
     if unixSecond != second {
       second = unixSecond

@@ -114,10 +114,11 @@ struct LogBuffer: ~Copyable {
     }
   }
 
-  /// As HAProxy does: what is not printable ASCII, quotes and `#` as `#22`.
+  /// As HAProxy does: what is not printable ASCII, quotes and `#` as `#22`; and backslashes, which it leaves: for others they
+  /// would take the quote behind them away.
   mutating func append(marked text: Text) {
     for byte in text {
-      if byte >= 32 && byte < 127 && byte != 34 && byte != 35 {
+      if byte >= 32 && byte < 127 && byte != 34 && byte != 35 && byte != 92 {
         append(byte)
       } else {
         append(35)

@@ -136,6 +136,10 @@ extension Worker {
         client.pointee.keepsAlive = false
         if record.pointee.isHTTP {
           client.pointee.exchange.notes.ending = .connectionLimit
+          let held = client.pointee.stream.input
+          if !held.isEmpty && RequestMethod.isHead(held.bytes, count: held.count) {
+            client.pointee.exchange.method = .head
+          }
           answer(index, client, status: 503, "your address has reached its limit of connections", retryAfterSeconds: 1)
         } else {
           closeClient(index, client, abortively: true)
@@ -157,11 +161,12 @@ extension Worker {
     let requestID = random.next()
     var count = 0
     if isHTTP {
-      count = LocalResponse.write(
-        status: 503, reason: reason, requestID: requestID, closes: true, retryAfterSeconds: 1, to: scratch,
-        capacity: scratchByteCount)
       // Take the request that is there, so that closing does not destroy the answer; then one try to send.
-      _ = StreamSocket.receive(raw, receiveArea, Self.headReadByteCount)
+      let received = StreamSocket.receive(raw, receiveArea, Self.headReadByteCount)
+      count = LocalResponse.write(
+        status: 503, reason: reason, date: date.text(), requestID: requestID, closes: true,
+        withoutBody: RequestMethod.isHead(receiveArea, count: received), retryAfterSeconds: 1, to: scratch,
+        capacity: scratchByteCount)
       _ = StreamSocket.send(raw, scratch, count)
     }
     noteRefusal(listener, peer, isHTTP: isHTTP, requestID: requestID, bytesOut: count)

@@ -273,9 +273,10 @@ extension Worker {
     if server >= 0 { releaseServer(server, upstreams[server], reuse: false, abortively: true) }
     let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
     let written = LocalResponse.write(
-      status: status, reason: reason, requestID: requestID(of: client), givenID: givenID(of: client), closes: closes,
-      withoutBody: client.pointee.exchange.method.isHead, oldVersion: client.pointee.exchange.isOldVersion,
-      retryAfterSeconds: retryAfterSeconds, to: scratch, capacity: scratchByteCount)
+      status: status, reason: reason, date: date.text(), requestID: requestID(of: client), givenID: givenID(of: client),
+      closes: closes, withoutBody: client.pointee.exchange.method.isHead,
+      oldVersion: client.pointee.exchange.isOldVersion, retryAfterSeconds: retryAfterSeconds, to: scratch,
+      capacity: scratchByteCount)
     finishAnswer(place, client, written, closes: closes)
   }
 

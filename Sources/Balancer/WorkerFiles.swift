@@ -158,7 +158,7 @@ extension Worker {
     if closes { client.pointee.keepsAlive = false }
     let written = LocalResponse.write(
       prepared: fields, fields: .empty, lines: lines,
-      date: date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000), body: .empty, closes: closes,
+      date: date.text(), body: .empty, closes: closes,
       withoutBody: false, oldVersion: client.pointee.exchange.isOldVersion, to: scratch, capacity: scratchByteCount)
     dropRequest(client)
     openFileCount += 1

@@ -67,13 +67,15 @@ extension Worker {
     client.pointee.headSince = 0
   }
 
-  /// A head that cannot be understood, or that will never be whole: `count` bytes of it are at `bytes`.
+  /// A head that cannot be understood, or that will never be whole: `count` bytes of it are at `bytes`. To be called before
+  /// it is answered.
   @inline(never)
   mutating func noteBadBeginning(_ client: Client, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
     client.pointee.exchange.notes.isUnderWay = true
     client.pointee.exchange.notes.began = now.nanoseconds
     client.pointee.exchange.notes.bytesIn = Int64(count)
     if client.pointee.headSince != 0 { noteSlowHead(client) }
+    if RequestMethod.isHead(bytes, count: count) { client.pointee.exchange.method = .head }
     if snapshot.logDetail == .nothing { return }
     var start = 0
     while start < count && (bytes[start] == 13 || bytes[start] == 10) { start += 1 }

@@ -208,7 +208,7 @@ extension Worker {
       return true
     }
     let closes = !client.pointee.keepsAlive || !head.framing.isNone || mustClose(client)
-    let written = LocalResponse.writeOptions(closes: closes, to: scratch, capacity: scratchByteCount)
+    let written = LocalResponse.writeOptions(date: date.text(), closes: closes, to: scratch, capacity: scratchByteCount)
     finishAnswer(index, client, written, closes: closes)
     return true
   }

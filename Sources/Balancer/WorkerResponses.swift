@@ -122,7 +122,7 @@ extension Worker {
     if snapshot.listeners[Int(client.pointee.listener)].servedBy >= 0 { nameServer(server, client, &head, &additions) }
     if client.pointee.exchange.route >= 0 { applyRoute(client, &head, &additions) }
     if !head.flags.contains(.hasDate) {
-      additions.date = date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000)
+      additions.date = date.text()
     }
     let written = head.write(
       from: receiveStart, scratch: headScratch, additions: additions, to: scratch, capacity: scratchByteCount)

@@ -156,7 +156,7 @@ extension Worker {
     let closes = !client.pointee.keepsAlive || client.pointee.phase == .body || mustClose(client)
     let written = LocalResponse.write(
       prepared: start, fields: fields, lines: lines ?? route(of: client)?.pointee.response.lines ?? .empty,
-      date: date.text(unixSecond: Clock.unixNanoseconds / 1_000_000_000), body: body, closes: closes,
+      date: date.text(), body: body, closes: closes,
       withoutBody: client.pointee.exchange.method.isHead, oldVersion: client.pointee.exchange.isOldVersion, to: scratch,
       capacity: scratchByteCount)
     finishAnswer(index, client, written, closes: closes)

@@ -74,6 +74,7 @@ package enum FileAnswer: Equatable, Sendable {
         named: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), in: head)
       return values.next(bytes).map { UnsafeBufferPointer(start: bytes + $0.offset, count: $0.count) }
     }
+    func date(_ name: StaticString) -> Int64? { value(name).flatMap { HTTPDate.parse($0, now: version.nowSecond) } }
     func tags(_ name: StaticString, weak: Bool) -> Bool? {
       var values = FieldValues(
         named: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), in: head)
@@ -86,12 +87,12 @@ package enum FileAnswer: Equatable, Sendable {
     }
     if let matches = tags("if-match", weak: false) {
       if !matches { return .preconditionFailed }
-    } else if let date = value("if-unmodified-since").flatMap(HTTPDate.parse), version.lastModified > date {
+    } else if let date = date("if-unmodified-since"), version.lastModified > date {
       return .preconditionFailed
     }
     if let matches = tags("if-none-match", weak: true) {
       if matches { return .notModified }
-    } else if let date = value("if-modified-since").flatMap(HTTPDate.parse), version.lastModified <= date {
+    } else if let date = date("if-modified-since"), version.lastModified <= date {
       return .notModified
     }
     guard head.method == .get, let range = value("range") else { return .whole }
@@ -99,7 +100,7 @@ package enum FileAnswer: Equatable, Sendable {
       let isSame =
         condition.first == 34
         ? TagList.holds(condition, version, weak: false)
-        : version.hasStrongDate && HTTPDate.parse(condition) == version.lastModified
+        : version.hasStrongDate && date("if-range") == version.lastModified
       if !isSame { return .whole }
     }
     return part(range, version.byteCount)

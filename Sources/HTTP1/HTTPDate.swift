@@ -1,5 +1,5 @@
-// Dates of HTTP: `Sat, 21 Nov 2026 01:02:03 GMT` (RFC 9110, section 5.6.7). The two obsolete forms are not read: a condition
-// with one of them is ignored, which only costs a transfer.
+// Dates of HTTP: `Sat, 21 Nov 2026 01:02:03 GMT` (RFC 9110, section 5.6.7). The two obsolete forms, `Saturday, 21-Nov-26
+// 01:02:03 GMT` and `Sat Nov 21 01:02:03 2026`, are read too: they are brought into that form first.
 
 package enum HTTPDate {
   package static let byteCount = 29
@@ -47,8 +47,60 @@ package enum HTTPDate {
     output.append(" GMT")
   }
 
-  /// Nil for what is not exactly a date of this form.
-  package static func parse(_ text: UnsafeBufferPointer<UInt8>) -> Int64? {
+  /// Nil for what is not exactly a date of one of the three forms. `now`, in seconds, tells the century of two digits.
+  package static func parse(_ text: UnsafeBufferPointer<UInt8>, now: Int64) -> Int64? {
+    if text.count == byteCount && text[3] == 44 { return parse(text) }
+    return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: byteCount) { usual in
+      var output = Output(usual.baseAddress!)
+      func append(_ from: Int, _ count: Int) { output.append(text.baseAddress!, from, from + count) }
+      if text.count == 24 && text[3] == 32 && text[7] == 32 && text[10] == 32 && text[19] == 32 {
+        append(0, 3)
+        output.append(", ")
+        output.append(text[8] == 32 ? 48 : text[8])
+        append(9, 2)
+        append(4, 4)
+        append(20, 4)
+        append(10, 9)
+        output.append(" GMT")
+        return parse(UnsafeBufferPointer(usual))
+      }
+      // Behind the name of the day, which has six to nine letters.
+      let comma = text.count - 24
+      guard (6...9).contains(comma), isDayName(text, comma), text[comma + 4] == 45, text[comma + 8] == 45 else {
+        return nil
+      }
+      append(0, 3)
+      append(comma, 4)
+      output.append(32)
+      append(comma + 5, 3)
+      output.append(32)
+      guard let year = year(number(text, comma + 9, 2), now) else { return nil }
+      output.append(decimal: UInt64(year))
+      append(comma + 11, 13)
+      return parse(UnsafeBufferPointer(usual))
+    }
+  }
+
+  /// Of the present century, or the one before where that would lie more than 50 years ahead.
+  private static func year(_ twoDigits: Int64?, _ now: Int64) -> Int64? {
+    guard let twoDigits else { return nil }
+    let present = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: byteCount) { memory in
+      write(now, to: memory.baseAddress!)
+      return number(UnsafeBufferPointer(memory), 12, 4)!
+    }
+    let year = present / 100 * 100 + twoDigits
+    return year > present + 50 ? year - 100 : year
+  }
+
+  private static func isDayName(_ text: UnsafeBufferPointer<UInt8>, _ count: Int) -> Bool {
+    let names: [7 of StaticString] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+    for index in names.indices where names[index].utf8CodeUnitCount == count {
+      if (0..<count).allSatisfy({ text[$0] == names[index].utf8Start[$0] }) { return true }
+    }
+    return false
+  }
+
+  private static func parse(_ text: UnsafeBufferPointer<UInt8>) -> Int64? {
     guard text.count == byteCount, let month = month(text), let day = number(text, 5, 2), (1...31).contains(day),
       let year = number(text, 12, 4), year >= 1970, let hour = number(text, 17, 2), hour < 24,
       let minute = number(text, 20, 2), minute < 60, let second = number(text, 23, 2), second < 61

@@ -4,6 +4,8 @@ package enum LocalResponse {
   /// Room for every answer with a reason of up to `maximumReasonByteCount`; longer reasons are cut off.
   package static let byteCapacity = 1024
   package static let maximumReasonByteCount = 256
+  /// Of a `Date` line with its end.
+  package static let largestDateByteCount = 6 + HTTPDate.byteCount + 2
 
   package static func phrase(_ status: Int) -> StaticString {
     switch status {
@@ -61,27 +63,29 @@ package enum LocalResponse {
 
   /// Writes a whole answer to `destination`, which has `byteCapacity` bytes; returns the byte count.
   /// - `reason`: the end of a sentence, "no server of pool app is up"; printable ASCII.
+  /// - `date`: a whole line with its CR LF.
   /// - `withoutBody`: the request is HEAD.
   /// - `oldVersion`: the client speaks HTTP/1.0, so staying open has to be said.
   /// - `retryAfterSeconds`: Retry-After of a 503 or 429; 0 for none.
   /// - `givenID`: an id that stands in place of `requestID`, see `RequestID.isUsable`; empty: there is none.
   package static func write(
-    status: Int, reason: StaticString, requestID: UInt64, closes: Bool, withoutBody: Bool = false,
-    oldVersion: Bool = false, retryAfterSeconds: Int = 0, to destination: UnsafeMutablePointer<UInt8>, capacity: Int
+    status: Int, reason: StaticString, date: UnsafeBufferPointer<UInt8>, requestID: UInt64, closes: Bool,
+    withoutBody: Bool = false, oldVersion: Bool = false, retryAfterSeconds: Int = 0,
+    to destination: UnsafeMutablePointer<UInt8>, capacity: Int
   ) -> Int {
     let text = UnsafeBufferPointer(start: reason.utf8Start, count: reason.utf8CodeUnitCount)
     return write(
-      status: status, reason: text, requestID: requestID, closes: closes, withoutBody: withoutBody,
+      status: status, reason: text, date: date, requestID: requestID, closes: closes, withoutBody: withoutBody,
       oldVersion: oldVersion, retryAfterSeconds: retryAfterSeconds, to: destination, capacity: capacity)
   }
 
   package static func write(
-    status: Int, reason: UnsafeBufferPointer<UInt8>, requestID: UInt64,
+    status: Int, reason: UnsafeBufferPointer<UInt8>, date: UnsafeBufferPointer<UInt8>, requestID: UInt64,
     givenID: UnsafeBufferPointer<UInt8> = .init(start: nil, count: 0), closes: Bool, withoutBody: Bool = false,
     oldVersion: Bool = false, retryAfterSeconds: Int = 0, to destination: UnsafeMutablePointer<UInt8>, capacity: Int
   ) -> Int {
     precondition(capacity >= byteCapacity && status >= 200 && status <= 599)
-    precondition(givenID.count <= RequestID.longestByteCount)
+    precondition(givenID.count <= RequestID.longestByteCount && date.count <= largestDateByteCount)
     let idCount = givenID.isEmpty ? 16 : givenID.count
     func appendID(_ output: inout Output) {
       if !givenID.isEmpty { return output.append(givenID) }
@@ -97,7 +101,9 @@ package enum LocalResponse {
     output.append(decimal: UInt64(status))
     output.append(32)
     output.append(phrase)
-    output.append("\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: ")
+    output.append("\r\n")
+    output.append(date)
+    output.append("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: ")
     output.append(decimal: UInt64(bodyCount))
     output.append("\r\nX-Request-ID: ")
     appendID(&output)
@@ -129,11 +135,12 @@ package enum LocalResponse {
 
   /// The answer to OPTIONS whose Max-Forwards has come to 0: it ends here.
   package static func writeOptions(
-    closes: Bool, to destination: UnsafeMutablePointer<UInt8>, capacity: Int
+    date: UnsafeBufferPointer<UInt8>, closes: Bool, to destination: UnsafeMutablePointer<UInt8>, capacity: Int
   ) -> Int {
-    precondition(capacity >= byteCapacity)
+    precondition(capacity >= byteCapacity && date.count <= largestDateByteCount)
     var output = Output(destination)
     output.append("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n")
+    output.append(date)
     if closes { output.append("Connection: close\r\n") }
     output.append("\r\n")
     return output.count

@@ -8,6 +8,14 @@ package enum RequestMethod: UInt8, Sendable {
   @inlinable package var isSafe: Bool { self == .get || self == .head || self == .options || self == .trace }
   /// RFC 9110, section 9.2.2: sending it twice is as good as once.
   @inlinable package var isIdempotent: Bool { isSafe || self == .put || self == .delete }
+
+  /// Whether `count` bytes, of a request that is not parsed or that no parse takes, begin one of HEAD: no answer to it has a
+  /// body.
+  package static func isHead(_ bytes: UnsafePointer<UInt8>, count: Int) -> Bool {
+    let start = count >= 2 && bytes[0] == 13 && bytes[1] == 10 ? 2 : 0
+    let name: StaticString = "HEAD "
+    return count - start >= 5 && (0..<5).allSatisfy { bytes[start + $0] == name.utf8Start[$0] }
+  }
 }
 
 package struct RequestFlags: OptionSet, Sendable {

@@ -125,6 +125,14 @@ struct LogLineTests {
         == "198.51.100.7:51234 [] web app/s1 0/1/0/10/15 200 4321 - - --VN 9/8/7/6/1 1/2 \"GET /a?b=1 HTTP/1.1\"\n")
   }
 
+  @Test func `no backslash takes a quote of ours away`() {
+    let texts = makeTexts(line: #"GET /\"x\ HTTP/1.1\"#, referer: #"\"#, agent: #"a\"#)
+    #expect(written(.hap, makeRecord(), texts).hasSuffix(##" "GET /#5C#22x#5C HTTP/1.1#5C"\##n"##))
+    for format in [AccessLogConfiguration.Format.combined, .hap] {
+      #expect(!written(format, makeRecord(), texts).contains(#"\""#))
+    }
+  }
+
   @Test func `hap of a tunnel`() {
     var record = makeRecord()
     record.isHTTP = false

@@ -12,8 +12,9 @@ import Testing
     }
   }
 
-  private func second(_ text: String) -> Int64? {
-    Array(text.utf8).withUnsafeBufferPointer { HTTPDate.parse($0) }
+  /// In 2026, unless it is said otherwise.
+  private func second(_ text: String, now: Int64 = 1_795_000_000) -> Int64? {
+    Array(text.utf8).withUnsafeBufferPointer { HTTPDate.parse($0, now: now) }
   }
 
   @Test(
@@ -37,9 +38,30 @@ import Testing
   }
 
   @Test(
+    "the two obsolete forms are read",
+    arguments: [
+      ("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_777), ("Sun Nov  6 08:49:37 1994", 784_111_777),
+      ("Tue Feb 29 00:00:00 2000", 951_782_400), ("Wednesday, 31-Dec-25 23:59:59 GMT", 1_767_225_599),
+      ("Thu Jan 01 00:00:00 1970", 0),
+    ] as [(String, Int64)])
+  func readsObsolete(_ text: String, _ unixSecond: Int64) { #expect(second(text) == unixSecond) }
+
+  @Test("two digits of a year are at most 50 years ahead") func centuries() throws {
+    // The day of the week must fit.
+    #expect(second("Friday, 06-Nov-76 00:00:00 GMT").map(date) == "Fri, 06 Nov 2076 00:00:00 GMT")
+    #expect(second("Sunday, 06-Nov-77 00:00:00 GMT").map(date) == "Sun, 06 Nov 1977 00:00:00 GMT")
+    let later = try #require(second("Fri, 01 Jan 2094 00:00:00 GMT"))
+    #expect(second("Saturday, 06-Nov-94 00:00:00 GMT", now: later).map(date) == "Sat, 06 Nov 2094 00:00:00 GMT")
+  }
+
+  @Test(
     "other texts are no dates",
     arguments: [
-      "", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Mon, 06 Nov 1994 08:49:37 GMT",
+      "", "Monday, 06-Nov-94 08:49:37 GMT", "Sundax, 06-Nov-94 08:49:37 GMT", "Sunday, 06 Nov 94 08:49:37 GMT",
+      "Sunday, 06-Nov-1994 08:49:37 GMT", "Sunday, 6-Nov-94 08:49:37 GMT", "Sunday, 06-Nov-9x 08:49:37 GMT",
+      "Sun, 06-Nov-94 08:49:37 GMT", "Mon Nov  6 08:49:37 1994", "Sun Nov 6 08:49:37 1994", "Sun Nov  6 08:49:37 19x4",
+      "Sun Nov  x 08:49:37 1994", "Sun Nov 31 08:49:37 1994", "Sunday, 06-Nov-94 08:49:37 UTC",
+      "Mon, 06 Nov 1994 08:49:37 GMT",
       "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Now 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC",
       "Thu, 31 Jun 2026 00:00:00 GMT", "Sun, 06 Nov 1994 08:49:37 GMT ", "Sun, 06 Nov 1894 08:49:37 GMT",
     ])

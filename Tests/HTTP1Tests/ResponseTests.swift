@@ -130,6 +130,20 @@ import Testing
     #expect(!parseResponse("HTTP/1.1 101 X\n\n".wire).head.isInterim)
   }
 
+  private let dateLine = kept("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
+
+  @Test(
+    "a request for HEAD is known before it is parsed",
+    arguments: [
+      ("HEAD / HTTP/1.1", true), ("\r\nHEAD ", true), ("HEAD", false), ("HEAD\r\n", false), ("HEADS / HTTP/1.1", false),
+      ("head / HTTP/1.1", false), ("GET / HTTP/1.1", false), ("\r\nHEA", false), ("", false),
+    ])
+  func beginsWithHead(_ text: String, _ isHead: Bool) {
+    #expect(withPadded(Array(text.utf8)) { RequestMethod.isHead($0, count: $1) } == isHead)
+    // What is not there yet does not count.
+    #expect(!withPadded(Array(text.utf8)) { bytes, _ in RequestMethod.isHead(bytes, count: 4) })
+  }
+
   @Test(
     "our own answers are valid, say why, and carry the id",
     arguments: [400, 408, 413, 414, 431, 500, 501, 502, 503, 504, 505])
@@ -139,7 +153,8 @@ import Testing
       var output = [UInt8](repeating: 0, count: LocalResponse.byteCapacity)
       let count = output.withUnsafeMutableBufferPointer {
         LocalResponse.write(
-          status: status, reason: "it was a test", requestID: 0x00ab, closes: closes, withoutBody: withoutBody,
+          status: status, reason: "it was a test", date: dateLine, requestID: 0x00ab, closes: closes,
+          withoutBody: withoutBody,
           oldVersion: old, retryAfterSeconds: status == 503 ? 5 : 0, to: $0.baseAddress!,
           capacity: LocalResponse.byteCapacity)
       }
@@ -147,7 +162,7 @@ import Testing
       let parsed = parseResponse(bytes, isHeadRequest: withoutBody)
       #expect(parsed.result == .complete)
       #expect(Int(parsed.head.status) == status)
-      #expect(parsed.head.keepsAlive == !closes)
+      #expect(parsed.head.keepsAlive == !closes && parsed.head.flags.contains(.hasDate))
       let body = String(decoding: bytes[Int(parsed.head.byteCount)...], as: UTF8.self)
       #expect(withoutBody ? body.isEmpty : body.utf8.count == Int(parsed.head.contentLength))
       #expect(withoutBody || body.hasSuffix(": it was a test\nrequest 00000000000000ab\n"))
@@ -163,7 +178,7 @@ import Testing
       id.withUnsafeBufferPointer { id in
         reason.withUnsafeBufferPointer { reason in
           LocalResponse.write(
-            status: 431, reason: reason, requestID: 1, givenID: id, closes: true, oldVersion: true,
+            status: 431, reason: reason, date: dateLine, requestID: 1, givenID: id, closes: true, oldVersion: true,
             retryAfterSeconds: 1_000_000, to: output.baseAddress!, capacity: LocalResponse.byteCapacity)
         }
       }
@@ -185,7 +200,8 @@ import Testing
     let count = reason.withUnsafeBufferPointer { reason in
       output.withUnsafeMutableBufferPointer {
         LocalResponse.write(
-          status: 503, reason: reason, requestID: 1, closes: true, retryAfterSeconds: 100, to: $0.baseAddress!,
+          status: 503, reason: reason, date: dateLine, requestID: 1, closes: true, retryAfterSeconds: 100,
+          to: $0.baseAddress!,
           capacity: LocalResponse.byteCapacity)
       }
     }

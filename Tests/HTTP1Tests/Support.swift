@@ -25,6 +25,13 @@ func withPadded<Result>(_ bytes: [UInt8], filler: UInt8 = 0x41, _ body: (UnsafeP
   return body(UnsafePointer(memory), bytes.count)
 }
 
+/// In memory that stays.
+func kept(_ text: String) -> UnsafeBufferPointer<UInt8> {
+  let memory = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: text.utf8.count)
+  _ = memory.initialize(from: text.utf8)
+  return UnsafeBufferPointer(memory)
+}
+
 func text(_ range: ByteRange, _ bytes: [UInt8]) -> String {
   String(decoding: bytes[range.offset..<range.endOffset], as: UTF8.self)
 }

@@ -31,7 +31,7 @@ def test_a_head_that_does_not_come_is_408():
             time.sleep(0.15)
             client.send(" ")
         status, fields, body = client.reader.response()
-        assert status == 408 and fields["connection"] == "close" and b"head" in body
+        assert status == 408 and fields["connection"] == "close" and b"head" in body and fields["date"].endswith(" GMT")
         assert client.ended()
 
 
@@ -162,11 +162,30 @@ def test_bad_requests_are_answered_and_closed(head, status):
         client.send(head)
         answer, fields, body = client.reader.response()
         assert answer == status and fields["connection"] == "close" and body.startswith(b"%d " % status)
+        assert fields["date"].endswith(" GMT")
         client.socket.shutdown(socket.SHUT_WR)
         assert client.ended()
         assert backend.requests == []
         with Client(balancer.port) as other:
             assert other.get()[0] == 200
+
+
+@pytest.mark.parametrize(
+    "rest, status",
+    [
+        ("/ HTTP/1.1\r\n\r\n", 400), ("/ HTTP/1.1\r\nHost: t\r\nX : y\r\n\r\n", 400), ("/ HTTP/2.0\r\nHost: t\r\n\r\n", 505),
+        ("/\x01 HTTP/1.1\r\nHost: t\r\n\r\n", 400), ("/" + "y" * 20_000 + " HTTP/1.1\r\nHost: t\r\n\r\n", 414),
+        ("/ HTTP/1.1\r\nHost: t\r\nX: ", 408),
+    ],
+    ids=lambda value: value[:12].encode().hex() if isinstance(value, str) else str(value),
+)  # fmt: skip
+def test_an_answer_to_a_bad_head_request_has_no_body(rest, status):
+    with front(http_backend("s"), head=0.5) as balancer, Client(balancer.port) as client:
+        client.send("HEAD " + rest)
+        answer, fields, _ = client.reader.response("HEAD")
+        assert answer == status and int(fields["content-length"]) > 0 and fields["date"].endswith(" GMT")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.ended() and client.reader.buffer == b""
 
 
 def test_connections_beyond_the_limit_are_told_so():
@@ -177,7 +196,10 @@ def test_connections_beyond_the_limit_are_told_so():
         with Client(balancer.port) as extra:
             status, _, body = extra.get()
             assert status == 503 and b"limit of connections" in body and extra.ended()
-        assert balancer.fresh_status()["listeners"][0]["refused"] == 1
+        with Client(balancer.port) as extra:
+            status, fields, _ = extra.get(method="HEAD")
+            assert status == 503 and fields["date"].endswith(" GMT") and extra.reader.buffer == b"" and extra.ended()
+        assert balancer.fresh_status()["listeners"][0]["refused"] == 2
         clients[0].close()
         time.sleep(0.1)
         with Client(balancer.port) as again:

@@ -177,6 +177,10 @@ def test_connections_are_counted_for_the_client_in_the_header(site):
             head, body = wire.response()
             assert head.status == 503 and b"your address has reached its limit" in body
             assert wire.rest() == b""
+        # HEAD has no body, here too.
+        with connected(site, v1("198.51.100.30") + b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n") as wire:
+            head, _ = wire.response("HEAD")
+            assert head.status == 503 and wire.rest() == b""
     end = time.monotonic() + 5
     while True:  # those that were closed are forgotten
         with connected(site, v1("198.51.100.30") + get()) as wire:

@@ -204,6 +204,10 @@ def test_conditions(site):
     assert status(f"If-Modified-Since: {date}\r\n") == 304
     assert status("If-Modified-Since: Tue, 14 Nov 2023 22:13:19 GMT\r\n") == 200
     assert status("If-Modified-Since: yesterday\r\n") == 200
+    assert status("If-Modified-Since: Tuesday, 14-Nov-23 22:13:20 GMT\r\n") == 304
+    assert status("If-Modified-Since: Tue Nov 14 22:13:20 2023\r\n") == 304
+    assert status("If-Modified-Since: Tue Nov 14 22:13:19 2023\r\n") == 200
+    assert status("If-Range: Tue Nov 14 22:13:20 2023\r\nRange: bytes=0-0\r\n") == 206
     assert status(f"If-None-Match: {tag}\r\n", method="HEAD") == 304
     assert status(f"If-Match: {tag}\r\n") == 200
     assert status(f"If-Match: W/{tag}\r\n") == 412
