@@ -128,7 +128,8 @@ extension Worker {
 
   @inline(__always)  // once per request
   private mutating func readAlong(
-    _ client: Client, _ head: RequestHead, of bytes: UnsafePointer<UInt8>, _ pool: UnsafePointer<PoolRecord>, _ slot: Int
+    _ client: Client, _ head: RequestHead, of bytes: UnsafePointer<UInt8>, _ pool: UnsafePointer<PoolRecord>,
+    _ slot: Int
   ) {
     if let name = pool.pointee.cookieName { findCookieServer(client, head, of: bytes, name, slot) }
     if pool.pointee.terms.hash.isOfRequest {
