@@ -154,6 +154,38 @@ struct CrossedPlanStories {
     #expect(bench.acquisitions().map(\.node) == [1])
   }
 
+  @Test("who gave the other up names it for nothing of which it has not told since", arguments: [10, 20])
+  func crossedBlindly(slot: Int) {
+    let vip = VIPIndex(slot)
+    var bench = Bench(count: 2, failback: .never, vips: 32, gated: true)
+    bench.run(.milliseconds(400))
+    #expect(bench.holders(slot) == [0])
+    // n2 gives n1 up and takes it; n1 has heard n2 just now.
+    bench.cut = [[0, 1]]
+    bench.run(.milliseconds(15))
+    bench.cut = [[0, 1], [1, 0]]
+    for _ in 0..<60 where bench.holders(slot) == [0] { bench.run(.milliseconds(1)) }
+    #expect(bench.holders(slot) == [0, 1])
+    // Both come to miss something. n1 hands over, and one of its heartbeats of before is still on its way.
+    let late = bench.sent[0]
+    bench.command(0, .requirements(vip, .unmet(strict: false)))
+    bench.command(1, .requirements(vip, .unmet(strict: false)))
+    #expect(bench.holders(slot) == [1])
+    let plan = bench.sent[0]
+    bench.clear()
+    bench.deliver(late, to: 1)
+    #expect(bench.holders(slot) == [1], "what n2 knows of n1 and this VIP is of before the cut")
+    let answer = bench.sent[1]
+    bench.command(1, .move(vip, to: bench.index(0)))
+    #expect(bench.made.contains { $0.effect == .moveRefused(vip, .targetNotEligible) })
+    bench.deliver(plan, to: 1)
+    bench.deliver(answer, to: 0)
+    #expect(bench.holders(slot) == [1])
+    bench.cut = []
+    bench.run(.milliseconds(500))
+    #expect(bench.holders(slot) == [1] && bench.acquisitions().isEmpty)
+  }
+
   @Test("a goodbye says who takes what in both of its datagrams, since either may come first")
   func goodbye() {
     var bench = Bench(count: 3)
