@@ -41,6 +41,35 @@ struct SimulationTests {
   }
 }
 
+@Suite("Two that took a VIP at the same moment")
+struct TakingTests {
+  private func may(_ one: Taking, _ other: Taking, at now: Int64) -> Bool {
+    let answer = one.coincides(with: other, now: now, interval: 50_000_000, delay: 400_000)
+    #expect(other.coincides(with: one, now: now, interval: 50_000_000, delay: 400_000) == answer)
+    return answer
+  }
+
+  @Test("may both answer for less than an interval")
+  func plain() {
+    let (one, other) = (Taking(at: 1_000_000_000), Taking(at: 1_010_000_000))
+    #expect(may(one, other, at: 1_049_999_999))
+    #expect(!may(one, other, at: 1_050_000_000))
+    #expect(!may(one, .never, at: 1_000_000_000))
+  }
+
+  @Test("answer no longer than datagrams need where one has handed it on (wide seed 301646)")
+  func handedOn() {
+    let (one, other) = (Taking(at: 1_000_000_000), Taking(at: 1_000_350_000))
+    #expect(may(one.given, other, at: 1_000_900_000))
+    #expect(may(one, other.given, at: 1_001_200_000))
+    #expect(!may(one.given, other, at: 1_001_200_001))
+    #expect(!may(one.given, Taking(at: 1_000_400_001), at: 1_000_500_000), "who took it later had heard the first")
+    #expect(!may(one.given.given, .never, at: 1_000_500_000))
+    #expect(!may(Taking.never.given, other, at: 1_000_500_000), "one that nobody took lately")
+    #expect(!may(Taking.never.given, .never, at: 1_000_500_000))
+  }
+}
+
 @Suite("A planted fault is found")
 struct PlantedFaultTests {
   /// Among which seeds it must be found, in short histories; the first of each range showed it when it was
