@@ -203,6 +203,31 @@ struct CrossedPlanStories {
   }
 }
 
+@Suite("A cable that is out for a moment")
+struct CableStories {
+  @Test("hurries no handover: the successor is told when the address has gone", arguments: [true, false])
+  func removing(isAnswered: Bool) {
+    let web = VIPIndex(0)
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [0])
+    bench.confirmsAddresses = false
+    bench.command(0, .move(web, to: bench.index(1)))
+    bench.command(0, .handoverReady(web))
+    let since = bench.now
+    bench.cut = [[0, 1], [1, 0]]
+    bench.command(0, .carrier(up: false))
+    bench.run(.milliseconds(15))
+    bench.cut = []
+    bench.command(0, .carrier(up: true))
+    bench.run(.milliseconds(15))
+    #expect(bench.deaths == 0 && bench.holders() == [0], "the address may still answer")
+    if isAnswered { bench.command(0, .addressRemoved(web)) } else { bench.run(.milliseconds(25)) }
+    #expect(bench.holders() == [1])
+    #expect(bench.now - since >= (isAnswered ? .milliseconds(30) : ElectionLimits.removalDeadline))
+  }
+}
+
 @Suite("A VIP slot that a reload gives away and back")
 struct SlotStories {
   @Test("waits for its own answer: the shell still owes those of the VIP before")
