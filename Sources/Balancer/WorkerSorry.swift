@@ -1,6 +1,6 @@
 // The sorry site: what clients of a pool get while no server of it is up (`when_all_down`), as HAProxy's errorfile and nginx's
 // error_page are used. Not for those that waited too long, found the queue full, or whose servers have all failed them while
-// others may be fine: "down" is what checks and operators say of every server.
+// others may be fine: "down" is what checks, ejections and operators say of every server.
 //
 // A page is answered with 503 whatever path was asked for, so that no search engine and no cache takes it for what stood there.
 // Its style sheets and pictures are files of the folder and answered as such: browsers use none that comes with 503.
