@@ -129,22 +129,3 @@ package enum RedirectPart: Equatable, Sendable {
     return parts
   }
 }
-
-extension ListenerConfiguration {
-  /// The name of the route that takes what no other does, for `switch`.
-  package var defaultRoute: String { "\(name)/default" }
-
-  /// Where each of its routes that goes to a pool goes to, by the route's name.
-  package var poolsByRoute: [String: String] {
-    var result: [String: String] = [:]
-    for case let route in routes { if case .pool(let name) = route.action { result[route.name] = name } }
-    if !pool.isEmpty { result[defaultRoute] = pool }
-    return result
-  }
-
-  /// All that its clients may be sent to.
-  package var pools: [String] {
-    let usual = pool.isEmpty ? [] : [pool]
-    return usual + routes.compactMap { if case .pool(let name) = $0.action { name } else { nil } }
-  }
-}
