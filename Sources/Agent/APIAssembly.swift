@@ -126,7 +126,7 @@ package struct APISources: Sendable {
   }
 
   package var listeners: [APIListener] {
-    let inForce = switches.filter { $0.isInForce(configuration.listeners, configuration.pools) }
+    let inForce = switches.filter { $0.obstacle(configuration.listeners, configuration.pools) == nil }
     return configuration.listeners.map { listener in
       let status = view.balancer?.listeners.first { $0.name == listener.name }
       let moved = inForce.filter { listener.poolsByRoute[$0.route] != nil }.map { ($0.route, $0.pool) }
@@ -148,6 +148,7 @@ package struct APISources: Sendable {
 
   private var allWarnings: [String] {
     var all = configuration.warnings(besides: poolsInUse) + view.warnings + warnings
+    all += SwitchNotes.warnings(switches, configuration)
     all += view.gate?.warnings ?? []
     all += view.elector?.warnings ?? []
     all += view.balancer?.warnings ?? []

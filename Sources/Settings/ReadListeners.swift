@@ -55,20 +55,8 @@ extension Reader {
       return
     }
     references.usedPools.insert(pool)
-    if mode == .tcp, case .hash(let subject) = pools.first(where: { $0.name == pool })?.balance, subject != .source {
-      add(
-        field.position, "\(field.path): pool \"\(pool)\" hashes what a tcp listener cannot see",
-        "use balance: {hash: source}, or mode: http")
-    }
-    if mode == .tcp, case .cookie = pools.first(where: { $0.name == pool })?.affinity {
-      let remedy = "use affinity: source, or mode: http"
-      add(
-        field.position, "\(field.path): pool \"\(pool)\" keeps clients by cookie, which a tcp listener cannot", remedy)
-    }
-    if mode == .tcp, pools.first(where: { $0.name == pool })?.hasSorrySite ?? false {
-      add(
-        field.position, "\(field.path): pool \"\(pool)\" has a page for when all its servers are down, which is HTTP",
-        "use when_all_down: {pool: NAME}, or mode: http")
+    for misfit in pools.first(where: { $0.name == pool })?.misfits(in: mode) ?? [] {
+      add(field.position, "\(field.path): \(misfit.fault)", misfit.remedy)
     }
   }
 

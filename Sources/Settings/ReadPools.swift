@@ -355,12 +355,4 @@ extension Reader {
 extension PoolConfiguration {
   /// The pool that stands in when all servers of this one are down.
   fileprivate var standIn: String? { if case .pool(let name) = whenAllDown { name } else { nil } }
-
-  /// While no server is up its clients get an answer that only HTTP has.
-  var hasSorrySite: Bool {
-    switch whenAllDown {
-    case .respond, .files: true
-    case .error, .pool: false
-    }
-  }
 }
