@@ -60,10 +60,10 @@ extension Reader {
     }
   }
 
-  func refuseHTTPOnly(_ fields: Fields, _ keys: [String]) {
+  func refuseHTTPOnly(_ fields: Fields, _ keys: [String], remedy: String = "remove it, or use mode: http") {
     for key in keys {
       if let field = fields[key] {
-        add(field.keyPosition, "\"\(key)\" has no meaning in a tcp listener", "remove it, or use mode: http")
+        add(field.keyPosition, "\"\(key)\" has no meaning in a tcp listener", remedy)
       }
     }
   }
@@ -141,7 +141,10 @@ extension Reader {
     var timeouts = ListenerConfiguration.Timeouts()
     let keys = Keys(["request_head", "idle", "client_body", "tunnel"])
     guard let fields = self.fields(field, keys, shape: "{request_head: 10s, idle: 60s}") else { return timeouts }
-    if mode == .tcp { refuseHTTPOnly(fields, ["request_head", "client_body"]) }
+    if mode == .tcp {
+      refuseHTTPOnly(fields, ["request_head", "client_body"])
+      refuseHTTPOnly(fields, ["idle"], remedy: "tunnel is the idle time-out of a connection in mode tcp")
+    }
     let range = TimeSpan.milliseconds(10) ... .seconds(24 * 3600)
     if let span = duration(fields["request_head"], range, example: "10s") { timeouts.requestHead = span }
     if let span = duration(fields["idle"], range, example: "60s") { timeouts.idle = span }

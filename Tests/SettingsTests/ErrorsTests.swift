@@ -63,6 +63,7 @@ import Testing
       20:15: listeners.tcp.bind: 0.0.0.0:80 is bound by listener "web" too (an address and port belong to one listener)
       20:40: listeners.tcp.pool: pool "app" keeps clients by cookie, which a tcp listener cannot (use affinity: source, or mode: http)
       20:45: "served_by_header" has no meaning in a tcp listener (remove it, or use mode: http)
+      20:87: "idle" has no meaning in a tcp listener (tunnel is the idle time-out of a connection in mode tcp)
       20:93: listeners.tcp.timeouts.idle must be a duration, not "5" (write a whole number with its unit: 60s; units are ms, s, m, h)
       23:14: pools.app.balance cannot be "roundrobin" (did you mean "round_robin"?)
       25:19: pools.app.servers.s1: "192.0.2.21" has no port (for instance 192.0.2.21:80)
