@@ -9,7 +9,7 @@ RELEASE_FLAGS = -c release --static-swift-stdlib
 PROGRAMS = afloat afloat-elector afloat-balancer
 
 .DEFAULT_GOAL := help
-.PHONY: help dependencies build debug test unit integration conformance lint format demo bench bench-failover bench-calm fuzz sim install clean
+.PHONY: help dependencies build debug test unit integration conformance lint format demo bench bench-http bench-failover bench-calm fuzz sim install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,8 +52,16 @@ format:  ## format the Swift sources in place
 demo: build  ## three nodes, three backends, one client, real faults; KEEP=1 leaves the cluster up
 	@KEEP=$(KEEP) $(PYTHON) cluster/lab/demo.py
 
-bench: build  ## CPU per proxied request, Afloat against Debian's HAProxy, interleaved
-	@$(PYTHON) integration/benchmarks/bench_http.py $(ARGS)
+bench: bench-http  ## the balancer: CPU per request, memory, health checks, reloads and kills under load; about 40 minutes
+	@$(PYTHON) integration/benchmarks/bench_http.py --rounds 5 --seconds 1 --threads 2 --scenario plain features 16k
+	@$(PYTHON) integration/benchmarks/bench_memory.py --idle 10000 --slow 9600
+	@$(PYTHON) integration/benchmarks/bench_checks.py
+	@$(PYTHON) integration/benchmarks/bench_resilience.py
+
+bench-http: build  ## CPU per proxied request, Afloat against Debian's HAProxy and nginx, interleaved; table and picture
+	@mkdir -p .build/results
+	@$(PYTHON) integration/benchmarks/bench_http.py --json .build/results/http.json $(ARGS)
+	@$(PYTHON) integration/benchmarks/plot.py http .build/results/http.json .build/results/http.svg
 
 bench-failover: build  ## what a client misses at each kind of failover, Afloat against Debian's keepalived: ROUNDS=10
 	@$(PYTHON) integration/benchmarks/bench_failover.py --rounds $(or $(ROUNDS),10) $(ARGS)

@@ -47,6 +47,8 @@ struct Exchange {
   var progress: Int32 = 0
   var interimCount: UInt8 = 0
   var replayCount: UInt8 = 0
+  /// It was sent once more to the same server, after a kept connection had been closed.
+  var hasStayed = false
   var connectFailureCount: UInt8 = 0
   var bodyFraming = BodyFraming.none
   /// Of a counted body: bytes still to come. Of a chunked one: content bytes so far.

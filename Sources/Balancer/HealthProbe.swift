@@ -113,7 +113,8 @@ struct HealthProbe {
     let result = sockets.connect(to: address, speaks: !request.isEmpty)
     if result < 0 {
       let words = StreamSocket.words(for: -result)
-      return StreamSocket.isExhausted(result) ? .notMade("no connection can be opened: \(words)") : .failure(words)
+      return StreamSocket.isExhausted(result)
+        ? .notMade("no connection can be opened: \(words)") : Self.noConnection(-result)
     }
     place = result
     started = now
@@ -175,12 +176,17 @@ struct HealthProbe {
 
   mutating func putOff(_ span: TimeSpan) { deadline = deadline + span }
 
+  private static func noConnection(_ code: Int32) -> CheckOutcome {
+    let words = StreamSocket.words(for: code)
+    return StreamSocket.isUnreachable(code) ? .silence(words) : .failure(words)
+  }
+
   /// The deadline has passed.
   func timedOut() -> CheckOutcome {
     if case .script(let path) = kind {
       return .failure("script \(path) did not end within \(Self.words(timeout))\(run?.words ?? "")")
     }
-    return .failure("\(isConnected ? "no answer" : "no connection") within \(Self.words(timeout))")
+    return .silence("\(isConnected ? "no answer" : "no connection") within \(Self.words(timeout))")
   }
 
   /// The socket is ready for something, or the script has ended; an outcome once there is one.
@@ -190,7 +196,7 @@ struct HealthProbe {
     // Where something is sent that tells as well.
     if !isConnected, request.isEmpty {
       let code = StreamSocket.pendingError(descriptor)
-      if code != 0 { return .failure(StreamSocket.words(for: code)) }
+      if code != 0 { return Self.noConnection(code) }
       // What comes may still be of the check before on this socket.
       if !StreamSocket.isConnected(descriptor) { return nil }
       isConnected = true
@@ -201,7 +207,7 @@ struct HealthProbe {
         StreamSocket.send(descriptor, $0.baseAddress! + sentCount, rest)
       }
       if sent == StreamSocket.wouldBlock { return nil }
-      if sent < 0 { return .failure(StreamSocket.words(for: Int32(-sent))) }
+      if sent < 0 { return Self.noConnection(Int32(-sent)) }
       sentCount += sent
       isConnected = true
     }

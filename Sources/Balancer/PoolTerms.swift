@@ -6,7 +6,17 @@ internal import Control
 internal import HTTP1
 internal import Primitives
 
-enum HashKind: UInt8 { case none, source, header, cookie, uri }
+enum HashKind: UInt8 {
+  case none, source, header, cookie, uri
+
+  /// Of something in the request's head.
+  @inline(__always) var isOfRequest: Bool {
+    switch self {
+    case .none, .source: false
+    case .header, .cookie, .uri: true
+    }
+  }
+}
 
 struct RetryCauses: OptionSet {
   let rawValue: UInt8

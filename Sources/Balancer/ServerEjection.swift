@@ -32,7 +32,8 @@ extension ServerRegistry {
     }
     let others = pools[server.poolPlace]
     let ejected = others.count { servers[$0]?.isEjected ?? false }
-    guard settings.mayEject(ejectedCount: ejected, serverCount: others.count) else { return nil }
+    let isLast = !others.contains { $0 != index && servers[$0]?.availability == .up }
+    guard !isLast, settings.mayEject(ejectedCount: ejected, serverCount: others.count) else { return nil }
     servers[index]?.passive?.eject(now: now)
     let cause =
       "live traffic met \(settings.failures) failures within \(settings.within.milliseconds) ms, last: \(last)"

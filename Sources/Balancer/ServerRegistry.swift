@@ -62,6 +62,9 @@ struct RegisteredServer {
     return true
   }
 
+  /// It is down because nothing comes back from it.
+  var isSilent: Bool { health.verdict == .down && health.isSilent }
+
   var isEjected: Bool { passive?.ejectedUntil != nil }
 
   /// What `status` shows, but for backups that stand by.
@@ -79,12 +82,12 @@ struct RegisteredServer {
 
   /// What traffic may do. A drained server that fails its checks gets nothing; unknown is not up.
   var availability: ServerAvailability {
-    if (isEjected || !configuration.hasAddress) && administration != .maint { return .down }
+    if !configuration.hasAddress && administration != .maint { return .down }
     return switch (administration, health.verdict) {
     case (.maint, _): .maintenance
     case (_, .unknown), (_, .down): .down
-    case (.drain, .up): .draining
-    case (.ready, .up): .up
+    case (.drain, .up): isEjected ? .down : .draining
+    case (.ready, .up): isEjected ? .ejected : .up
     }
   }
 }
@@ -418,12 +421,19 @@ struct ServerRegistry {
   /// What `status` shows of a server.
   func state(of index: Int) -> ServerState {
     guard let server = servers[index] else { return .down }
+    // A last resort is in use.
+    if server.availability == .ejected { return hasOther(index, orBackup: true) ? .down : .up }
     if server.state != .up || !server.configuration.isBackup { return server.state }
-    let isNeeded = !pools[server.poolPlace].contains { slot in
-      guard let other = servers[slot] else { return false }
-      return !other.configuration.isBackup && other.availability == .up && other.configuration.weight > 0
+    return hasOther(index, orBackup: false) ? .backup : .up
+  }
+
+  /// Whether another server of the pool takes new clients; `orBackup`: a backup counts.
+  private func hasOther(_ index: Int, orBackup: Bool) -> Bool {
+    guard let server = servers[index] else { return false }
+    return pools[server.poolPlace].contains { slot in
+      guard slot != index, let other = servers[slot], orBackup || !other.configuration.isBackup else { return false }
+      return other.availability == .up && other.configuration.weight > 0
     }
-    return isNeeded ? .up : .backup
   }
 
   /// Takes the whole list of orders; servers that it does not name are ready.

@@ -80,8 +80,36 @@ extension Worker {
   /// As `chooseServer`, in pools that stand in where no server is up. The settings let no chain of them be a ring.
   mutating func chooseWithStandIns(_ client: Client) -> (server: Int32, cause: ChoiceCause) {
     var (server, cause) = chooseServer(client)
-    while server < 0, cause.isNoneUp, standIn(client) { (server, cause) = chooseServer(client) }
+    while server < 0, cause.isNoneUp, standIn(client) {
+      readHeld(client)
+      (server, cause) = chooseServer(client)
+    }
     return (server, cause)
+  }
+
+  /// What the request that is held brings along for the pool that stands in.
+  @inline(never)
+  mutating func readHeld(_ client: Client) {
+    let slot = Int(client.pointee.exchange.pool)
+    let pool = snapshot.pools.baseAddress! + slot
+    guard pool.pointee.cookieName != nil || pool.pointee.terms.hash.isOfRequest, let head = parseHeld(client) else {
+      return
+    }
+    readAlong(client, head, of: scratch, pool, slot)
+  }
+
+  /// The head of a request that is held, in the scratch memory.
+  mutating func parseHeld(_ client: Client) -> RequestHead? {
+    let request = client.pointee.exchange.request
+    // In a copy: a parse looks some bytes further than its text goes.
+    let room = scratchByteCount - scanSlack
+    if request.isEmpty || request.count > room { return nil }
+    scratch.update(from: request.bytes, count: request.count)
+    var head = RequestHead()
+    let limits = HeadLimits(headByteCount: room, fieldCount: headScratchFieldCount, targetByteCount: room)
+    let result = head.parse(scratch, count: request.count, limits: limits, options: [], scratch: headScratch)
+    if case .complete = result { return head }
+    return nil
   }
 
   // MARK: What a request brings along
@@ -94,19 +122,28 @@ extension Worker {
     let slot = Int(client.pointee.exchange.pool)
     let pool = snapshot.pools.baseAddress! + slot
     addRetryCredit(slot)
-    if let name = pool.pointee.cookieName { findCookieServer(client, head, name, slot) }
-    switch pool.pointee.terms.hash {
-    case .none, .source: break
-    case .header, .cookie, .uri: client.pointee.exchange.hashKey = hashKey(client, head, pool.pointee.terms)
-    }
+    readAlong(client, head, of: receiveStart, pool, slot)
     return chooseServer(client)
   }
 
+  @inline(__always)  // once per request
+  private mutating func readAlong(
+    _ client: Client, _ head: RequestHead, of bytes: UnsafePointer<UInt8>, _ pool: UnsafePointer<PoolRecord>,
+    _ slot: Int
+  ) {
+    if let name = pool.pointee.cookieName { findCookieServer(client, head, of: bytes, name, slot) }
+    if pool.pointee.terms.hash.isOfRequest {
+      client.pointee.exchange.hashKey = hashKey(client, head, of: bytes, pool.pointee.terms)
+    }
+  }
+
   @inline(never)
-  private mutating func findCookieServer(_ client: Client, _ head: RequestHead, _ name: CookieName, _ pool: Int) {
+  private mutating func findCookieServer(
+    _ client: Client, _ head: RequestHead, of bytes: UnsafePointer<UInt8>, _ name: CookieName, _ pool: Int
+  ) {
     var occurrence = 0
     while occurrence < RequestHead.maximumTagCount,
-      let tag = head.tag(named: name, occurrence: occurrence, in: receiveStart)
+      let tag = head.tag(named: name, occurrence: occurrence, in: bytes)
     {
       let server = tables[pool].server(ofTag: tag)
       if server >= 0 {
@@ -137,17 +174,19 @@ extension Worker {
 
   /// The key of a pool that hashes a header, a cookie or the URI; the source's where the request has no such thing.
   @inline(never)
-  func hashKey(_ client: Client, _ head: RequestHead, _ terms: PoolTerms) -> UInt64 {
+  private func hashKey(
+    _ client: Client, _ head: RequestHead, of bytes: UnsafePointer<UInt8>, _ terms: PoolTerms
+  ) -> UInt64 {
     var values = FieldValues(named: terms.hashName, in: head)
     let found: ByteRange? =
       switch terms.hash {
-      case .header: values.next(receiveStart)
-      case .cookie: head.value(ofCookie: CookieName(terms.hashName), in: receiveStart)
+      case .header: values.next(bytes)
+      case .cookie: head.value(ofCookie: CookieName(terms.hashName), in: bytes)
       case .uri: head.path
       case .none, .source: nil
       }
     guard let found, !found.isEmpty else { return Rendezvous.key(of: client.pointee.address) }
-    return StableHash.hash(receiveStart + found.offset, found.count)
+    return StableHash.hash(bytes + found.offset, found.count)
   }
 
   // MARK: Slow start

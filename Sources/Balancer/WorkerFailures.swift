@@ -2,10 +2,11 @@
 //
 //   connect failed, nothing sent                → another server, any method
 //   reused connection closed, no answer begun   → safe or idempotent methods: another server or, for clients that belong
-//                                                 to this one, a new connection to it
+//                                                 to this one, first a new connection to it
 //   new connection closed, no answer begun      → another server, safe or idempotent methods
 //   time-out                                    → 504; safe or idempotent methods: another server where that is configured
 //   an answer of 502, 503 or 504                → the same, else the answer is passed on
+//   checks meet silence, no answer begun        → safe or idempotent methods: another server, else it goes on waiting
 //   any byte of the final answer sent           → the client's connection is aborted
 //
 // As often as the pool's retry allows, within its budget, and only while the whole request is still held. A connection that
@@ -128,10 +129,11 @@ extension Worker {
   private mutating func lostConnection(_ place: Int32, _ client: Client, _ server: Int32, wasReused: Bool) {
     let pool = Int(snapshot.servers[Int(server)].pool)
     if mayRepeat(client, pool, wasReused ? .reusedConnection : .lostConnection) {
-      client.pointee.exchange.replayCount &+= 1
       // A kept connection that was closed as we used it says little against the server, so its own clients stay; but it may
-      // be the first sign of its death, so the others do not.
-      let stays = wasReused && belongs(client, to: server, pool)
+      // be the first sign of its death, so the others do not, and if the new connection fails as well it is a failure like
+      // any other.
+      let stays = wasReused && !client.pointee.exchange.hasStayed && belongs(client, to: server, pool)
+      if stays { client.pointee.exchange.hasStayed = true } else { client.pointee.exchange.replayCount &+= 1 }
       if !stays && tryElsewhere(place, client, server, pool) { return }
       if wasReused && payForRetry(pool) {
         noteRetry(client, pool: pool)
@@ -170,18 +172,44 @@ extension Worker {
     let server = upstream.pointee.server
     let pool = Int(snapshot.servers[Int(server)].pool)
     guard mayRepeat(client, pool, .status), client.pointee.exchange.interimCount == 0,
-      Int(client.pointee.exchange.requestSentCount) == client.pointee.exchange.request.count,
-      client.pointee.exchange.tried.insert(Int(server))
+      Int(client.pointee.exchange.requestSentCount) == client.pointee.exchange.request.count
     else { return false }
     // Only for another server: without one, this answer is the answer.
+    return moved(index, upstream, place, client, pool)
+  }
+
+  /// Gives up the exchange on `upstream` for one with another server. False, with nothing changed but that this server
+  /// counts as tried, if there is none.
+  private mutating func moved(
+    _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, _ pool: Int
+  ) -> Bool {
+    guard client.pointee.exchange.tried.insert(Int(upstream.pointee.server)) else { return false }
     let (next, cause) = chooseServer(client)
     if next < 0 || !payForRetry(pool) { return false }
     client.pointee.exchange.replayCount &+= 1
     client.pointee.exchange.answerHasBegun = false
-    // Its answer is not read to its end, so its connection carries nothing more.
+    // Nothing more is read from its connection, so that carries nothing more.
     releaseServer(index, upstream, reuse: false, abortively: true)
     sendAgain(place, client, to: next, cause, pool)
     return true
+  }
+
+  /// Checks of `server` meet silence: requests that wait for it and may be sent again go to others.
+  @inline(never)
+  mutating func moveWaiting(awayFrom server: Int32) {
+    for index in 0..<Int32(truncatingIfNeeded: upstreams.highWater) {
+      let upstream = upstreams[index]
+      guard upstream.pointee.server == server, upstream.pointee.phase == .head, upstream.pointee.client >= 0 else {
+        continue
+      }
+      let place = upstream.pointee.client
+      let client = clients[place]
+      let pool = Int(snapshot.servers[Int(server)].pool)
+      guard !client.pointee.exchange.answerHasBegun, mayRepeat(client, pool, .lostConnection),
+        !client.pointee.exchange.tried.contains(Int(server))
+      else { continue }
+      if moved(index, upstream, place, client, pool) { noteFailure(of: server, .timedOut) }
+    }
   }
 
   // MARK: Counting
@@ -209,8 +237,7 @@ extension Worker {
   }
 
   /// Another server, without those that failed this request; the sorry site if none is up any more. False, with nothing
-  /// sent, if there is none. What is sent
-  /// for the second time goes over a new connection, because there is no third.
+  /// sent, if there is none. What is sent for the second time goes over a new connection, because there is no third.
   private mutating func tryElsewhere(
     _ place: Int32, _ client: Client, _ server: Int32, _ pool: Int, isFree: Bool = false
   ) -> Bool {
@@ -218,13 +245,17 @@ extension Worker {
     if !isNoted || client.pointee.exchange.request.isEmpty { return false }
     let (next, cause) = chooseWithStandIns(client)
     if cause.isNoneUp && sorryForHeld(place, client) { return true }
-    if next < 0 && !cause.isFull || !isFree && !payForRetry(pool) { return false }
     if next < 0 {
       // They have no room: it waits for one of them.
+      guard cause.isFull, isFree || retryCredit[pool] >= 100,
+        enqueue(place, client, forCookieServer: cause == .cookieFull)
+      else { return false }
+      if !isFree { _ = payForRetry(pool) }
       noteRetry(client, pool: pool)
       client.pointee.exchange.bodyIsDropped = false
-      return enqueue(place, client, forCookieServer: cause == .cookieFull)
+      return true
     }
+    if !isFree && !payForRetry(pool) { return false }
     sendAgain(place, client, to: next, cause, Int(client.pointee.exchange.pool))
     return true
   }

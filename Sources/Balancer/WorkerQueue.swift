@@ -263,12 +263,12 @@ extension Worker {
     var (server, cause) = chooseServer(client, isWaiting: true)
     if cause == .cookieFull || (cause == .allFull && !wasForCookie) { return false }
     leaveForAnother(client)
-    if cause == .noneUp && standIn(client) { (server, cause) = chooseWithStandIns(client) }
+    if cause == .noneUp { (server, cause) = chooseWithStandIns(client) }
     let generation = client.pointee.generation
     if cause.isFull {
       // Another server than the one that it waited for, or a pool that stands in.
-      client.pointee.exchange.cookieServer = -2
-      if !enqueue(index, client, forCookieServer: false) { queueIsFull(index, client) }
+      if cause != .cookieFull { client.pointee.exchange.cookieServer = -2 }
+      if !enqueue(index, client, forCookieServer: cause == .cookieFull) { queueIsFull(index, client) }
     } else {
       leadOn(index, client, server, cause)
     }

@@ -204,7 +204,11 @@ extension Worker {
     let pool = Int(server.pointee.pool)
     // A server that has been removed keeps nobody: the next request goes elsewhere.
     if !snapshot.pools[pool].hashesSource || server.pointee.place < 0 { return false }
-    return tables[pool].availability(Int(server.pointee.place)) != .up
+    return switch tables[pool].availability(Int(server.pointee.place)) {
+    // An ejected one is in use where there is nobody to move to.
+    case .up, .ejected: false
+    case .draining, .down, .maintenance: true
+    }
   }
 
   // MARK: Bodies

@@ -70,17 +70,9 @@ extension Worker {
   /// As `sorry`, for a request that is held: it has waited, or a server has failed it.
   @inline(never)
   mutating func sorryForHeld(_ index: Int32, _ client: Client) -> Bool {
-    let request = client.pointee.exchange.request
     let pool = snapshot.pools.baseAddress! + Int(client.pointee.exchange.pool)
-    // In a copy: a parse looks some bytes further than its text goes.
-    let room = scratchByteCount - scanSlack
-    if pool.pointee.terms.sorry.isNone || request.isEmpty || request.count > room { return false }
-    scratch.update(from: request.bytes, count: request.count)
-    var head = RequestHead()
-    let limits = HeadLimits(headByteCount: room, fieldCount: headScratchFieldCount, targetByteCount: room)
-    let result = head.parse(scratch, count: request.count, limits: limits, options: [], scratch: headScratch)
-    if case .complete = result { return sorry(index, client, head, of: scratch, nil) }
-    return sorry(index, client, nil, of: scratch, nil)
+    if pool.pointee.terms.sorry.isNone || client.pointee.exchange.request.isEmpty { return false }
+    return sorry(index, client, parseHeld(client), of: scratch, nil)
   }
 
   /// The file that the path names; false where it names none, or the page itself.

@@ -28,7 +28,7 @@ extension ServerTable {
         default: chooseOfTwo(tried, load)
         }
       }
-    if server < 0 { return Choice(server: -1, cause: failure(tried)) }
+    if server < 0 { return lastResort(isMoved: cookieServer != -1, tried, load) }
     return Choice(server: Int32(truncatingIfNeeded: server), cause: cookieServer == -1 ? .algorithm : .moved)
   }
 
@@ -39,8 +39,21 @@ extension ServerTable {
     switch slots[server].availability {
     case .up: return true
     case .draining: return Self.acceptsSticky(drainingSince: slots[server].since, now: now, grace: stickyGrace)
-    case .down, .maintenance: return false
+    case .down, .ejected, .maintenance: return false
     }
+  }
+
+  /// An ejected server where all others have failed this request already, or why there is none.
+  @inline(never)
+  private func lastResort(isMoved: Bool, _ tried: TriedServers, _ load: (Int) -> Int32) -> Choice {
+    let cause = failure(tried)
+    if cause == .noneLeft {
+      for server in 0..<plan.serverCount
+      where slots[server].availability == .ejected && weights[server] > 0 && isOpen(server, tried, load) {
+        return Choice(server: Int32(truncatingIfNeeded: server), cause: isMoved ? .moved : .algorithm)
+      }
+    }
+    return Choice(server: -1, cause: cause)
   }
 
   @inline(never)

@@ -9,6 +9,8 @@ package enum ServerAvailability: UInt8, Sendable {
   case up
   /// Nothing: checks say so, or have not said anything yet.
   case down
+  /// Checks find it healthy, but live traffic met failures: something only where there is nobody else.
+  case ejected
   /// Healthy; requests of clients that hold its cookie, for a while.
   case draining
   /// Nothing, by order.
@@ -98,7 +100,8 @@ package struct ServerTable {
   let slots: UnsafeMutablePointer<Slot>
   /// What each server counts for now, in parts: its weight, or less while it starts slowly.
   let weights: UnsafeMutablePointer<Int32>
-  /// The servers that take new clients, in order, and the running sum of their weights. Backups only when there is no other.
+  /// The servers that take new clients, in order, and the running sum of their weights. Backups only when there is no other,
+  /// ejected ones only when there is no backup.
   let eligible: UnsafeMutablePointer<Int32>
   let weightSums: UnsafeMutablePointer<Int64>
   private(set) var eligibleCount = 0
@@ -204,15 +207,17 @@ package struct ServerTable {
   }
 
   private mutating func rebuild() {
-    collect(backups: false)
-    if eligibleCount == 0 { collect(backups: true) }
+    collect(.up, backups: false)
+    if eligibleCount == 0 { collect(.up, backups: true) }
+    if eligibleCount == 0 { collect(.ejected, backups: false) }
+    if eligibleCount == 0 { collect(.ejected, backups: true) }
   }
 
-  private mutating func collect(backups: Bool) {
+  private mutating func collect(_ availability: ServerAvailability, backups: Bool) {
     eligibleCount = 0
     var sum: Int64 = 0
     for index in 0..<plan.serverCount
-    where slots[index].availability == .up && weights[index] > 0 && plan.isBackup[index] == backups {
+    where slots[index].availability == availability && weights[index] > 0 && plan.isBackup[index] == backups {
       eligible[eligibleCount] = Int32(index)
       sum += Int64(weights[index])
       weightSums[eligibleCount] = sum

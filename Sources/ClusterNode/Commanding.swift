@@ -70,7 +70,7 @@ extension NodeCore {
     guard vips[vip.value].phase == .holding else { return .handoverUnderWay }
     guard members.isAlive(to) else { return .targetNotAlive }
     guard members.isHeardBothWays(to, now: now) else { return .targetNotHeardBothWays }
-    guard candidacies[vip, to].eligible else { return .targetNotEligible }
+    guard candidacies[vip, to].mayBeNamed else { return .targetNotEligible }
     beginHandover(vip, Handover(to: to, cause: .moved(to)), quieten: true, now: now, effects: &effects)
     step(vip, now: now, effects: &effects)
     return nil

@@ -172,12 +172,10 @@ extension NodeCore {
 
   mutating func dropAll(cause: TransitionCause, now: Instant, effects: inout EffectBuffer) {
     for slot in 0..<vipCount where vips[slot].isClaimed {
-      if case .removing(let handover, _) = vips[slot].phase {
-        // Its release is under way already.
-        finishRelease(VIPIndex(slot), handover, now: now, effects: &effects)
-      } else {
-        drop(VIPIndex(slot), cause: cause, now: now, effects: &effects)
-      }
+      // Its release is under way already. The successor is told when the address has gone, as ever: the cable may be
+      // back sooner.
+      if case .removing = vips[slot].phase { continue }
+      drop(VIPIndex(slot), cause: cause, now: now, effects: &effects)
     }
   }
 

@@ -27,10 +27,16 @@ package struct Candidacy: Hashable, Sendable {
   package var claimEndedAt = Instant(nanoseconds: 0)
   /// It held the VIP when it fell silent, and has told nothing of it since: should it be heard again, it may hold it still.
   package var endedBySilence = false
+  /// It has ended since it last told of the VIP. Should it be heard again, it may have taken the VIP meanwhile, or hold
+  /// it still.
+  package var isOutdated = false
   /// False until it announced anything.
   package var isKnown = false
 
   package init() {}
+
+  /// It may take the VIP, as far as this node knows since it hears the member.
+  package var mayBeNamed: Bool { eligible && !isOutdated }
 }
 
 /// Who comes before whom: eligible before ineligible, higher priority, then the smaller name.
@@ -108,10 +114,12 @@ package struct CandidacyTable: ~Copyable, Sendable {
     rows[index].toldAt = time
     rows[index].toldIn = sequence
     rows[index].endedBySilence = false
+    rows[index].isOutdated = false
   }
 
-  /// The member holds nothing any more, as far as this node knows; its priority stays known.
+  /// The member has ended. It holds nothing any more, as far as this node knows; its priority stays known.
   package mutating func clearPosition(_ vip: VIPIndex, of member: MemberIndex, now: Instant) {
+    rows[place(vip, member)].isOutdated = true
     if rows[place(vip, member)].position == .holder { rows[place(vip, member)].claimEndedAt = now }
     rows[place(vip, member)].position = .idle
   }

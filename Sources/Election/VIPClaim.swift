@@ -361,12 +361,13 @@ package struct VIPClaim: Sendable {
     }
   }
 
-  /// Who should take it from this node: the best that is eligible and heard both ways.
+  /// Who should take it from this node: the best that is eligible and heard both ways. Not who was given up and has not
+  /// told of the VIP since: where it holds the VIP too, and has just handed it to this node, both plans would count.
   package static func successor(
     _ vip: VIPIndex, _ members: borrowing MemberTable, _ candidacies: borrowing CandidacyTable, _ now: Instant
   ) -> MemberIndex? {
     best(vip, members, candidacies) { member in
-      candidacies[vip, member].eligible && members.isHeardBothWays(member, now: now)
+      candidacies[vip, member].mayBeNamed && members.isHeardBothWays(member, now: now)
     }
   }
 

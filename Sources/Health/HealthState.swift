@@ -7,7 +7,7 @@ package struct HealthSettings: Equatable, Sendable {
   package var every: TimeSpan
   /// While the state is changing.
   package var fast: TimeSpan
-  /// While it is down.
+  /// While it is down; right after it went down `fast`, then twice as long each time up to this.
   package var down: TimeSpan
   /// Successes in a row that bring a server up, at least 1.
   package var rise: Int
@@ -37,8 +37,10 @@ package enum HealthVerdict: UInt8, Sendable {
 package enum CheckOutcome: Equatable, Sendable {
   /// In words, "200 in 3 ms".
   case success(String)
-  /// In words, "connection refused", "no answer within 1 s", "status 500".
+  /// In words, "connection refused", "status 500".
   case failure(String)
+  /// A failure in which nothing came back: the host may be gone. In words, "no answer within 1 s".
+  case silence(String)
   /// It could not be made, which says nothing of the server. In words, what this node lacks for it; nil: it was only too early.
   case notMade(String?)
 }
@@ -61,6 +63,10 @@ package struct HealthState: Sendable {
   package private(set) var lastCheck = ""
   /// Checks in a row that contradict the verdict.
   package private(set) var streak = 0
+  /// Nothing came back from the last check.
+  package private(set) var isSilent = false
+  /// Failures since it went down, that one included.
+  private var downCount = 0
   private var isChecked: Bool
   /// Between a check that could not be made and the next try.
   private static let longestPutOff = TimeSpan.seconds(1)
@@ -110,9 +116,15 @@ package struct HealthState: Sendable {
     switch outcome {
     case .success(let words):
       succeeded = true
+      isSilent = false
       lastCheck = words
     case .failure(let words):
       succeeded = false
+      isSilent = false
+      lastCheck = words
+    case .silence(let words):
+      succeeded = false
+      isSilent = true
       lastCheck = words
     case .notMade(let words):
       if verdict == .unknown, let words { lastCheck = words }
@@ -120,6 +132,7 @@ package struct HealthState: Sendable {
       return nil
     }
     let change = apply(succeeded, now)
+    downCount = verdict == .down ? min(downCount + (succeeded ? 0 : 1), 32) : 0
     nextCheck = now + jittered(interval)
     return change
   }
@@ -144,10 +157,14 @@ package struct HealthState: Sendable {
     return HealthChange(verdict: target, cause: "\(which): \(lastCheck)")
   }
 
-  /// What is left to wait after this check: `fast` in the middle of a change, `down` while down, else `every`.
+  /// What is left to wait after this check: `fast` in the middle of a change, `down` while down, else `every`. Who has just
+  /// gone down is looked at sooner: a restart is over in a second or two, and others may need it.
   private var interval: TimeSpan {
     if streak > 0 { return settings.fast }
-    return verdict == .down ? settings.down : settings.every
+    if verdict != .down { return settings.every }
+    var interval = settings.fast
+    for _ in 1..<max(1, downCount) where interval < settings.down { interval = interval * 2 }
+    return min(interval, settings.down)
   }
 
   /// Between 90 % and 110 %, so that checks of many servers do not march in step.

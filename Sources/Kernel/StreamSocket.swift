@@ -143,6 +143,11 @@ package enum StreamSocket {
     Glibc.close(raw)
   }
 
+  /// Nobody answered, or no way leads there.
+  package static func isUnreachable(_ code: Int32) -> Bool {
+    code == EHOSTUNREACH || code == ENETUNREACH || code == EHOSTDOWN || code == ETIMEDOUT
+  }
+
   /// The cause in words, for people.
   package static func words(for code: Int32) -> String { SystemError("", code: code).cause }
 }

@@ -44,8 +44,8 @@ struct InvariantWatch {
   /// Unplanned takings, and those of them where another acted within the same interval.
   var takings = 0
   var coincidences = 0
-  /// When each host took each VIP last, and nobody gave it.
-  var takenAt: [[Int64]]
+  /// By VIP: how each host took it last.
+  var taken: [[Taking]]
   var stillHolder: [Int?]
   /// Boot and next sequence of electors that crashed, as the guardian reads them from the shared page.
   var deadBoot: [(BootID, UInt64)?]
@@ -58,7 +58,7 @@ struct InvariantWatch {
     vacantSince = Array(repeating: nil, count: vipCount)
     heldSince = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
     removalAt = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
-    takenAt = Array(repeating: Array(repeating: .min / 2, count: count), count: vipCount)
+    taken = Array(repeating: Array(repeating: .never, count: count), count: vipCount)
     stillHolder = Array(repeating: nil, count: vipCount)
     deadBoot = Array(repeating: nil, count: count)
   }
@@ -122,20 +122,8 @@ extension Simulation {
     if age.nanoseconds < detectionTime(hosts[host].quickestInterval) {
       violate("LISTEN", "n\(host + 1) takes vip\(vip.value) \(age.nanoseconds) ns after its start")
     }
+    if let giver = cause.giver { return checkHandover(host, vip, from: hostIndex(giver, at: host)) }
     switch cause {
-    case .moved(let giver), .drained(let giver), .failback(let giver), .shutdown(let giver),
-      .becameIneligible(let giver):
-      totals.plannedHandovers += 1
-      let from = hostIndex(giver, at: host)
-      let patience = ElectionLimits.removalDeadline.nanoseconds * (990 - drift) / 1000
-      // Whose clocks have stood still may take a plan for new after which the giver has come back.
-      if from != host, isAlive(from), !hosts[host].isExcused(vip.value, at: now),
-        isGated
-          ? hosts[from].answers(vip, at: now)
-          : hosts[from].has(vip) && now - watch.removalAt[vip.value][from] < patience
-      {
-        violate("HANDOVER", "n\(host + 1) starts vip\(vip.value) while n\(from + 1) still answers")
-      }
     case .holderDead(let member):
       totals.takeovers += 1
       checkEvidence(host, vip, holder: hostIndex(member, at: host))
@@ -152,24 +140,37 @@ extension Simulation {
     }
   }
 
+  private mutating func checkHandover(_ host: Int, _ vip: VIPIndex, from: Int) {
+    totals.plannedHandovers += 1
+    let patience = ElectionLimits.removalDeadline.nanoseconds * (990 - drift) / 1000
+    // Whose clocks have stood still may take a plan for new after which the giver has come back.
+    if from != host, isAlive(from), !hosts[host].isExcused(vip.value, at: now),
+      isGated
+        ? hosts[from].answers(vip, at: now)
+        : hosts[from].has(vip) && now - watch.removalAt[vip.value][from] < patience
+    {
+      violate("HANDOVER", "n\(host + 1) starts vip\(vip.value) while n\(from + 1) still answers")
+    }
+  }
+
   /// Where all hear all, the ranks act one after another, but for a few that learn of the end of a holder at different
   /// times.
   private mutating func checkTurn(_ host: Int, _ vip: VIPIndex, _ cause: TransitionCause) {
-    guard !cause.isPlanned else {
-      watch.takenAt[vip.value][host] = .min / 2
+    if let giver = cause.giver {
+      watch.taken[vip.value][host] = watch.taken[vip.value][hostIndex(giver, at: host)].given
       return
     }
     if isWell(since: now - 8 * atMost(detection)) {
       watch.takings += 1
-      let isDouble = watch.takenAt[vip.value].indices.contains {
-        $0 != host && isHolder($0, vip) && now - watch.takenAt[vip.value][$0] < heartbeat.nanoseconds
+      let isDouble = watch.taken[vip.value].indices.contains {
+        $0 != host && isHolder($0, vip) && now - watch.taken[vip.value][$0].at < heartbeat.nanoseconds
       }
       if isDouble { watch.coincidences += 1 }
       if watch.coincidences > max(4, vipCount) + watch.takings / 4 {
         violate("TURNS", "of \(watch.takings) takings \(watch.coincidences) were at the same moment as another's")
       }
     }
-    watch.takenAt[vip.value][host] = now
+    watch.taken[vip.value][host] = Taking(at: now)
   }
 
   /// Who has not been heard by anybody since it started leaves what a holder holds that it hears all the time.
@@ -259,8 +260,9 @@ extension Simulation {
       for host in 0..<count
       where hosts[host].answers(VIPIndex(vip), at: now + driftOfGate(host)) && !hosts[host].isExcused(vip, at: now) {
         if let first {
-          let times = watch.takenAt[vip]
-          if now - min(times[first], times[host]) < heartbeat.nanoseconds { continue }
+          let isCoincidence = watch.taken[vip][first].coincides(
+            with: watch.taken[vip][host], now: now, interval: heartbeat.nanoseconds, delay: network.delay.upperBound)
+          if isCoincidence { continue }
           violate("GATE", "n\(first + 1) and n\(host + 1) both answer for vip\(vip)")
           return
         }
@@ -342,6 +344,18 @@ extension Simulation {
         let what = host == holder ? "no address" : "an address"
         violate("LEFTOVER", "vip\(vip): \(what) on n\(host + 1), n\(holder + 1) holds it")
       }
+    }
+  }
+}
+
+extension TransitionCause {
+  /// Who gave the VIP by a plan to the node that takes it for this cause.
+  fileprivate var giver: MemberIndex? {
+    switch self {
+    case .moved(let giver), .drained(let giver), .failback(let giver), .shutdown(let giver),
+      .becameIneligible(let giver):
+      giver
+    default: nil
     }
   }
 }

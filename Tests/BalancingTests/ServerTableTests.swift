@@ -47,6 +47,32 @@ final class Pool {
 func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
 
 @Suite struct ServerTableTests {
+  @Test("ejected servers are the last resort", arguments: [false, true])
+  func ejected(hashes: Bool) {
+    let pool = Pool([1, 1, 1], algorithm: hashes ? .hash : .roundRobin)
+    pool.table.setAvailability(0, .ejected, now: at(0))
+    let turns = (0..<30).map { pool.server(key: UInt64($0)) }
+    #expect(Set(turns) == [1, 2])
+    #expect(pool.choose(cookie: 0).cause == .moved)
+    // All others have failed this request.
+    #expect(pool.choose(tried: [1, 2]) == Choice(server: 0, cause: .algorithm))
+    #expect(pool.choose(tried: [0, 1, 2]) == Choice(server: -1, cause: .noneLeft))
+    // All others are down.
+    pool.table.setAvailability(1, .down, now: at(1))
+    pool.table.setAvailability(2, .maintenance, now: at(1))
+    #expect(pool.server(key: 7) == 0)
+    pool.table.setAvailability(2, .up, now: at(2))
+    #expect((0..<9).allSatisfy { pool.server(key: UInt64($0)) == 2 })
+  }
+
+  @Test("nobody gets an ejected server because the others are full")
+  func ejectedAndFull() {
+    let pool = Pool([1, 1], limits: [0, 1])
+    pool.table.setAvailability(0, .ejected, now: at(0))
+    pool.loads[1] = 1
+    #expect(pool.choose() == Choice(server: -1, cause: .allFull))
+  }
+
   @Test("round robin gives each its weight, smoothly")
   func roundRobin() {
     let pool = Pool([5, 1, 1])

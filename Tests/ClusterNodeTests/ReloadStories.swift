@@ -154,6 +154,38 @@ struct CrossedPlanStories {
     #expect(bench.acquisitions().map(\.node) == [1])
   }
 
+  @Test("who gave the other up names it for nothing of which it has not told since", arguments: [10, 20])
+  func crossedBlindly(slot: Int) {
+    let vip = VIPIndex(slot)
+    var bench = Bench(count: 2, failback: .never, vips: 32, gated: true)
+    bench.run(.milliseconds(400))
+    #expect(bench.holders(slot) == [0])
+    // n2 gives n1 up and takes it; n1 has heard n2 just now.
+    bench.cut = [[0, 1]]
+    bench.run(.milliseconds(15))
+    bench.cut = [[0, 1], [1, 0]]
+    for _ in 0..<60 where bench.holders(slot) == [0] { bench.run(.milliseconds(1)) }
+    #expect(bench.holders(slot) == [0, 1])
+    // Both come to miss something. n1 hands over, and one of its heartbeats of before is still on its way.
+    let late = bench.sent[0]
+    bench.command(0, .requirements(vip, .unmet(strict: false)))
+    bench.command(1, .requirements(vip, .unmet(strict: false)))
+    #expect(bench.holders(slot) == [1])
+    let plan = bench.sent[0]
+    bench.clear()
+    bench.deliver(late, to: 1)
+    #expect(bench.holders(slot) == [1], "what n2 knows of n1 and this VIP is of before the cut")
+    let answer = bench.sent[1]
+    bench.command(1, .move(vip, to: bench.index(0)))
+    #expect(bench.made.contains { $0.effect == .moveRefused(vip, .targetNotEligible) })
+    bench.deliver(plan, to: 1)
+    bench.deliver(answer, to: 0)
+    #expect(bench.holders(slot) == [1])
+    bench.cut = []
+    bench.run(.milliseconds(500))
+    #expect(bench.holders(slot) == [1] && bench.acquisitions().isEmpty)
+  }
+
   @Test("a goodbye says who takes what in both of its datagrams, since either may come first")
   func goodbye() {
     var bench = Bench(count: 3)
@@ -168,6 +200,31 @@ struct CrossedPlanStories {
     #expect(bench.holders() == [1])
     let cause = bench.made.compactMap { if case .acquire(_, let cause) = $0.effect { cause } else { nil } }.last
     #expect(cause == .shutdown(bench.index(0)))
+  }
+}
+
+@Suite("A cable that is out for a moment")
+struct CableStories {
+  @Test("hurries no handover: the successor is told when the address has gone", arguments: [true, false])
+  func removing(isAnswered: Bool) {
+    let web = VIPIndex(0)
+    var bench = Bench(count: 2)
+    bench.run(.milliseconds(200))
+    #expect(bench.holders() == [0])
+    bench.confirmsAddresses = false
+    bench.command(0, .move(web, to: bench.index(1)))
+    bench.command(0, .handoverReady(web))
+    let since = bench.now
+    bench.cut = [[0, 1], [1, 0]]
+    bench.command(0, .carrier(up: false))
+    bench.run(.milliseconds(15))
+    bench.cut = []
+    bench.command(0, .carrier(up: true))
+    bench.run(.milliseconds(15))
+    #expect(bench.deaths == 0 && bench.holders() == [0], "the address may still answer")
+    if isAnswered { bench.command(0, .addressRemoved(web)) } else { bench.run(.milliseconds(25)) }
+    #expect(bench.holders() == [1])
+    #expect(bench.now - since >= (isAnswered ? .milliseconds(30) : ElectionLimits.removalDeadline))
   }
 }
 

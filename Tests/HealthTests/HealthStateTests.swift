@@ -58,7 +58,7 @@ import Testing
     var state = HealthState(settings: Self.settings, now: Self.at(0), seed: 1)
     let change = state.handle(.failure("connection refused"), now: Self.at(1))
     #expect(change == HealthChange(verdict: .down, cause: "the first check failed: connection refused"))
-    #expect(within(state, of: .seconds(5), after: Self.at(1)))
+    #expect(within(state, of: .milliseconds(500), after: Self.at(1)))
   }
 
   @Test("it takes `fall` failures in a row to go down, looked at more often meanwhile")
@@ -76,9 +76,40 @@ import Testing
     #expect(state.verdict == .up)
     let change = state.handle(.failure("no answer within 1 s"), now: Self.at(6))
     #expect(change == HealthChange(verdict: .down, cause: "3 checks in a row failed: no answer within 1 s"))
-    #expect(within(state, of: .seconds(5), after: Self.at(6)))
+    #expect(within(state, of: .milliseconds(500), after: Self.at(6)))
     #expect(state.handle(.failure("still"), now: Self.at(7)) == nil)
     #expect(state.lastCheck == "still" && state.since == Self.at(6))
+  }
+
+  @Test("who has gone down is looked at less and less often, and anew when it goes down again")
+  func backOff() {
+    var state = HealthState(settings: Self.settings, now: Self.at(0), seed: 1)
+    for _ in 0..<2 {
+      for milliseconds: Int64 in [500, 1000, 2000, 4000, 5000, 5000, 5000] {
+        _ = state.handle(.failure("x"), now: Self.at(7))
+        #expect(within(state, of: .milliseconds(milliseconds), after: Self.at(7)))
+      }
+      #expect(state.handle(.success("ok"), now: Self.at(8)) == nil)
+      #expect(state.handle(.success("ok"), now: Self.at(8))?.verdict == .up)
+      for _ in 0..<2 { #expect(state.handle(.failure("x"), now: Self.at(9)) == nil) }
+    }
+    // Never less often than while it is up and in question.
+    let short = HealthSettings(fast: .seconds(3), down: .seconds(1))
+    var other = HealthState(settings: short, now: Self.at(0), seed: 1)
+    _ = other.handle(.failure("x"), now: Self.at(7))
+    #expect(within(other, of: .seconds(1), after: Self.at(7)))
+  }
+
+  @Test("only the last check says whether nothing comes back")
+  func silence() {
+    var state = HealthState(settings: Self.settings, now: Self.at(0), seed: 1)
+    #expect(state.handle(.silence("no answer within 1 s"), now: Self.at(0))?.verdict == .down)
+    #expect(state.isSilent && state.lastCheck == "no answer within 1 s")
+    _ = state.handle(.failure("status 500"), now: Self.at(1))
+    #expect(!state.isSilent)
+    _ = state.handle(.silence("no answer within 1 s"), now: Self.at(2))
+    _ = state.handle(.success("ok"), now: Self.at(3))
+    #expect(!state.isSilent)
   }
 
   @Test("it takes `rise` successes in a row to come up again")
@@ -88,7 +119,7 @@ import Testing
     #expect(state.handle(.success("ok"), now: Self.at(5)) == nil)
     #expect(within(state, of: .milliseconds(500), after: Self.at(5)))
     #expect(state.handle(.failure("x"), now: Self.at(6)) == nil)
-    #expect(within(state, of: .seconds(5), after: Self.at(6)))
+    #expect(within(state, of: .milliseconds(1000), after: Self.at(6)))
     #expect(state.handle(.success("ok"), now: Self.at(7)) == nil)
     #expect(state.handle(.success("ok"), now: Self.at(8))?.verdict == .up)
   }

@@ -11,8 +11,10 @@ import threading
 import time
 
 import pytest
-from balancer_backends import Backend, Client, Reader, http_backend
-from balancer_harness import Balancer, http_check, listener, no_check, pool, server, tcp_check
+from balancer_backends import Backend, Client, Reader, cookie_of, http_backend
+from balancer_harness import (
+    NO_AFFINITY, SOURCE_AFFINITY, Balancer, cookie_affinity, http_check, listener, no_check, pool, server, tcp_check,
+)  # fmt: skip
 
 
 def run(servers, **options):
@@ -130,25 +132,44 @@ def free_ports(count):
     return ports
 
 
-def test_servers_are_killed_one_after_the_other_and_no_request_fails():
+CLOSE_CHECK = {"every": 0.5, "timeout": 0.5, "fast": 0.1, "down": 0.2}
+USUAL_CHECK = {"every": 2, "timeout": 1, "fast": 0.5, "down": 5}
+
+
+@pytest.mark.parametrize(
+    "affinity, outage, times",
+    [
+        (NO_AFFINITY, 0.6, CLOSE_CHECK),
+        (NO_AFFINITY, 1.5, USUAL_CHECK),
+        (cookie_affinity(), 1.5, USUAL_CHECK),
+        (SOURCE_AFFINITY, 0.8, USUAL_CHECK),
+    ],
+    ids=["short", "long", "cookie", "source"],
+)
+def test_servers_are_killed_one_after_the_other_and_no_request_fails(affinity, outage, times):
+    """Longer than three failed checks take, or shorter: all servers must not end up out of use at the same time."""
     seconds = int(os.environ.get("AFLOAT_KILL_SECONDS", "10"))
     ports = free_ports(3)
     farm = [Nginx(port) for port in ports]
     servers = [server(f"s{index}", f"127.0.0.1:{port}") for index, port in enumerate(ports)]
-    check = http_check("/", every=0.5, timeout=0.5, fast=0.1, down=0.2)
     try:
-        with run(servers, check=check, passive=(5, 10, 30, 50)) as balancer:
+        with run(servers, check=http_check("/", **times), passive=(5, 10, 30, 50), affinity=affinity) as balancer:
             balancer.wait_up()
-            command = ["wrk", "-t1", "-c24", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{balancer.port}/"]
+            url = f"http://127.0.0.1:{balancer.port}/"
+            command = ["wrk", "-t1", "-c24", f"-d{seconds}s", "--latency", url]
+            with Client(balancer.port) as client:
+                fields = client.get()[1]
+                if "set-cookie" in fields:
+                    command += ["-H", f"Cookie: AFLOAT={cookie_of(fields)}"]
             load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             end, kills = time.monotonic() + seconds - 1, 0
             while time.monotonic() < end - 1:
                 victim = farm[kills % 3]
                 victim.kill()
                 kills += 1
-                time.sleep(0.6)
+                time.sleep(outage)
                 victim.start()
-                time.sleep(1.4)
+                time.sleep(2 - outage)
             output = load.communicate(timeout=30)[0]
             requests = int(re.search(r"(\d+) requests in", output).group(1))
             assert kills >= 3 and "Socket errors" not in output and "Non-2xx" not in output, output

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """CPU time, throughput and latency of proxying: afloat-balancer, HAProxy and nginx, turn by turn.
 
-    bench_http.py [--rounds 5] [--seconds 3] [--connections 32 256] [--scenario NAME …] [--threads 1] [--no-nginx]
+    bench_http.py [--rounds 5] [--seconds 3] [--connections 4 32 256 2000] [--scenario NAME …] [--threads 1] [--no-nginx]
                   [--beside HAPROXY] [--rate N] [--congestion reno] [--json FILE] [--list]
 
 Each proxy runs with one thread, pinned to core 0; wrk (one thread) and the nginx backends run on core 1; everything is on
@@ -366,7 +366,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--connections", type=int, nargs="+", default=[32, 256], help="of the scenario plain")
+    parser.add_argument("--connections", type=int, nargs="+", default=[4, 32, 256, 2000], help="of the scenario plain")
     parser.add_argument("--scenario", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
     parser.add_argument("--threads", type=int, default=1, choices=[1, 2])
     parser.add_argument("--no-nginx", action="store_true")

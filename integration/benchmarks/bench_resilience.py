@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 """What clients notice of reloads, of servers that come and go, and of servers that are killed: requests that failed.
 
-    bench_resilience.py [--seconds 60] [--connections 8] [--only {reloads,servers,kills,quiet,large}] [--json FILE]
+    bench_resilience.py [--seconds 60] [--connections 8] [--outage 1.5] [--only {reloads,servers,kills,quiet,large}] [--json FILE]
 
 wrk sends GETs over keep-alive connections to one afloat-balancer before three nginx, all on the loopback of a namespace of
 their own, while, for `--seconds` each,
 
     reloads   the configuration is reloaded without a pause, a weight changed each time;
     servers   50 times a server is added or removed by a reload;
-    kills     every 2 s one of the three nginx is killed (SIGKILL, master and workers at once) and started again 1 s later;
+    kills     every 2 s one of the three nginx is killed (SIGKILL, master and workers at once) and started again `--outage` later;
     quiet     99 more pools of 100 servers each are checked every 2 s, and nothing else happens;
     large     with those, the configuration is reloaded every second, a weight changed each time.
 
@@ -144,16 +144,16 @@ def servers(stage, seconds):
     return act, lambda counts: f"{len(counts)} additions and removals of a server"
 
 
-def kills(stage):
+def kills(stage, outage):
     def act(count):
         port = PORTS[count % 3]
         stage.kill(port)
-        time.sleep(1)
+        time.sleep(outage)
         stage.start(port)
-        time.sleep(1)
+        time.sleep(2 - outage)
         return port
 
-    return act, lambda ports: f"{len(ports)} times one of three servers killed"
+    return act, lambda ports: f"{len(ports)} times one of three servers killed, back after {outage} s"
 
 
 def quiet(stage):
@@ -175,6 +175,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--outage", type=float, default=1.5, help="seconds until a killed server is started again, below 2")
     parser.add_argument("--retry", default="", help="of the pool, for instance '{attempts: 2, budget: 50%%}'")
     parser.add_argument("--only", choices=["reloads", "servers", "kills", "quiet", "large"])
     parser.add_argument("--json")
@@ -185,7 +186,7 @@ def main():
         stage = Stage(lan.nodes[0], f", retry: {options.retry}" if options.retry else "")
         try:
             for name, make in (
-                ("reloads", reloads), ("servers", lambda s: servers(s, options.seconds)), ("kills", kills),
+                ("reloads", reloads), ("servers", lambda s: servers(s, options.seconds)), ("kills", lambda s: kills(s, options.outage)),
                 ("quiet", quiet), ("large", large)
             ):  # fmt: skip
                 if options.only not in (None, name):

@@ -12,7 +12,7 @@ import re
 import statistics
 import sys
 
-COLOURS = {"afloat": "#0b6e99", "keepalived": "#b0b7bd", "haproxy": "#b0b7bd", "nginx": "#d8dcdf"}
+COLOURS = {"afloat": "#0b6e99", "keepalived": "#b0b7bd", "haproxy": "#b0b7bd", "newer": "#c4cace", "nginx": "#d8dcdf", "shuttle": "#7fb8a4"}
 LABEL, PLOT, ROW, GAP = 380, 480, 20, 14
 
 
@@ -39,7 +39,9 @@ def http_groups(data):
     for key, runs in data["runs"].items():
         scenario, connections = key.split("/")
         per_gib = SCENARIOS[scenario][3]
-        base = next(name for name in runs if name.startswith("haproxy"))
+        base = next((name for name in runs if name.startswith("haproxy")), None)
+        if base is None:
+            continue
         series = [
             (name, [cost(run, per_gib) / cost(other, per_gib) for run, other in zip(runs[name], runs[base])])
             for name in runs]
