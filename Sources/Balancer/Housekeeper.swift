@@ -249,7 +249,7 @@ struct Housekeeper: ~Copyable {
   mutating func note(_ changes: [ServerChange], _ now: Instant) {
     for change in changes {
       guard let server = registry.servers[change.index] else { continue }
-      post(.availability(server: change.index, server.availability, isSilent: server.isSilent, now: now))
+      post(.availability(server: change.index, server.availability, isGone: registry.isGone(change.index), now: now))
       if !change.isTold { continue }
       report(
         .serverChanged(

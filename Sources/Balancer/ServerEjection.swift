@@ -32,8 +32,9 @@ extension ServerRegistry {
     }
     let others = pools[server.poolPlace]
     let ejected = others.count { servers[$0]?.isEjected ?? false }
-    let isLast = !others.contains { $0 != index && servers[$0]?.availability == .up }
-    guard !isLast, settings.mayEject(ejectedCount: ejected, serverCount: others.count) else { return nil }
+    // Where nobody stands in there is nobody to go to.
+    if server.mayBeLastResort && !hasOther(index, orBackup: true) { return nil }
+    guard settings.mayEject(ejectedCount: ejected, serverCount: others.count) else { return nil }
     servers[index]?.passive?.eject(now: now)
     let cause =
       "live traffic met \(settings.failures) failures within \(settings.within.milliseconds) ms, last: \(last)"

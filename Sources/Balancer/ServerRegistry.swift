@@ -6,149 +6,6 @@ internal import Health
 internal import Kernel
 internal import Primitives
 
-struct RegisteredServer {
-  var pool: PoolConfiguration
-  var configuration: ServerConfiguration
-  var health: HealthState
-  var probe: HealthProbe
-  var administration = ServerAdministration.ready
-  var generation: UInt32 = 0
-  /// Nil: live traffic has no say.
-  var passive: PassiveHealth?
-  /// Of the shared counter, up to which failures have been looked at.
-  var failuresSeen: UInt32 = 0
-  /// Why it was ejected.
-  var ejectionCause = ""
-  /// Ordinal of its pool in the configuration.
-  var poolPlace = 0
-  /// Of its name, see `NameBook.Entry`.
-  var lookUpFailure = ""
-  /// Its check is due, and waits until fewer scripts run.
-  var waitsForTurn = false
-  /// Its name has another address, which has not passed a check yet: which, and what came of its last check.
-  var succession = ""
-  /// It has come with many others: that its first check succeeds is not told.
-  var isOneOfMany = false
-
-  /// When its check starts, or is over time.
-  var due: Instant {
-    if !configuration.hasAddress || waitsForTurn { return .distantFuture }
-    return probe.isRunning ? probe.deadline : health.nextCheck
-  }
-
-  // Mutating, though they change nothing, so that a server is looked at where it is: the compiler copies the whole of it out of
-  // an array otherwise, and there are thousands of looks in a second.
-  mutating func standing() -> (due: Instant, isChecking: Bool, isScript: Bool) {
-    (due, probe.isRunning, probe.isScript)
-  }
-  mutating func isChecking(_ token: EventToken) -> Bool { probe.isRunning && token.isFor(generation) }
-
-  /// Starts a check; an outcome if it failed at once.
-  mutating func startCheck(_ generation: UInt32, now: Instant) -> CheckOutcome? {
-    health.checkStarted(now: now, timeout: probe.timeout)
-    self.generation = generation
-    return probe.start(now: now)
-  }
-
-  /// Has `poller` tell under `token` when the check, which has started, has something to tell.
-  mutating func watch(_ poller: borrowing Poller, _ token: EventToken) throws(SystemError) {
-    try probe.watch(poller, token)
-  }
-
-  /// True if a check is on its way.
-  mutating func putOff(_ span: TimeSpan) -> Bool {
-    guard probe.isRunning else { return false }
-    probe.putOff(span)
-    return true
-  }
-
-  /// It is down because nothing comes back from it.
-  var isSilent: Bool { health.verdict == .down && health.isSilent }
-
-  var isEjected: Bool { passive?.ejectedUntil != nil }
-
-  /// What `status` shows, but for backups that stand by.
-  var state: ServerState {
-    if !configuration.hasAddress && administration == .ready { return lookUpFailure.isEmpty ? .starting : .down }
-    if isEjected && administration == .ready && health.verdict == .up { return .down }
-    return switch (administration, health.verdict) {
-    case (.maint, _): .maint
-    case (.drain, _): .drain
-    case (.ready, .unknown): .starting
-    case (.ready, .up): .up
-    case (.ready, .down): .down
-    }
-  }
-
-  /// What traffic may do. A drained server that fails its checks gets nothing; unknown is not up.
-  var availability: ServerAvailability {
-    if !configuration.hasAddress && administration != .maint { return .down }
-    return switch (administration, health.verdict) {
-    case (.maint, _): .maintenance
-    case (_, .unknown), (_, .down): .down
-    case (.drain, .up): isEjected ? .down : .draining
-    case (.ready, .up): isEjected ? .ejected : .up
-    }
-  }
-}
-
-extension RegisteredServer {
-  /// Of the last check, and of live traffic while that keeps it out; in words.
-  func condition(now: Instant) -> String {
-    if !configuration.hasAddress {
-      return lookUpFailure.isEmpty ? "\(configuration.hostName ?? "its name") is being looked up" : lookUpFailure
-    }
-    var lastCheck = health.lastCheck + (lookUpFailure.isEmpty ? "" : " (\(lookUpFailure); the last one is kept)")
-    if !succession.isEmpty { lastCheck += " (\(succession); this one is used until that works)" }
-    guard let until = passive?.ejectedUntil else { return lastCheck }
-    let left = max(1, (until - now).nanoseconds / 1_000_000_000)
-    return "ejected for \(left) s more, \(ejectionCause); its last check: \(lastCheck)"
-  }
-
-  /// A new configuration of the same server: what is known of it stays. With other checks, or another host that they name,
-  /// the next one is due at once.
-  mutating func adopt(
-    _ server: ServerConfiguration, _ pool: PoolConfiguration, _ pattern: BodyPattern?, _ scripts: ScriptRuns,
-    _ sockets: CheckSockets, now: Instant
-  ) {
-    let isNamedOtherwise = server != configuration || pool.discovery?.name != self.pool.discovery?.name
-    let isSame = pool.check == self.pool.check
-    let next =
-      isSame && !isNamedOtherwise ? probe : HealthProbe(server, pool, pattern, scripts: scripts, sockets: sockets)
-    if pool.passive != self.pool.passive { passive = PassiveHealth(pool.passive) }
-    self.pool = pool
-    configuration = server
-    if isSame && next.request == probe.request { return }
-    probe.close()
-    let before = probe
-    probe = next
-    probe.succeed(before)
-    waitsForTurn = false
-    if pool.check.kind.isNone {
-      health = HealthState(uncheckedSince: now)
-    } else {
-      health.adopt(HealthSettings(pool.check), now: now)
-    }
-  }
-}
-
-extension PassiveHealth {
-  fileprivate init?(_ passive: PoolConfiguration.Passive?) {
-    guard let passive else { return nil }
-    self.init(
-      settings: PassiveSettings(
-        failures: min(max(1, passive.failures), PassiveSettings.largestFailureCount), within: passive.within,
-        eject: passive.eject, atMostPercent: min(max(0, passive.atMostPercent), 100)))
-  }
-}
-
-extension HealthSettings {
-  fileprivate init(_ check: HealthCheckConfiguration) {
-    self.init(
-      every: check.every, fast: check.fast, down: check.down, rise: max(1, check.rise), fall: max(1, check.fall))
-  }
-}
-
 /// A change that the agent is told about.
 struct ServerChange {
   /// Slot of the server.
@@ -227,7 +84,9 @@ struct ServerRegistry {
         known.adopt(server, pool, pattern(of: pool), scripts, sockets, now: now)
         next[slot] = known
         if known.availability != before {
-          changes.append(ServerChange(index: slot, cause: "it is not checked any more"))
+          // An ejected one may have become the last resort, or have ceased to be.
+          let isTold = !known.isEjected
+          changes.append(ServerChange(index: slot, cause: "it is not checked any more", isTold: isTold))
         }
       }
     }
@@ -392,7 +251,10 @@ struct ServerRegistry {
     servers[index]?.probe.close()
     note(outcome, now)
     defer { schedule(index) }
-    guard let change = servers[index]?.health.handle(outcome, now: now) else { return nil }
+    guard let change = servers[index]?.health.handle(outcome, now: now) else {
+      // Who waits for it may have somewhere to go by now.
+      return isGone(index) ? ServerChange(index: index, cause: "it stays silent", isTold: false) : nil
+    }
     // Checks that have seen it go down and come back know more than the failures before that.
     if change.verdict == .up { _ = servers[index]?.passive?.recover() }
     defer { servers[index]?.isOneOfMany = false }
@@ -421,18 +283,32 @@ struct ServerRegistry {
   /// What `status` shows of a server.
   func state(of index: Int) -> ServerState {
     guard let server = servers[index] else { return .down }
-    // A last resort is in use.
-    if server.availability == .ejected { return hasOther(index, orBackup: true) ? .down : .up }
     if server.state != .up || !server.configuration.isBackup { return server.state }
     return hasOther(index, orBackup: false) ? .backup : .up
   }
 
   /// Whether another server of the pool takes new clients; `orBackup`: a backup counts.
-  private func hasOther(_ index: Int, orBackup: Bool) -> Bool {
+  func hasOther(_ index: Int, orBackup: Bool) -> Bool {
     guard let server = servers[index] else { return false }
     return pools[server.poolPlace].contains { slot in
       guard slot != index, let other = servers[slot], orBackup || !other.configuration.isBackup else { return false }
       return other.availability == .up && other.configuration.weight > 0
+    }
+  }
+
+  /// Whether an ejected server gets all there is, as there is nobody else.
+  func isLastResort(_ index: Int) -> Bool {
+    servers[index]?.availability == .ejected && !hasOther(index, orBackup: true)
+  }
+
+  /// Whether the host of a server has gone, as far as checks can tell: it is down because nothing comes back, and another
+  /// server of the pool has answered since that began, so that it is not this node that is cut off.
+  func isGone(_ index: Int) -> Bool {
+    guard let server = servers[index], server.health.verdict == .down, server.health.isSilent else { return false }
+    return pools[server.poolPlace].contains { slot in
+      guard slot != index, let other = servers[slot] else { return false }
+      return other.availability == .up && other.health.streak == 0
+        && other.health.succeededAt > server.health.silentSince
     }
   }
 

@@ -187,8 +187,8 @@ final class SourceTable: Sendable {
 }
 
 enum WorkerCommand: Sendable {
-  /// `server` is a slot. `isSilent`: its host may be gone without a word, and connections to it wait for nothing.
-  case availability(server: Int, ServerAvailability, isSilent: Bool, now: Instant)
+  /// `server` is a slot. `isGone`: its host has gone without a word, and connections to it wait for nothing.
+  case availability(server: Int, ServerAvailability, isGone: Bool, now: Instant)
   case quieten(token: UInt64, addresses: [IPAddress], deadline: Instant, gentleUntil: Instant)
   /// The agent has put the filter there that we may not.
   case filtered([IPAddress])

@@ -32,7 +32,7 @@ struct StatusAssembly {
             name: server.name, endpoint: server.endpoint, state: registry.state(of: index), weight: server.weight,
             connections: max(0, Int(shared.serverLoads[index].connections.load(ordering: .relaxed))),
             requests: requests, failures: counters.reduce(0) { $0 + $1.servers[index].failures.current },
-            lastCheck: known.condition(now: now),
+            lastCheck: known.condition(now: now, isLastResort: registry.isLastResort(index)),
             requestsPerSecond: rates.rate(index, count: requests, now: now)))
       }
       pools.append(

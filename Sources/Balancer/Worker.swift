@@ -286,9 +286,9 @@ struct Worker: ~Copyable {
   private mutating func obey() {
     for command in mailbox.takeAll() {
       switch command {
-      case .availability(let server, let availability, let isSilent, let since):
+      case .availability(let server, let availability, let isGone, let since):
         setAvailability(server, availability, since)
-        if isSilent { moveWaiting(awayFrom: Int32(server)) }
+        if isGone { moveWaiting(awayFrom: Int32(server)) }
       case .quieten(let token, let addresses, let deadline, let gentleUntil):
         beginHandover(token, addresses, deadline: deadline, gentleUntil: gentleUntil)
       case .filtered(let addresses): noteFilter(addresses)

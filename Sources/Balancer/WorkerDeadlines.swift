@@ -25,6 +25,19 @@ extension Worker {
     timers.set(index, tick &+ span)
   }
 
+  /// The whole request has been read, or its answer flows already: from here the server's time runs, unless we still have
+  /// to send.
+  @inline(__always)
+  mutating func awaitAnswer(_ index: Int32, _ client: Client) {
+    if client.pointee.phase != .waiting && !client.pointee.exchange.headIsSent { return }
+    let time = snapshot.pools[Int(client.pointee.exchange.pool)].response
+    // Who has ended its direction may have gone: another server gets no more time for it than the one before.
+    let hasEnded =
+      client.pointee.stream.peerClosed && client.pointee.phase == .waiting
+      && client.pointee.exchange.notes.retryCount > 0
+    timers.set(index, tick &+ (hasEnded ? min(time, Self.patienceAfterClientEnded) : time))
+  }
+
   mutating func expireDeadlines() {
     while true {
       let timer = timers.nextExpired(tick)

@@ -6,7 +6,8 @@
 //   new connection closed, no answer begun      → another server, safe or idempotent methods
 //   time-out                                    → 504; safe or idempotent methods: another server where that is configured
 //   an answer of 502, 503 or 504                → the same, else the answer is passed on
-//   checks meet silence, no answer begun        → safe or idempotent methods: another server, else it goes on waiting
+//   its host has gone without a word            → safe methods (where time-outs are repeated: as those): another server, else
+//                                                 it goes on waiting
 //   any byte of the final answer sent           → the client's connection is aborted
 //
 // As often as the pool's retry allows, within its budget, and only while the whole request is still held. A connection that
@@ -48,6 +49,8 @@ extension Worker {
   /// Hundredths of a retry: a pool starts with this many and never saves more.
   static let initialRetryCredit: Int32 = 100 * 100
   private static let largestRetryCredit: Int32 = 100 * 1_000
+  /// Requests that leave a server that has gone at a time, on each worker.
+  private static let largestMoveCount = 64
 
   /// Each request earns a share of a retry.
   @inline(__always)
@@ -174,18 +177,23 @@ extension Worker {
     guard mayRepeat(client, pool, .status), client.pointee.exchange.interimCount == 0,
       Int(client.pointee.exchange.requestSentCount) == client.pointee.exchange.request.count
     else { return false }
-    // Only for another server: without one, this answer is the answer.
+    // Only for another server that is well: without one, this answer is the answer.
     return moved(index, upstream, place, client, pool)
   }
 
-  /// Gives up the exchange on `upstream` for one with another server. False, with nothing changed but that this server
-  /// counts as tried, if there is none.
+  /// Gives up the exchange on `upstream` for one with another server of the pool that is well. False, with nothing changed,
+  /// if there is none.
   private mutating func moved(
     _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, _ pool: Int
   ) -> Bool {
-    guard client.pointee.exchange.tried.insert(Int(upstream.pointee.server)) else { return false }
+    let tried = client.pointee.exchange.tried
+    if retryCredit[pool] < 100 || !client.pointee.exchange.tried.insert(Int(upstream.pointee.server)) { return false }
     let (next, cause) = chooseServer(client)
-    if next < 0 || !payForRetry(pool) { return false }
+    if next < 0 || tables[pool].availability(Int(snapshot.servers[Int(next)].place)).isEjected {
+      client.pointee.exchange.tried = tried
+      return false
+    }
+    _ = payForRetry(pool)
     client.pointee.exchange.replayCount &+= 1
     client.pointee.exchange.answerHasBegun = false
     // Nothing more is read from its connection, so that carries nothing more.
@@ -194,21 +202,32 @@ extension Worker {
     return true
   }
 
-  /// Checks of `server` meet silence: requests that wait for it and may be sent again go to others.
+  /// The host of `server` has gone without a word: requests that wait for it and may be sent again go to others. What finds
+  /// no room or no credit now gets another chance with the next check that meets silence.
   @inline(never)
   mutating func moveWaiting(awayFrom server: Int32) {
-    for index in 0..<Int32(truncatingIfNeeded: upstreams.highWater) {
+    let pool = Int(snapshot.servers[Int(server)].pool)
+    let causes = snapshot.pools[pool].terms.retryCauses
+    var count = 0
+    for index in 0..<Int32(truncatingIfNeeded: upstreams.highWater) where retryCredit[pool] >= 100 {
       let upstream = upstreams[index]
       guard upstream.pointee.server == server, upstream.pointee.phase == .head, upstream.pointee.client >= 0 else {
         continue
       }
       let place = upstream.pointee.client
       let client = clients[place]
-      let pool = Int(snapshot.servers[Int(server)].pool)
-      guard !client.pointee.exchange.answerHasBegun, mayRepeat(client, pool, .lostConnection),
-        !client.pointee.exchange.tried.contains(Int(server))
-      else { continue }
-      if moved(index, upstream, place, client, pool) { noteFailure(of: server, .timedOut) }
+      // Should it live after all, only what is safe may be done twice.
+      let mayMove =
+        causes.contains(.timeout)
+        ? mayRepeat(client, pool, .timeout)
+        : client.pointee.exchange.method.isSafe && mayRepeat(client, pool, .lostConnection)
+      guard mayMove, !client.pointee.exchange.answerHasBegun, moved(index, upstream, place, client, pool) else {
+        continue
+      }
+      noteFailure(of: server, .timedOut)
+      count += 1
+      // The others are not to drown in what one has left.
+      if count == Self.largestMoveCount { return }
     }
   }
 
@@ -243,21 +262,35 @@ extension Worker {
   ) -> Bool {
     let isNoted = client.pointee.exchange.tried.insert(Int(server))
     if !isNoted || client.pointee.exchange.request.isEmpty { return false }
+    let own = client.pointee.exchange
     let (next, cause) = chooseWithStandIns(client)
     if cause.isNoneUp && sorryForHeld(place, client) { return true }
+    let isPaid = isFree || retryCredit[pool] >= 100
     if next < 0 {
       // They have no room: it waits for one of them.
-      guard cause.isFull, isFree || retryCredit[pool] >= 100,
-        enqueue(place, client, forCookieServer: cause == .cookieFull)
-      else { return false }
+      guard cause.isFull, isPaid, enqueue(place, client, forCookieServer: cause == .cookieFull) else {
+        stay(client, own)
+        return false
+      }
       if !isFree { _ = payForRetry(pool) }
       noteRetry(client, pool: pool)
       client.pointee.exchange.bodyIsDropped = false
       return true
     }
-    if !isFree && !payForRetry(pool) { return false }
+    if !isPaid {
+      stay(client, own)
+      return false
+    }
+    if !isFree { _ = payForRetry(pool) }
     sendAgain(place, client, to: next, cause, Int(client.pointee.exchange.pool))
     return true
+  }
+
+  /// The client goes to no pool that stands in after all.
+  private func stay(_ client: Client, _ own: Exchange) {
+    client.pointee.exchange.pool = own.pool
+    client.pointee.exchange.cookieServer = own.cookieServer
+    client.pointee.exchange.hashKey = own.hashKey
   }
 
   private mutating func sendAgain(_ place: Int32, _ client: Client, to server: Int32, _ cause: ChoiceCause, _ pool: Int)
@@ -271,7 +304,8 @@ extension Worker {
   /// Sends a request that could not go on before. What has come of its body meanwhile is read on: no event will tell.
   mutating func sendAndReadOn(_ place: Int32, _ client: Client, to server: Int32) {
     let generation = client.pointee.generation
-    _ = sendExchange(place, client, to: server, mayReuse: client.pointee.exchange.replayCount == 0)
+    let isFirst = client.pointee.exchange.replayCount == 0 && !client.pointee.exchange.hasStayed
+    _ = sendExchange(place, client, to: server, mayReuse: isFirst)
     if client.pointee.generation == generation && client.pointee.phase == .body { goOnLater(place, client) }
   }
 

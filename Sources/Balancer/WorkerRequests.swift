@@ -417,14 +417,6 @@ extension Worker {
     return taken == count
   }
 
-  /// The whole request has been read, or its answer flows already: from here the server's time runs, unless we still have
-  /// to send.
-  @inline(__always)
-  mutating func awaitAnswer(_ index: Int32, _ client: Client) {
-    if client.pointee.phase != .waiting && !client.pointee.exchange.headIsSent { return }
-    timers.set(index, tick &+ snapshot.pools[Int(client.pointee.exchange.pool)].response)
-  }
-
   /// The server's socket can be written again, or has just been connected.
   @inline(never)
   mutating func serverTakesMore(_ index: Int32, _ upstream: Upstream) {

@@ -425,8 +425,7 @@ extension Worker {
   private func isPooled(_ upstream: Upstream) -> Bool {
     let server = snapshot.servers.baseAddress! + Int(upstream.pointee.server)
     if server.pointee.isRetired || server.pointee.proxyHeader != nil { return false }
-    let availability = tables[Int(server.pointee.pool)].availability(Int(server.pointee.place))
-    return availability.isUp || availability.isDraining
+    return tables[Int(server.pointee.pool)].availability(Int(server.pointee.place)).keepsConnections
   }
 
   @inline(__always)

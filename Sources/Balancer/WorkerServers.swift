@@ -238,6 +238,7 @@ extension Worker {
     tables[pool].setAvailability(Int(record.place), availability, now: since)
     if tables[pool].isRamping { rampSoon() }
     if waitingCount > 0 { queueIsDue(pool) }
+    // Those to an ejected server may be stale; while it is the last resort it gets new ones.
     if availability != .up { closeIdleServers(Int32(server)) }
   }
 

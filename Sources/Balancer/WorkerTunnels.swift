@@ -42,11 +42,17 @@ extension Worker {
     connectTunnel(index, client)
   }
 
-  private mutating func connectTunnel(_ index: Int32, _ client: Client) {
+  /// `failed`: the pool of a server that has failed this client; -1: none has.
+  private mutating func connectTunnel(_ index: Int32, _ client: Client, failed pool: Int = -1, isFree: Bool = true) {
     let (server, cause) = chooseWithStandIns(client)
+    let isQueued = server < 0 && cause.isFull && enqueue(index, client, forCookieServer: false)
+    if pool >= 0 && (server >= 0 || isQueued) {
+      if !isFree { _ = payForRetry(pool) }
+      noteRetry(client, pool: pool)
+    }
     if server >= 0 {
       openTunnel(index, client, to: server)
-    } else if !cause.isFull || !enqueue(index, client, forCookieServer: false) {
+    } else if !isQueued {
       if cause.isFull { noteQueueFull(client) }
       refuseTunnel(index, client)
     }
@@ -87,10 +93,10 @@ extension Worker {
     let isNoted = client.pointee.exchange.tried.insert(Int(server))
     if isNoted && snapshot.pools[pool].terms.retryCauses.contains(.connect)
       && Int(client.pointee.exchange.connectFailureCount) <= snapshot.pools[pool].retryAttempts
-      && (failure == .refused || payForRetry(pool))
+      && (failure == .refused || retryCredit[pool] >= 100)
     {
-      noteRetry(client, pool: pool)
-      connectTunnel(index, client)
+      client.pointee.exchange.notes.ending = .none
+      connectTunnel(index, client, failed: pool, isFree: failure == .refused)
     } else {
       if client.pointee.exchange.notes.ending == .none { client.pointee.exchange.notes.ending = .connectFailed }
       closeClient(index, client, abortively: true)

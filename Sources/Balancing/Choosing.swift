@@ -39,21 +39,31 @@ extension ServerTable {
     switch slots[server].availability {
     case .up: return true
     case .draining: return Self.acceptsSticky(drainingSince: slots[server].since, now: now, grace: stickyGrace)
-    case .down, .ejected, .maintenance: return false
+    case .ejected: return isLastResort
+    case .down, .maintenance: return false
     }
   }
 
-  /// An ejected server where all others have failed this request already, or why there is none.
+  /// A backup, or else an ejected server, in turn, where all others have failed this request already; or why there is none.
   @inline(never)
-  private func lastResort(isMoved: Bool, _ tried: TriedServers, _ load: (Int) -> Int32) -> Choice {
+  private mutating func lastResort(isMoved: Bool, _ tried: TriedServers, _ load: (Int) -> Int32) -> Choice {
     let cause = failure(tried)
-    if cause == .noneLeft {
-      for server in 0..<plan.serverCount
-      where slots[server].availability == .ejected && weights[server] > 0 && isOpen(server, tried, load) {
-        return Choice(server: Int32(truncatingIfNeeded: server), cause: isMoved ? .moved : .algorithm)
+    if cause != .noneLeft { return Choice(server: -1, cause: cause) }
+    cursor = cursor &+ 1 >= plan.serverCount ? 0 : cursor &+ 1
+    var server = firstOpen(.up, tried, load)
+    if server < 0 { server = firstOpen(.ejected, tried, load) }
+    if server < 0 { return Choice(server: -1, cause: cause) }
+    return Choice(server: Int32(truncatingIfNeeded: server), cause: isMoved ? .moved : .algorithm)
+  }
+
+  private func firstOpen(_ availability: ServerAvailability, _ tried: TriedServers, _ load: (Int) -> Int32) -> Int {
+    for step in 0..<plan.serverCount {
+      let server = (cursor &+ step) % plan.serverCount
+      if slots[server].availability == availability && weights[server] > 0 && isOpen(server, tried, load) {
+        return server
       }
     }
-    return Choice(server: -1, cause: cause)
+    return -1
   }
 
   @inline(never)

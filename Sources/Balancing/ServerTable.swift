@@ -105,6 +105,8 @@ package struct ServerTable {
   let eligible: UnsafeMutablePointer<Int32>
   let weightSums: UnsafeMutablePointer<Int64>
   private(set) var eligibleCount = 0
+  /// Nobody is left but ejected servers.
+  private(set) var isLastResort = false
   var cursor = 0
   var random: SeededRandom
   let stickyGrace: TimeSpan
@@ -209,7 +211,8 @@ package struct ServerTable {
   private mutating func rebuild() {
     collect(.up, backups: false)
     if eligibleCount == 0 { collect(.up, backups: true) }
-    if eligibleCount == 0 { collect(.ejected, backups: false) }
+    isLastResort = eligibleCount == 0
+    if isLastResort { collect(.ejected, backups: false) }
     if eligibleCount == 0 { collect(.ejected, backups: true) }
   }
 

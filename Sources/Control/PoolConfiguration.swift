@@ -158,6 +158,8 @@ package struct PoolConfiguration: Codable, Equatable, Sendable {
     case respond(status: Int, body: String, fields: [FieldText])
     /// Files below the folder `root`, an absolute path, and its `index` with 503 for every path that is none of them.
     case files(root: String, index: String)
+
+    package var isError: Bool { self == .error }
   }
   /// The servers are all addresses of a host name, which the balancer looks up.
   package struct Discovery: Codable, Equatable, Sendable {

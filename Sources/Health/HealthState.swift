@@ -63,8 +63,11 @@ package struct HealthState: Sendable {
   package private(set) var lastCheck = ""
   /// Checks in a row that contradict the verdict.
   package private(set) var streak = 0
-  /// Nothing came back from the last check.
-  package private(set) var isSilent = false
+  /// When a check succeeded last, and when the row of checks began from which nothing came back.
+  package private(set) var succeededAt = Instant(nanoseconds: .min)
+  package private(set) var silentSince = Instant(nanoseconds: .min)
+  /// Checks in a row from which nothing came back.
+  private var silentCount = 0
   /// Failures since it went down, that one included.
   private var downCount = 0
   private var isChecked: Bool
@@ -107,6 +110,9 @@ package struct HealthState: Sendable {
     if verdict == .up && isChecked { nextCheck = min(nextCheck, now + settings.fast) }
   }
 
+  /// As many checks in a row as take a server down met nothing but silence.
+  package var isSilent: Bool { silentCount == settings.fall }
+
   /// A check has started: no other is due until it ends, or until `timeout` at the latest.
   package mutating func checkStarted(now: Instant, timeout: TimeSpan) { nextCheck = now + timeout + settings.every }
 
@@ -116,15 +122,17 @@ package struct HealthState: Sendable {
     switch outcome {
     case .success(let words):
       succeeded = true
-      isSilent = false
+      silentCount = 0
+      succeededAt = now
       lastCheck = words
     case .failure(let words):
       succeeded = false
-      isSilent = false
+      silentCount = 0
       lastCheck = words
     case .silence(let words):
       succeeded = false
-      isSilent = true
+      if silentCount == 0 { silentSince = now }
+      silentCount = min(silentCount + 1, settings.fall)
       lastCheck = words
     case .notMade(let words):
       if verdict == .unknown, let words { lastCheck = words }

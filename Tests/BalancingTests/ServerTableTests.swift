@@ -61,6 +61,7 @@ func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_
     pool.table.setAvailability(1, .down, now: at(1))
     pool.table.setAvailability(2, .maintenance, now: at(1))
     #expect(pool.server(key: 7) == 0)
+    #expect(pool.choose(cookie: 0).cause == .cookie)
     pool.table.setAvailability(2, .up, now: at(2))
     #expect((0..<9).allSatisfy { pool.server(key: UInt64($0)) == 2 })
   }

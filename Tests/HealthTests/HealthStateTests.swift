@@ -100,15 +100,22 @@ import Testing
     #expect(within(other, of: .seconds(1), after: Self.at(7)))
   }
 
-  @Test("only the last check says whether nothing comes back")
+  @Test("silent is who gives nothing back as often as takes a server down")
   func silence() {
     var state = HealthState(settings: Self.settings, now: Self.at(0), seed: 1)
-    #expect(state.handle(.silence("no answer within 1 s"), now: Self.at(0))?.verdict == .down)
-    #expect(state.isSilent && state.lastCheck == "no answer within 1 s")
+    _ = state.handle(.success("ok"), now: Self.at(0))
     _ = state.handle(.failure("status 500"), now: Self.at(1))
-    #expect(!state.isSilent)
-    _ = state.handle(.silence("no answer within 1 s"), now: Self.at(2))
-    _ = state.handle(.success("ok"), now: Self.at(3))
+    for second in Int64(2)...3 {
+      _ = state.handle(.silence("no answer within 1 s"), now: Self.at(second))
+      #expect(!state.isSilent)
+    }
+    #expect(state.verdict == .down)
+    _ = state.handle(.silence("no answer within 1 s"), now: Self.at(4))
+    #expect(state.isSilent && state.silentSince == Self.at(2) && state.succeededAt == Self.at(0))
+    #expect(state.lastCheck == "no answer within 1 s")
+    _ = state.handle(.silence("no answer within 1 s"), now: Self.at(5))
+    #expect(state.isSilent && state.silentSince == Self.at(2))
+    _ = state.handle(.failure("status 500"), now: Self.at(6))
     #expect(!state.isSilent)
   }
 

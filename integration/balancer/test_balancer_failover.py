@@ -75,9 +75,15 @@ def test_an_ejected_server_is_the_last_resort(affinity):
             assert client.get()[0] == 200
             balancer.wait_state("app", "good", "down", 5)
             assert {client.get()[0] for _ in range(20)} == {200}
-        # It serves, so it is up; its last check says what it is.
-        balancer.wait_state("app", "bad", "up", 5)
-        assert "ejected for" in balancer.server("app", "bad")["lastCheck"]
+            first = cookie_of(client.get()[1]) if affinity == cookie_affinity() else None
+            if first:
+                answer = client.get(fields=f"Cookie: AFLOAT={first}\r\n")[1]
+                assert "set-cookie" not in answer, "its cookie is as good as any"
+        # Connections to it are used again, as there may be much to do.
+        assert len(bad.connections) < 40
+        server_of = balancer.server("app", "bad")
+        assert server_of["state"] == "down", "nobody is to rely on it"
+        assert server_of["lastCheck"].startswith("in use as the last resort, ejected for"), server_of
 
 
 def test_the_last_server_that_is_up_is_not_ejected():
@@ -94,7 +100,12 @@ def test_the_last_server_that_is_up_is_not_ejected():
 
 @pytest.mark.parametrize(
     "failure, method, status, moves",
-    [("silent", "GET", 200, True), ("silent", "POST", 504, False), ("status 500", "GET", 504, False)],
+    [
+        ("silent", "GET", 200, True),
+        ("silent", "PUT", 504, False),
+        ("silent", "POST", 504, False),
+        ("status 500", "GET", 504, False),
+    ],
 )
 def test_requests_leave_a_server_that_has_fallen_silent(failure, method, status, moves):
     failing, hold = threading.Event(), threading.Event()
@@ -136,6 +147,23 @@ def test_requests_leave_a_server_that_has_fallen_silent(failure, method, status,
             assert failures == 2
     finally:
         hold.set()
+
+
+def test_a_backup_that_is_up_comes_before_an_ejected_server():
+    state = {"broken": True}
+    bad, first, backup = Backend(failing_unless_checked(state)), http_backend("first"), http_backend("backup")
+    servers = [server("bad", bad.at), server("first", first.at), server("backup", backup.at, backup=True)]
+    check = http_check(every=30, fast=30)
+    with run([pool("app", servers, passive=(5, 10, 60, 50), check=check)]) as balancer, Client(balancer.port) as client:
+        for name, standing in (("bad", "up"), ("first", "up"), ("backup", "backup")):
+            balancer.wait_state("app", name, standing)
+        for _ in range(30):
+            assert client.get()[0] == 200
+        balancer.wait_state("app", "bad", "down", 5)
+        state["broken"] = False
+        first.close()
+        for _ in range(5):
+            assert client.get()[1].get("server-name") == "backup", "the others have failed this request, or traffic before"
 
 
 def test_a_retry_that_nobody_has_room_for_is_none():

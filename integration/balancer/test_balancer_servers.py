@@ -351,19 +351,25 @@ def test_a_node_without_descriptors_says_so_and_blames_no_server():
     pools = [pool("app", servers, passive=(3, 10, 30, 100), budget=100, attempts=2)]
     few = ("prlimit", "--nofile=80:80")
     with Balancer([listener("web", ["127.0.0.1:0"], "app")], pools, prefix=few) as balancer:
-        clients = [Client(balancer.port) for _ in range(50)]
-        for client in clients:
-            client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
-        # The servers answer when one has been refused, and the others have had the time for it.
-        assert select.select([client.socket for client in clients], [], [], 10)[0]
-        time.sleep(0.5)
-        enough.set()
-        answers = [client.reader.response() for client in clients]
-        for client in clients:
-            client.close()
-        counts = collections.Counter(status for status, _, _ in answers)
-        assert set(counts) == {200, 503} and counts[200] >= 10, counts
+        # Whether a connection to a client or to a server takes the last descriptor is a matter of luck.
+        for _ in range(5):
+            enough.clear()
+            clients = [Client(balancer.port) for _ in range(50)]
+            for client in clients:
+                client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+            # The servers answer when one has been refused, and the others have had the time for it.
+            select.select([client.socket for client in clients], [], [], 3)
+            time.sleep(0.5)
+            enough.set()
+            answers = [client.reader.response() for client in clients]
+            for client in clients:
+                client.close()
+            counts = collections.Counter(status for status, _, _ in answers)
+            assert set(counts) <= {200, 503} and counts[200] >= 10, counts
+            if counts[503]:
+                break
         refused = [(fields, body) for status, fields, body in answers if status == 503]
+        assert refused
         assert all(b"this node can open no more connections" in body for _, body in refused), refused[0]
         assert all(fields["retry-after"] == "1" for fields, _ in refused)
         balancer.fresh_status()
