@@ -120,10 +120,16 @@ package struct APISources: Sendable {
     }
   }
 
+  /// By the routes as they are switched.
+  package var poolsInUse: Set<String> {
+    Set(switches.applied(to: configuration.listeners, configuration.pools).flatMap(\.pools))
+  }
+
   package var listeners: [APIListener] {
-    configuration.listeners.map { listener in
+    let inForce = switches.filter { $0.obstacle(configuration.listeners, configuration.pools) == nil }
+    return configuration.listeners.map { listener in
       let status = view.balancer?.listeners.first { $0.name == listener.name }
-      let moved = switches.filter { listener.poolsByRoute[$0.route] != nil }.map { ($0.route, $0.pool) }
+      let moved = inForce.filter { listener.poolsByRoute[$0.route] != nil }.map { ($0.route, $0.pool) }
       let switched = Dictionary(moved, uniquingKeysWith: { first, _ in first })
       return APIListener(
         name: listener.name, bind: listener.bind.map(\.description), mode: listener.mode.rawValue, pool: listener.pool,
@@ -141,7 +147,8 @@ package struct APISources: Sendable {
   }
 
   private var allWarnings: [String] {
-    var all = configuration.warnings + view.warnings + warnings
+    var all = configuration.warnings(besides: poolsInUse) + view.warnings + warnings
+    all += SwitchNotes.warnings(switches, configuration)
     all += view.gate?.warnings ?? []
     all += view.elector?.warnings ?? []
     all += view.balancer?.warnings ?? []

@@ -201,19 +201,38 @@ struct APIRoutes: HTTPResponder {
   {
     let configuration = environment.configuration
     let routes = configuration.listeners.map(\.poolsByRoute).reduce(into: [:]) { $0.merge($1) { first, _ in first } }
-    guard let configured = routes[request.route] else {
+    let goesBack = request.back == true
+    guard (request.pool == nil) == goesBack else {
+      throw Refusal(400, "either pool, or back: true for the pool of the configuration")
+    }
+    let configured = routes[request.route]
+    guard configured != nil || goesBack else {
       let known = routes.keys.sorted().joined(separator: ", ")
       throw Refusal(
         404, "there is no route \(request.route) that goes to a pool\(known.isEmpty ? "" : " (there are \(known))")")
     }
-    guard configuration.pools.contains(where: { $0.name == request.pool }) else {
-      let known = configuration.pools.map(\.name).joined(separator: ", ")
-      throw Refusal(404, "there is no pool \(request.pool) (pools are \(known))")
+    var change: RouteSwitch?
+    if let pool = request.pool, pool != configured {
+      let listener = configuration.listeners.first { $0.poolsByRoute[request.route] != nil }
+      change = RouteSwitch(
+        route: request.route, pool: pool, identity: listener?.identity(of: request.route))
+      try refuse(change?.obstacle(configuration.listeners, configuration.pools), request.route, pool, configuration)
     }
-    var answer = try await environment.requests.switchRoute(
-      request.route, to: request.pool == configured ? nil : request.pool, by: request.by)
-    answer.pool = request.pool
+    var answer = try await environment.requests.switchRoute(request.route, to: change, by: request.by)
+    answer.pool = request.pool ?? configured ?? ""
     return answer
+  }
+
+  private static func refuse(
+    _ obstacle: SwitchObstacle?, _ route: String, _ pool: String, _ configuration: Configuration
+  ) throws {
+    switch obstacle {
+    case .noPool:
+      let known = configuration.pools.map(\.name).joined(separator: ", ")
+      throw Refusal(404, "there is no pool \(pool) (pools are \(known))")
+    case .misfit(let misfit): throw Refusal(409, "route \(route): \(misfit.fault) (\(misfit.remedy))")
+    case .noRoute, .otherRoute, nil: break
+    }
   }
 
   private static func checkServer(_ request: APIServerRequest, _ configuration: Configuration) throws {

@@ -31,16 +31,18 @@ extension ClusterRequests {
     return APIServerAnswer(request, pending: missing.sorted().map(\.text))
   }
 
-  package func switchRoute(_ route: String, to pool: String?, by: String?) async throws -> APISwitchAnswer {
+  package func switchRoute(_ route: String, to change: RouteSwitch?, by: String?) async throws -> APISwitchAnswer {
+    let intent = change.map { RouteIntent(pool: $0.pool, identity: $0.identity) }
     let missing = try await record(try key { () throws(IntentsFault) in try .route(route) }) { [author = plan.node] in
-      try $0.setRoute(route, to: pool, author: author)
+      try $0.setRoute(route, to: intent, author: author)
     }
-    controls.record("route_switched", subject: route, cause: RouteSwitch.words(to: pool, by: by))
+    controls.record("route_switched", subject: route, cause: RouteSwitch.words(to: change?.pool, by: by))
     return APISwitchAnswer(
-      route: route, pool: pool ?? "", configured: pool == nil, pending: missing.sorted().map(\.text))
+      route: route, pool: change?.pool ?? "", configured: change == nil, pending: missing.sorted().map(\.text))
   }
 
   package func switches() -> [RouteSwitch] { DrainOrders.switches(store.intents) }
+  package func serverOrders() -> [ServerOrder] { DrainOrders.serverOrders(store.intents) }
 
   private func key(_ make: () throws(IntentsFault) -> IntentKey) throws -> IntentKey {
     do { return try make() } catch { throw Refusal(400, "\(error)") }

@@ -167,7 +167,24 @@ package enum DrainOrders {
 
   /// Sorted by route.
   package static func switches(_ intents: Intents) -> [RouteSwitch] {
-    intents.switches.sorted { $0.key < $1.key }.map { RouteSwitch(route: $0.key, pool: $0.value) }
+    intents.switches.sorted { $0.key < $1.key }.map {
+      RouteSwitch(route: $0.key, pool: $0.value.pool, identity: $0.value.identity)
+    }
+  }
+
+  /// What operators asked of single servers, wherever those are: what is to become of servers that come back.
+  package static func serverOrders(_ intents: Intents) -> [ServerOrder] {
+    let (states, weights) = (intents.servers, intents.weights)
+    return Set(states.keys).union(weights.keys).sorted().map { name in
+      let administration: ServerAdministration =
+        switch states[name] {
+        case .maint: .maint
+        case .drain: .drain
+        case .ready, nil: .ready
+        }
+      return ServerOrder(
+        pool: name.pool, server: name.server, administration: administration, weight: weights[name])
+    }
   }
 
   package static func isForced(_ drain: DrainIntent, _ unixNow: Int64) -> Bool {

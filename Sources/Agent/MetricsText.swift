@@ -252,7 +252,7 @@ struct MetricsText {
     typealias Item = (pool: String, server: ServerFigures)
     let labels = { (item: Item) in [("pool", item.pool), ("server", item.server.name)] }
     each("server_up", .gauge, "Whether the server takes new clients.", all, labels) {
-      [.up, .backup].contains($0.server.state) ? 1 : 0
+      $0.server.state.takesNewClients(weight: $0.server.weight) ? 1 : 0
     }
     each(
       "server_state", .gauge, "Always 1; the state is a label.", all,

@@ -23,6 +23,7 @@ package actor Reloader: ReloadRequests {
   private let board: ConfigurationBoard
   private let supervisor: Supervisor
   private let cluster: ClusterRequests?
+  private let requests: any OperatorRequests
   private let events: EventLog
   private let history: ConfigurationHistory
   private let accessLog: AccessLogKeeper
@@ -33,9 +34,10 @@ package actor Reloader: ReloadRequests {
 
   init(
     options: AgentOptions, directories: Directories, plan: SupervisorPlan, board: ConfigurationBoard,
-    supervisor: Supervisor, cluster: ClusterRequests?, events: EventLog, accessLog: AccessLogKeeper,
-    log: LogSink
+    supervisor: Supervisor, cluster: ClusterRequests?, requests: any OperatorRequests, events: EventLog,
+    accessLog: AccessLogKeeper, log: LogSink
   ) {
+    self.requests = requests
     self.accessLog = accessLog
     self.log = log
     self.options = options
@@ -103,9 +105,17 @@ package actor Reloader: ReloadRequests {
   private func take(_ file: FileContents, check: Bool, by: String?) async throws -> APIReloadAnswer {
     let (loaded, next) = try prepare(file)
     let configuration = AgentProgram.noting(next, in: loaded.configuration)
-    let changes = board.configuration.changes(to: configuration)
+    let before = board.configuration
+    let switches = await requests.switches()
+    let obstacles = SwitchNotes.obstacles(switches, before, configuration)
+    guard obstacles.isEmpty else { throw Refusal(409, obstacles.joined(separator: "; ")) }
+    let changes =
+      before.changes(to: configuration)
+      + SwitchNotes.changes(switches, await requests.serverOrders(), before, configuration)
+    let inUse = Set(switches.applied(to: configuration.listeners, configuration.pools).flatMap(\.pools))
     var answer = APIReloadAnswer(
-      applied: false, changes: changes, warnings: configuration.warnings,
+      applied: false, changes: changes,
+      warnings: configuration.warnings(besides: inUse) + SwitchNotes.warnings(switches, configuration),
       configuration: APISources.hexadecimal(configuration.digest))
     if check { return answer }
     let opened = try openLog(configuration)

@@ -56,21 +56,38 @@ package struct RequirementBook: Sendable {
     return isRequired
   }
 
-  /// The pools as the balancer reports them; nil while it does not serve, because of `why`. True if that is news.
-  package mutating func note(pools: [PoolStatus]?, why: String = "") -> Bool {
+  /// The pools as the balancer reports them; nil while it does not serve, because of `why`. `destinations`: the pools that
+  /// clients of one are sent to, by switches; each of them has to have the servers. True if that is news.
+  package mutating func note(
+    pools: [PoolStatus]?, why: String = "", destinations: (String) -> Set<String> = { [$0] }
+  ) -> Bool {
     var isNews = false
     for case .pool(let name, let atLeast) in Set(vips.flatMap { $0.requires.map(\.kind) }) {
       let answer: RequirementAnswer
       if let pools {
-        guard let pool = pools.first(where: { $0.name == name }) else { continue }
-        let serving = pool.servers.count { $0.state == .up }
-        answer = RequirementAnswer(met: serving >= atLeast, cause: "\(serving) of \(pool.servers.count) servers are up")
+        let names = destinations(name)
+        let found = pools.filter { names.contains($0.name) }
+        guard found.count == names.count else { continue }
+        answer = RequirementAnswer(
+          met: found.allSatisfy { Self.serving($0) >= atLeast },
+          cause: found.map { Self.words($0, isSwitch: $0.name != name) }.joined(separator: "; "))
       } else {
         answer = RequirementAnswer(met: false, cause: why)
       }
       if note(.pool(name, atLeast: atLeast), answer) { isNews = true }
     }
     return isNews
+  }
+
+  private static func serving(_ pool: PoolStatus) -> Int {
+    pool.servers.count { $0.state == .up && $0.weight > 0 }
+  }
+
+  private static func words(_ pool: PoolStatus, isSwitch: Bool) -> String {
+    let weightless = pool.servers.count { $0.state == .up && $0.weight == 0 }
+    return (isSwitch ? "its clients are switched to pool \(pool.name): " : "")
+      + "\(serving(pool)) of \(pool.servers.count) servers are up"
+      + (weightless == 0 ? "" : " (not counting \(weightless) with weight 0)")
   }
 
   /// A new elector knows nothing.

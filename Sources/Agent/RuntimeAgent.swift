@@ -96,12 +96,13 @@ package enum AgentProgram {
     let cluster = try makeClusterRequests(plan, configuration, controls: supervisor, directory: directories.state)
     let requests: any OperatorRequests =
       try cluster ?? LoneRequests(controls: supervisor, directory: directories.state)
+    for warning in SwitchNotes.warnings(await requests.switches(), configuration) { logger.warning("\(warning)") }
     let board = ConfigurationBoard(configuration)
     let accessLog = AccessLogKeeper(logger: logger) { supervisor.post(.accessLog($0)) }
     accessLog.begin(configuration.log.access?.target)
     let reloader = Reloader(
       options: options, directories: directories, plan: plan, board: board, supervisor: supervisor, cluster: cluster,
-      events: events, accessLog: accessLog, log: sink)
+      requests: requests, events: events, accessLog: accessLog, log: sink)
     await reloader.keepFirst()
     let environment = APIEnvironment(
       node: node, board: board, reloads: reloader, started: started, controls: supervisor, requests: requests,

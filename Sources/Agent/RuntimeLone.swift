@@ -56,17 +56,17 @@ package actor LoneRequests: OperatorRequests {
     return APIServerAnswer(request)
   }
 
-  package func switchRoute(_ route: String, to pool: String?, by: String?) throws -> APISwitchAnswer {
-    var new = routes.filter { $0.route != route }
-    if let pool { new.append(RouteSwitch(route: route, pool: pool)) }
+  package func switchRoute(_ route: String, to change: RouteSwitch?, by: String?) throws -> APISwitchAnswer {
+    let new = routes.filter { $0.route != route } + (change.map { [$0] } ?? [])
     try record(new, in: switchFile)
     routes = new
     controls.setSwitches(new)
-    controls.record("route_switched", subject: route, cause: RouteSwitch.words(to: pool, by: by))
-    return APISwitchAnswer(route: route, pool: pool ?? "", configured: pool == nil)
+    controls.record("route_switched", subject: route, cause: RouteSwitch.words(to: change?.pool, by: by))
+    return APISwitchAnswer(route: route, pool: change?.pool ?? "", configured: change == nil)
   }
 
   package func switches() -> [RouteSwitch] { routes }
+  package func serverOrders() -> [ServerOrder] { orders }
 
   private func record(_ value: some Encodable, in file: String) throws {
     do {

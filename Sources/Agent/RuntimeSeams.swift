@@ -25,9 +25,12 @@ package protocol OperatorRequests: Sendable {
   func drain(_ request: APIDrainRequest) async throws -> APIDrainAnswer
   func undrain(_ request: APIUndrainRequest) async throws -> APIUndrainAnswer
   func setServer(_ request: APIServerRequest) async throws -> APIServerAnswer
-  /// `pool` nil: back to what the configuration says.
-  func switchRoute(_ route: String, to pool: String?, by: String?) async throws -> APISwitchAnswer
+  /// `change` nil: back to what the configuration says.
+  func switchRoute(_ route: String, to change: RouteSwitch?, by: String?) async throws -> APISwitchAnswer
+  /// All that are kept, in force or not.
   func switches() async -> [RouteSwitch]
+  /// What was asked of single servers, of those that no pool has (any more) too.
+  func serverOrders() async -> [ServerOrder]
   /// Has `holder`, another node, carry out a move of a VIP that it holds.
   func forwardMove(_ request: APIMoveRequest, to holder: NodeName) async throws -> APIMoveAnswer
   /// What `status` should warn of ("not connected to n2").

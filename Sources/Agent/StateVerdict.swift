@@ -48,15 +48,16 @@ package enum Verdict {
 
   private static func judgePools(_ sources: APISources, _ critical: inout [String], _ degraded: inout [String]) {
     guard sources.view.balancer != nil else { return }
-    let used = Set(sources.configuration.listeners.flatMap(\.pools))
+    let used = sources.poolsInUse
     for pool in sources.pools where used.contains(pool.name) {
-      let takesClients = pool.servers.contains { $0.state == .up || $0.state == .backup }
-      if !takesClients {
+      if !pool.servers.contains(where: \.takesNewClients) {
         let asked = pool.servers.filter { $0.state == .drain || $0.state == .maint }
         if sources.view.balancer?.pools.first(where: { $0.name == pool.name })?.isBeingLookedUp == true {
           degraded.append("pool \(pool.name): names not looked up yet")
         } else if pool.servers.contains(where: { $0.state == .starting }) {
           degraded.append("pool \(pool.name): no server has passed its checks yet")
+        } else if pool.servers.contains(where: { $0.state == .up || $0.state == .backup }) {
+          critical.append("pool \(pool.name) takes no new clients: its servers that are up have weight 0")
         } else if !asked.isEmpty, asked.count == pool.servers.count {
           critical.append("pool \(pool.name) takes no new clients: all its servers are drained or in maintenance")
         } else {

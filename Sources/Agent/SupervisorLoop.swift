@@ -127,6 +127,8 @@ final class SupervisorLoop {
       guard new != switches else { return }
       switches = new
       tellBalancer(.switches(new))
+      // VIPs may require the pool that is left, or the one that is gone to.
+      if balancer.isReady, let status = supervisor.board.view.balancer { poolsAre(status.pools) }
     case .draining(let new):
       guard new != draining else { return }
       draining = new

@@ -37,7 +37,13 @@ extension SupervisorLoop {
     tellStandings(isNews: isNews)
   }
 
-  func poolsAre(_ pools: [PoolStatus]) { tellStandings(isNews: requirements.note(pools: pools)) }
+  func poolsAre(_ pools: [PoolStatus]) {
+    let isNews = requirements.note(pools: pools) { name in
+      guard let balancer = plan.balancer else { return [name] }
+      return switches.destinations(of: name, balancer.listeners, balancer.pools)
+    }
+    tellStandings(isNews: isNews)
+  }
 
   /// A new elector knows nothing.
   func tellEveryStanding() {

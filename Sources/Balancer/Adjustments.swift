@@ -33,9 +33,7 @@ struct Adjustments: Equatable {
         result.pools[pool].servers[server].weight = weight
       }
     }
-    for change in switches where result.pools.contains(where: { $0.name == change.pool }) {
-      for listener in result.listeners.indices { send(&result.listeners[listener], change) }
-    }
+    result.listeners = switches.applied(to: result.listeners, result.pools)
     return result
   }
 
@@ -48,13 +46,6 @@ struct Adjustments: Equatable {
       let key = ServerKey(pool: pool.name, server: pool.servers[server].name)
       guard let address = holds.servers[key] ?? addresses[name] else { continue }
       pool.servers[server].endpoint = Endpoint(address: address, port: pool.servers[server].endpoint.port)
-    }
-  }
-
-  private func send(_ listener: inout ListenerConfiguration, _ change: RouteSwitch) {
-    if change.route == listener.defaultRoute && !listener.pool.isEmpty { listener.pool = change.pool }
-    for route in listener.routes.indices where listener.routes[route].name == change.route {
-      if case .pool = listener.routes[route].action { listener.routes[route].action = .pool(change.pool) }
     }
   }
 }

@@ -79,7 +79,7 @@ struct RouteBuilder {
     if let limit = route.rateLimit {
       record.rate = RateRecord(
         rule: RateRule(requests: limit.requests, every: limit.every, burst: limit.burst),
-        name: StableHash.combine(StableHash.hash(listener), StableHash.hash(route.name)),
+        name: StableHash.combine(StableHash.hash(listener), route.identity),
         field: memory.text(limit.field?.lowercased() ?? ""))
     }
     switch route.action {

@@ -40,8 +40,11 @@ struct ServerCommand: ParsableCommand {
       else { throw ValidationError("weight takes a number from 0 to 1000, or default") }
       return APIServerRequest(pool: pool, server: name, weight: number, by: Operator.name)
     }
-    guard let order = ServerAdministration(rawValue: state), weight == nil else {
+    guard let order = ServerAdministration(rawValue: state) else {
       throw ValidationError("\"\(state)\" is not drain, maint, ready or weight N")
+    }
+    if let weight {
+      throw ValidationError("\(state) takes no number (afloat server \(server) weight \(weight) sets a weight)")
     }
     return APIServerRequest(pool: pool, server: name, state: order, by: Operator.name)
   }

@@ -261,6 +261,8 @@ package struct APIServer: Codable, Equatable, Sendable {
     case lastCheck = "last_check"
     case requestsPerSecond = "requests_per_s"
   }
+
+  package var takesNewClients: Bool { (state == .up || state == .backup) && weight > 0 }
 }
 
 /// GET /v1/pools: an array of these.

@@ -289,18 +289,23 @@ package struct APIServerAnswer: Codable, Equatable, Sendable {
 package struct APISwitchRequest: Codable, Equatable, Sendable {
   /// The route's name; LISTENER/default is a listener's own pool.
   package var route: String
-  package var pool: String
+  /// Needed unless it goes `back`.
+  package var pool: String?
+  /// To the pool of the configuration, whichever that is; a switch of a route that is not there is forgotten.
+  package var back: Bool?
   package var by: String?
 
-  package init(route: String, pool: String, by: String? = nil) {
+  package init(route: String, pool: String?, back: Bool? = nil, by: String? = nil) {
     self.route = route
     self.pool = pool
+    self.back = back
     self.by = by
   }
 }
 
 package struct APISwitchAnswer: Codable, Equatable, Sendable {
   package var route: String
+  /// Empty if there is no such route (any more).
   package var pool: String
   /// Whether that is what the configuration says.
   package var configured: Bool

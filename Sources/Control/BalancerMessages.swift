@@ -105,17 +105,6 @@ package struct ServerOrder: Codable, Equatable, Sendable {
   }
 }
 
-/// A route that operators sent to another pool than the configuration does. One that does not exist is ignored.
-package struct RouteSwitch: Codable, Equatable, Sendable {
-  package var route: String
-  package var pool: String
-
-  package init(route: String, pool: String) {
-    self.route = route
-    self.pool = pool
-  }
-}
-
 /// Agent → balancer.
 package enum BalancerCommand: Codable, Sendable {
   /// The first message. The listening sockets come with it (SCM_RIGHTS), listener by listener, bind by bind, worker by
@@ -145,7 +134,12 @@ package enum BalancerCommand: Codable, Sendable {
 }
 
 /// `backup`: up, and gets nothing while others are.
-package enum ServerState: String, Codable, Sendable { case up, down, starting, drain, maint, backup }
+package enum ServerState: String, Codable, Sendable {
+  case up, down, starting, drain, maint, backup
+
+  /// Whether a server in this state has a share of new clients; one that waits as a backup would have one.
+  package func takesNewClients(weight: Int) -> Bool { (self == .up || self == .backup) && weight > 0 }
+}
 
 package struct ServerStatus: Equatable, Sendable {
   package var name: String

@@ -102,6 +102,25 @@ package struct RouteConfiguration: Codable, Equatable, Sendable {
     self.name = name
     self.action = action
   }
+
+  /// False if it is called by its place, which changes when a route comes or goes before it.
+  package var hasOwnName: Bool { !name.utf8.contains(UInt8(ascii: "/")) }
+
+  /// What stays of a route from one configuration to the next: its name if it has one of its own, else what it matches.
+  package var identity: UInt64 {
+    if hasOwnName { return StableHash.hash(name) }
+    return StableHash.hash((match.words + exception.words.map { "not \($0)" }).joined(separator: "\n"))
+  }
+}
+
+extension RouteConfiguration.Match {
+  /// All that has to hold, an entry each. They are kept, hashed, on disks: what is added stands here only where it is used.
+  fileprivate var words: [String] {
+    hosts.map { "host \($0)" } + paths.map { "path \($0)" } + pathPrefixes.map { "path_prefix \($0)" }
+      + pathPatterns.map { "path_regex \($0)" } + methods.map { "method \($0)" }
+      + fields.map { "header \($0.name.lowercased()): \($0.values.joined(separator: "\t"))" }
+      + sources.map { "source \($0)" }
+  }
 }
 
 /// `to` of a redirect in its parts.
@@ -127,24 +146,5 @@ package enum RedirectPart: Equatable, Sendable {
     }
     if !rest.isEmpty { parts.append(.text(String(rest))) }
     return parts
-  }
-}
-
-extension ListenerConfiguration {
-  /// The name of the route that takes what no other does, for `switch`.
-  package var defaultRoute: String { "\(name)/default" }
-
-  /// Where each of its routes that goes to a pool goes to, by the route's name.
-  package var poolsByRoute: [String: String] {
-    var result: [String: String] = [:]
-    for case let route in routes { if case .pool(let name) = route.action { result[route.name] = name } }
-    if !pool.isEmpty { result[defaultRoute] = pool }
-    return result
-  }
-
-  /// All that its clients may be sent to.
-  package var pools: [String] {
-    let usual = pool.isEmpty ? [] : [pool]
-    return usual + routes.compactMap { if case .pool(let name) = $0.action { name } else { nil } }
   }
 }

@@ -65,6 +65,24 @@ package struct DrainIntent: Equatable, Sendable {
   }
 }
 
+/// Where an operator sent a route.
+package struct RouteIntent: Equatable, Sendable {
+  package var pool: String
+  /// What the route was, if it was called by its place (`RouteConfiguration.identity`).
+  package var identity: UInt64?
+
+  package init(pool: String, identity: UInt64? = nil) {
+    self.pool = pool
+    self.identity = identity
+  }
+
+  init?(_ value: IntentValue) {
+    guard let pool = value["pool"] else { return nil }
+    // Of a later version, in a form that this one cannot read: then it is no route that is known here.
+    self.init(pool: pool, identity: value["match"].map { UInt64($0, radix: 16) ?? 0 })
+  }
+}
+
 /// What an operator asked of one server.
 package enum ServerIntent: String, Sendable { case ready, drain, maint }
 
@@ -121,11 +139,16 @@ extension Intents {
     try set(key, to: value, author: author)
   }
 
-  /// `pool` nil: where the configuration sends it.
-  package mutating func setRoute(_ route: String, to pool: String?, author: NodeName) throws(IntentsFault) {
+  /// `intent` nil: where the configuration sends it.
+  package mutating func setRoute(
+    _ route: String, to intent: RouteIntent?, author: NodeName
+  ) throws(IntentsFault) {
     let key = try IntentKey.route(route)
     var value: IntentValue?
-    if let pool { value = try IntentValue(["pool": pool], key: key) }
+    if let intent {
+      value = try IntentValue(
+        ["pool": intent.pool, "match": intent.identity.map { String($0, radix: 16) }], key: key)
+    }
     try set(key, to: value, author: author)
   }
 
@@ -145,10 +168,10 @@ extension Intents {
   }
 
   /// Routes that operators sent to another pool, by name.
-  package var switches: [String: String] {
-    var result: [String: String] = [:]
+  package var switches: [String: RouteIntent] {
+    var result: [String: RouteIntent] = [:]
     for (key, register) in registers where key.hasPrefix("route/") {
-      if let pool = register.value?["pool"] { result[String(key.dropFirst(6))] = pool }
+      if let intent = register.value.flatMap(RouteIntent.init) { result[String(key.dropFirst(6))] = intent }
     }
     return result
   }

@@ -93,7 +93,8 @@ enum Changes {
     if mirror.displayStyle == .collection {
       return "[" + mirror.children.map { words($0.value) }.joined(separator: ", ") + "]"
     }
-    return "\(value)"
+    let text = "\(value)"
+    return text.isEmpty ? "none" : text
   }
 
   private static func snakeCase(_ camelCase: String) -> String {

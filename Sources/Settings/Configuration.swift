@@ -66,6 +66,14 @@ package struct Configuration: Equatable, Sendable {
   /// What is allowed and probably not meant: `pool "old" is not used by any listener`.
   package var warnings: [String] = []
 
+  /// The warnings without those of pools that are in use all the same, by a switch.
+  package func warnings(besides inUse: Set<String>) -> [String] {
+    let used = Set(inUse.map(Self.unusedWarning))
+    return warnings.filter { !used.contains($0) }
+  }
+
+  static func unusedWarning(_ pool: String) -> String { "pool \"\(pool)\" is not used by any listener" }
+
   /// Longer files are refused.
   package static let maximumByteCount = Document.maximumByteCount
 

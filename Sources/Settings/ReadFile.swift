@@ -51,7 +51,7 @@ extension Reader {
       add(position, "node: \"\(node)\" is not among the members", nearestMember(node.text, references))
     }
     for pool in references.pools where !references.usedPools.contains(pool) {
-      configuration.warnings.append("pool \"\(pool)\" is not used by any listener")
+      configuration.warnings.append(Configuration.unusedWarning(pool))
     }
   }
 

@@ -55,27 +55,15 @@ extension Reader {
       return
     }
     references.usedPools.insert(pool)
-    if mode == .tcp, case .hash(let subject) = pools.first(where: { $0.name == pool })?.balance, subject != .source {
-      add(
-        field.position, "\(field.path): pool \"\(pool)\" hashes what a tcp listener cannot see",
-        "use balance: {hash: source}, or mode: http")
-    }
-    if mode == .tcp, case .cookie = pools.first(where: { $0.name == pool })?.affinity {
-      let remedy = "use affinity: source, or mode: http"
-      add(
-        field.position, "\(field.path): pool \"\(pool)\" keeps clients by cookie, which a tcp listener cannot", remedy)
-    }
-    if mode == .tcp, pools.first(where: { $0.name == pool })?.hasSorrySite ?? false {
-      add(
-        field.position, "\(field.path): pool \"\(pool)\" has a page for when all its servers are down, which is HTTP",
-        "use when_all_down: {pool: NAME}, or mode: http")
+    for misfit in pools.first(where: { $0.name == pool })?.misfits(in: mode) ?? [] {
+      add(field.position, "\(field.path): \(misfit.fault)", misfit.remedy)
     }
   }
 
-  func refuseHTTPOnly(_ fields: Fields, _ keys: [String]) {
+  func refuseHTTPOnly(_ fields: Fields, _ keys: [String], remedy: String = "remove it, or use mode: http") {
     for key in keys {
       if let field = fields[key] {
-        add(field.keyPosition, "\"\(key)\" has no meaning in a tcp listener", "remove it, or use mode: http")
+        add(field.keyPosition, "\"\(key)\" has no meaning in a tcp listener", remedy)
       }
     }
   }
@@ -153,7 +141,10 @@ extension Reader {
     var timeouts = ListenerConfiguration.Timeouts()
     let keys = Keys(["request_head", "idle", "client_body", "tunnel"])
     guard let fields = self.fields(field, keys, shape: "{request_head: 10s, idle: 60s}") else { return timeouts }
-    if mode == .tcp { refuseHTTPOnly(fields, ["request_head", "client_body"]) }
+    if mode == .tcp {
+      refuseHTTPOnly(fields, ["request_head", "client_body"])
+      refuseHTTPOnly(fields, ["idle"], remedy: "tunnel is the idle time-out of a connection in mode tcp")
+    }
     let range = TimeSpan.milliseconds(10) ... .seconds(24 * 3600)
     if let span = duration(fields["request_head"], range, example: "10s") { timeouts.requestHead = span }
     if let span = duration(fields["idle"], range, example: "60s") { timeouts.idle = span }

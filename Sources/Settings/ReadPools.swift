@@ -50,13 +50,18 @@ extension Reader {
     return pool
   }
 
+  /// What other balancers call them.
+  private static let balanceElsewhere = [
+    "leastconn": "least_connections", "least_conn": "least_connections", "random": "random_two",
+    "hash": "{hash: source}", "source": "{hash: source}", "ip_hash": "{hash: source}", "uri": "{hash: uri}",
+  ]
+
   private func balance(_ field: Field) -> BalanceAlgorithm? {
     guard case .mapping = field.value.content else {
       return choice(
         field,
         ["round_robin": .roundRobin, "least_connections": .leastConnections, "random_two": .randomTwo],
-        notYet: []
-      )
+        besides: ["{hash: source | header NAME | cookie NAME | uri}"], meant: Self.balanceElsewhere)
     }
     guard let fields = self.fields(field, Keys(["hash"]), shape: "hash: source"), let hash = fields["hash"] else {
       return nil
@@ -91,7 +96,7 @@ extension Reader {
       add(field.position, "\(field.path): \(words[0]) needs a name", "for instance {\(words[0]): NAME}")
       return nil
     }
-    return choice(field, ["source": HashSubject.source, "uri": .uri])
+    return choice(field, ["source": HashSubject.source, "uri": .uri], besides: ["header NAME", "cookie NAME"])
   }
 
   private func hashName(_ field: Field, _ name: String?, _ what: String) -> String? {
@@ -214,6 +219,11 @@ extension Reader {
     let sameSite = choice(options["same_site"], sites)
     if sameSite == "None", !secure, let field = options["same_site"] {
       add(field.position, "\(field.path): browsers refuse same_site: none without secure", "add secure: yes")
+    }
+    let prefix = ["__host-", "__secure-"].first { name.lowercased().hasPrefix($0) }
+    if let prefix, !secure, let field = options["name"] {
+      let what = "\(field.path): browsers refuse a cookie whose name begins with \(name.prefix(prefix.utf8.count))"
+      add(field.position, "\(what) without secure", "add secure: yes")
     }
     return .cookie(name: name, maxAge: maxAge, secure: secure, sameSite: sameSite)
   }
@@ -355,12 +365,4 @@ extension Reader {
 extension PoolConfiguration {
   /// The pool that stands in when all servers of this one are down.
   fileprivate var standIn: String? { if case .pool(let name) = whenAllDown { name } else { nil } }
-
-  /// While no server is up its clients get an answer that only HTTP has.
-  var hasSorrySite: Bool {
-    switch whenAllDown {
-    case .respond, .files: true
-    case .error, .pool: false
-    }
-  }
 }

@@ -42,7 +42,7 @@ extension Reader {
       if let limit = fields["rate_limit"] { route.rateLimit = rateLimit(limit) }
       if let rewrite = fields["rewrite"] {
         switch action {
-        case .pool, .files: route.rewrite = self.rewrite(rewrite)
+        case .pool, .files: route.rewrite = self.rewrite(rewrite, of: route.match)
         case .redirect, .respond:
           add(rewrite.keyPosition, "\(rewrite.path) has no meaning for a \(key(of: action))", "remove it")
         }
@@ -293,7 +293,10 @@ extension Reader {
     return nil
   }
 
-  private func rewrite(_ field: Field) -> RouteConfiguration.PrefixRewrite? {
+  /// A prefix that no path of the match begins with is refused.
+  private func rewrite(
+    _ field: Field, of match: RouteConfiguration.Match
+  ) -> RouteConfiguration.PrefixRewrite? {
     let shape = "{prefix: {from: /api, to: /}}"
     guard let fields = self.fields(field, Keys(["prefix"]), shape: shape),
       let prefix = required(fields, "prefix", "for instance {from: /api, to: /}", { $0 }),
@@ -301,7 +304,20 @@ extension Reader {
       let from = required(parts, "from", "for instance /api", { matchedPath($0) }),
       let to = required(parts, "to", "for instance /", { rewrittenPath($0) })
     else { return nil }
+    let known = match.paths + match.pathPrefixes
+    let isMet =
+      known.contains { Self.isBelow($0, from) } || match.pathPrefixes.contains { Self.isBelow(from, $0) }
+    if !known.isEmpty, !isMet, let field = parts["from"] {
+      let remedy = "it matches \(known.joined(separator: ", "))"
+      add(field.position, "\(field.path): no path that the route matches begins with \(from)", remedy)
+    }
     return RouteConfiguration.PrefixRewrite(from: from, to: to)
+  }
+
+  /// Whether `path` is `prefix` or below it, whatever their ends.
+  private static func isBelow(_ path: String, _ prefix: String) -> Bool {
+    func segments(_ text: String) -> [Substring] { text.split(separator: "/") }
+    return segments(path).starts(with: segments(prefix))
   }
 
   private func rewrittenPath(_ field: Field) -> String? {

@@ -223,11 +223,20 @@ final class Reader {
   }
 
   /// One of a few words.
-  func choice<Value>(_ field: Field?, _ choices: KeyValuePairs<String, Value>, notYet: [String] = []) -> Value? {
+  /// `besides`: what could stand there too, and is read elsewhere. `meant`: what others call something, and we do not.
+  func choice<Value>(
+    _ field: Field?, _ choices: KeyValuePairs<String, Value>, notYet: [String] = [], besides: [String] = [],
+    meant: [String: String] = [:]
+  ) -> Value? {
     guard let field else { return nil }
     let all = choices.map(\.key)
     if let text = field.text {
       if let found = choices.first(where: { $0.key == text }) { return found.value }
+      if let meant = meant[text] {
+        let remedy = "did you mean \(meant)? there are \((all + besides).joined(separator: ", "))"
+        add(field.position, "\(field.path) cannot be \"\(text.abbreviated)\"", remedy)
+        return nil
+      }
       if notYet.contains(text) {
         add(field.position, "\(field.path): \"\(text)\" is not supported yet", "use \(all.joined(separator: " or "))")
         return nil
@@ -237,7 +246,8 @@ final class Reader {
         return nil
       }
     }
-    add(field.position, "\(field.path) cannot be \(field.value.kind)", "choose from \(all.joined(separator: ", "))")
+    let remedy = "choose from \((all + besides).joined(separator: ", "))"
+    add(field.position, "\(field.path) cannot be \(field.value.kind)", remedy)
     return nil
   }
 

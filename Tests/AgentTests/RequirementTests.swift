@@ -13,13 +13,13 @@ private func vip(_ name: String, _ requires: [Requirement]) -> VIPConfiguration 
     announce: .seconds(60))
 }
 
-private func pool(_ name: String, _ states: [ServerState]) -> PoolStatus {
+private func pool(_ name: String, _ states: [ServerState], weight: Int = 100) -> PoolStatus {
   PoolStatus(
     name: name,
     servers: states.enumerated().map { index, state in
       ServerStatus(
-        name: "s\(index)", endpoint: Endpoint("192.0.2.1:80")!, state: state, weight: 100, connections: 0, requests: 0,
-        failures: 0, lastCheck: "")
+        name: "s\(index)", endpoint: Endpoint("192.0.2.1:80")!, state: state, weight: weight, connections: 0,
+        requests: 0, failures: 0, lastCheck: "")
     })
 }
 
@@ -101,6 +101,28 @@ private func result(_ tally: inout RiseAndFall, _ good: Bool) -> String { tally.
       changes(&book).map(\.cause) == ["pool app (at least 2): 1 of 2 servers are up"])
     #expect(noted(&book) { $0.note(pools: nil, why: "it ended") })
     #expect(changes(&book).map(\.cause) == ["pool app (at least 2): it ended"])
+  }
+
+  @Test("a pool whose clients are switched to others is there while those are, and servers without weight do not count")
+  func switchedPools() {
+    var book = RequirementBook()
+    book.configure([vip("web", [Requirement(.pool("app", atLeast: 1))])])
+    let targets: (String) -> Set<String> = { $0 == "app" ? ["green", "app"] : [$0] }
+    func note(_ pools: [PoolStatus], _ destinations: (String) -> Set<String>) -> [VIPStanding] {
+      _ = book.note(pools: pools, destinations: destinations)
+      return book.changes()
+    }
+    #expect(note([pool("app", [.down]), pool("green", [.up])], { _ in ["green"] }).map(\.eligible) == [true])
+    #expect(
+      note([pool("app", [.up]), pool("green", [.down])], { _ in ["green"] }).map(\.cause) == [
+        "pool app: its clients are switched to pool green: 0 of 1 servers are up"
+      ])
+    #expect(note([pool("app", [.up]), pool("green", [.up])], targets).map(\.eligible) == [true])
+    #expect(note([pool("app", [.down]), pool("green", [.up])], targets).map(\.eligible) == [false])
+    #expect(
+      note([pool("app", [.up, .down], weight: 0)], { [$0] }).map(\.cause) == [
+        "pool app: 0 of 2 servers are up (not counting 1 with weight 0)"
+      ])
   }
 
   @Test("the first result counts at once, then so many in a row change it")

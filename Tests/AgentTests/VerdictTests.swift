@@ -139,6 +139,38 @@ import Testing
     #expect(sources.status.reasons.first == "pool app has no server that is up")
   }
 
+  @Test func `the pools that routes are switched to count, and no others`() throws {
+    var sources = try healthy()
+    let server = sources.view.balancer!.pools[0].servers[0]
+    sources.configuration.pools.append(
+      PoolConfiguration(
+        name: "green", balance: .roundRobin, affinity: .none,
+        servers: [ServerConfiguration(name: "s1", endpoint: server.endpoint)], check: .init(kind: .none)))
+    sources.configuration.warnings = ["pool \"green\" is not used by any listener"]
+    sources.view.balancer!.pools.append(PoolStatus(name: "green", servers: [server]))
+    #expect(sources.status.warnings == sources.configuration.warnings)
+    sources.switches = [RouteSwitch(route: "web/default", pool: "green")]
+    for index in 0...1 { sources.view.balancer!.pools[0].servers[index].state = .down }
+    #expect(sources.status.verdict == .ok)
+    #expect(sources.status.warnings == [])
+    sources.view.balancer!.pools[1].servers[0].state = .down
+    #expect(sources.status.verdict == .critical)
+    #expect(sources.status.reasons.first == "pool green has no server that is up")
+    // A pool that is not there takes nobody.
+    sources.switches = [RouteSwitch(route: "web/default", pool: "blue")]
+    #expect(sources.status.reasons.first == "pool app has no server that is up")
+    #expect(sources.listeners[0].switched == [:])
+  }
+
+  @Test func `a server with weight 0 takes no new clients`() throws {
+    var sources = try healthy()
+    sources.view.balancer!.pools[0].servers[0].weight = 0
+    #expect(sources.status.verdict == .ok)
+    sources.view.balancer!.pools[0].servers[1].state = .drain
+    #expect(sources.status.verdict == .critical)
+    #expect(sources.status.reasons == ["pool app takes no new clients: its servers that are up have weight 0"])
+  }
+
   @Test func `a pool whose name is being looked up for the first time is not lost yet`() throws {
     var sources = try healthy()
     sources.view.balancer!.pools[0].servers = []

@@ -49,4 +49,17 @@ struct AdjustmentsTests {
     #expect(result.listeners[0].poolsByRoute == ["web/1": "green", "web/default": "blue"])
     #expect(Adjustments().applied(to: configuration) == configuration)
   }
+
+  @Test func `clients of a pool are where its routes are switched to`() {
+    let (listeners, pools) = (configuration.listeners, configuration.pools)
+    func destinations(_ pool: String, _ switches: [RouteSwitch]) -> Set<String> {
+      switches.destinations(of: pool, listeners, pools)
+    }
+    let one = RouteSwitch(route: "web/1", pool: "green")
+    #expect(destinations("blue", []) == ["blue"])
+    #expect(destinations("blue", [one]) == ["blue", "green"])
+    #expect(destinations("blue", [one, RouteSwitch(route: "web/default", pool: "green")]) == ["green"])
+    #expect(destinations("green", [one]) == ["green"])
+    #expect(destinations("blue", [RouteSwitch(route: "web/1", pool: "red")]) == ["blue"])
+  }
 }

@@ -40,6 +40,18 @@ import Testing
     #expect(changes.count == 8)
   }
 
+  @Test func `what there was not is none`() throws {
+    let routes = """
+      listeners:
+        web: {bind: ["*:80"], routes: [{match: {path: /a}, pool: app}]}
+      pools:
+        app: {servers: {s1: "192.0.2.21:8080"}}
+      """
+    let after = routes.replacing("routes:", with: "pool: app, routes:")
+    #expect(try parse(routes).changes(to: parse(after)) == ["listener web: pool none → app"])
+    #expect(try parse(after).changes(to: parse(routes)) == ["listener web: pool app → none"])
+  }
+
   @Test func `members and VIPs are named, the rest of the cluster by its keys`() throws {
     let vips = "vips:\n  web: {addresses: [192.0.2.100/24]}\n"
     let other = cluster.replacing("n3: 192.0.2.13", with: "n4: 192.0.2.14") + vips

@@ -210,6 +210,20 @@ import Testing
     #expect(found == ["afloat.yaml:6:\(expected)"])
   }
 
+  @Test(
+    "a prefix that no matched path begins with cannot be rewritten",
+    arguments: [
+      ("path_prefix: /a", "/b", false), ("path_prefix: /a", "/ab", false), ("path: [/a/x, /b]", "/a/y", false),
+      ("path_prefix: [/a, /b]", "/b", true), ("path_prefix: /a", "/a/b", true), ("path_prefix: /a/b/", "/a/", true),
+      ("path_prefix: /a", "/", true), ("path: /a/x", "/a", true), ("path_regex: ^/a", "/b", true),
+    ])
+  func rewrites(_ match: String, _ from: String, _ isGood: Bool) {
+    let found = errors(file("- {match: {\(match)}, pool: app, rewrite: {prefix: {from: \(from), to: /}}}"))
+    #expect(found.isEmpty == isGood)
+    let words = "listeners.web.routes[0].rewrite.prefix.from: no path that the route matches begins with \(from) (it "
+    #expect(found.allSatisfy { $0.contains(words) })
+  }
+
   @Test("rate limits and PROXY headers are read, with their defaults") func limits() throws {
     let listener = try parse(
       """

@@ -92,6 +92,12 @@ def test_version(afloat):
     assert done.returncode == 0 and re.search(r"\d+\.\d+", done.stdout)
 
 
+def test_an_order_that_takes_no_number_says_so(afloat):
+    done = afloat("server", "app/s1", "drain", "5")
+    assert done.returncode == 2
+    assert "drain takes no number (afloat server app/s1 weight 5 sets a weight)" in done.stderr, done.stderr
+
+
 def test_commands_without_an_agent_say_so(afloat, tmp_path):
     done = afloat("status", "--socket", str(tmp_path / "none.sock"))
     assert done.returncode == 2

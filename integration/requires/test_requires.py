@@ -149,6 +149,28 @@ def test_a_pool_without_servers_moves_the_vip(stage):
     assert vip(second)["ineligible"] is None
 
 
+def test_a_required_pool_is_the_one_that_its_clients_are_switched_to(stage):
+    options = {"requires": "[balancer, {pool: app}]"}
+    cluster = stage.cluster(nodes=2, backends=2, vip_options=options)
+    green = f"  green: {{servers: {{only: {cluster.backends[1].address}}}, check: {{tcp: {{}}, every: 200ms}}}}"
+    for agent in cluster.agents:
+        agent.write(cluster.configuration(pools=[green], vip_options=options))
+        assert agent.afloat("reload").returncode == 0
+    first = cluster.holder()
+    wait_until(lambda: set(vip(first)["eligible"]) == {"n1", "n2"}, 20, "two that may hold it")
+    assert first.afloat("switch", "web/default", "green").returncode == 0
+    wait_until(lambda: all(agent.query("listeners")[0]["switched"] for agent in cluster.agents), 10, "the switch")
+    # The other backend, and with it pool app, is still there.
+    first.host.run("ip", "route", "add", "blackhole", f"{cluster.lan.backends[1].address}/32")
+    cluster.wait_for_holder(other_than=first)
+    cause = wait_until(lambda: vip(first).get("ineligible"), 10, "a cause")
+    assert cause == "pool app: its clients are switched to pool green: 0 of 1 servers are up"
+    cluster.wait_for_service()
+    # Back to a pool that is there.
+    assert first.afloat("switch", "web/default", "--back").returncode == 0
+    wait_until(lambda: vip(first)["ineligible"] is None, 10, "the first node to be fit again")
+
+
 def test_an_interface_and_a_process(stage):
     name = f"afloat-{os.getpid() % 100000}"
     cluster = require(stage, f"{{interface: up0}}, {{process: {name}}}", nodes=2)
