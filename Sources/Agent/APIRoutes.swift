@@ -206,7 +206,8 @@ struct APIRoutes: HTTPResponder {
       throw Refusal(400, "either pool, or back: true for the pool of the configuration")
     }
     let configured = routes[request.route]
-    guard configured != nil || goesBack else {
+    let isKept = await environment.requests.switches().contains { $0.route == request.route }
+    guard configured != nil || goesBack && isKept else {
       let known = routes.keys.sorted().joined(separator: ", ")
       throw Refusal(
         404, "there is no route \(request.route) that goes to a pool\(known.isEmpty ? "" : " (there are \(known))")")

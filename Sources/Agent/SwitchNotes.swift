@@ -30,6 +30,9 @@ enum SwitchNotes {
     _ switches: [RouteSwitch], _ before: Configuration, _ after: Configuration
   ) -> [String] {
     switches.compactMap { change in
+      // Earlier versions kept the place alone.
+      var change = change
+      change.identity = change.identity ?? before.identity(ofRoute: change.route)
       guard change.obstacle(in: before) == nil, before.pool(ofRoute: change.route) != change.pool,
         let obstacle = change.obstacle(in: after)
       else { return nil }
@@ -97,6 +100,10 @@ extension RouteSwitch {
 }
 
 extension Configuration {
+  fileprivate func identity(ofRoute route: String) -> UInt64? {
+    listeners.lazy.compactMap { $0.identity(of: route) }.first
+  }
+
   fileprivate func pool(ofRoute route: String) -> String? {
     listeners.lazy.compactMap { $0.poolsByRoute[route] }.first
   }

@@ -43,6 +43,8 @@ struct RouteRecord {
   /// Of its figures.
   var slot: Int32
   var match: RouteMatch
+  /// Only exact paths match: with "/" at its end a path is another route's.
+  var isExact: Bool
   var action: RouteAction
   /// -1 where no server gets the request.
   var pool: Int32
@@ -74,7 +76,8 @@ struct RouteBuilder {
       name: memory.text(route.name), slot: Int32(slot),
       match: RouteMatch(
         conditions: try conditions(route.match, route.name), exceptions: try conditions(route.exception, route.name)),
-      action: .pool, pool: -1, request: edits(route.requestFields), response: edits(route.responseFields),
+      isExact: !route.match.paths.isEmpty, action: .pool, pool: -1, request: edits(route.requestFields),
+      response: edits(route.responseFields),
       rewrite: route.rewrite.map { PrefixRewrite(from: memory.text($0.from), to: memory.text($0.to)) })
     if let limit = route.rateLimit {
       record.rate = RateRecord(

@@ -32,8 +32,8 @@ extension ServerRegistry {
     }
     let others = pools[server.poolPlace]
     let ejected = others.count { servers[$0]?.isEjected ?? false }
-    // Where nobody stands in there is nobody to go to.
-    if server.mayBeLastResort && !hasOther(index, orBackup: true) { return nil }
+    // A few requests that always fail must not take the last one away from all others.
+    if !hasOther(index, orBackup: true) { return nil }
     guard settings.mayEject(ejectedCount: ejected, serverCount: others.count) else { return nil }
     servers[index]?.passive?.eject(now: now)
     let cause =

@@ -22,6 +22,8 @@ struct ServerRegistry {
   private var random: SeededRandom
   /// Slots of each pool's servers.
   private(set) var pools: [[Int]] = []
+  /// When a check of each pool's servers succeeded last.
+  private var answeredAt: [Instant] = []
   /// When the next ejection ends.
   var nextReturn = Instant.distantFuture
   /// When each server's check starts or is over time: thousands of servers are not looked at one by one.
@@ -66,6 +68,7 @@ struct ServerRegistry {
     let spread = Self.firstCheckSpacing * Int64(layout.servers.joined().count)
     var next = [RegisteredServer?](repeating: nil, count: max(servers.count, (layout.servers.joined().max() ?? -1) + 1))
     pools = layout.servers
+    answeredAt = Array(repeating: Instant(nanoseconds: .min), count: pools.count)
     patterns = [:]
     for case .http(_, _, _, let expected) in configuration.pools.map(\.check.kind) {
       if let text = expected.bodyPattern, patterns[text] == nil { patterns[text] = BodyPattern(text) }
@@ -250,6 +253,7 @@ struct ServerRegistry {
   private mutating func finish(_ index: Int, _ outcome: CheckOutcome, _ now: Instant) -> ServerChange? {
     servers[index]?.probe.close()
     note(outcome, now)
+    if case .success = outcome, let place = servers[index]?.poolPlace { answeredAt[place] = now }
     defer { schedule(index) }
     guard let change = servers[index]?.health.handle(outcome, now: now) else {
       // Who waits for it may have somewhere to go by now.
@@ -298,18 +302,15 @@ struct ServerRegistry {
 
   /// Whether an ejected server gets all there is, as there is nobody else.
   func isLastResort(_ index: Int) -> Bool {
-    servers[index]?.availability == .ejected && !hasOther(index, orBackup: true)
+    guard let server = servers[index] else { return false }
+    return server.availability == .ejected && server.configuration.weight > 0 && !hasOther(index, orBackup: true)
   }
 
   /// Whether the host of a server has gone, as far as checks can tell: it is down because nothing comes back, and another
   /// server of the pool has answered since that began, so that it is not this node that is cut off.
   func isGone(_ index: Int) -> Bool {
     guard let server = servers[index], server.health.verdict == .down, server.health.isSilent else { return false }
-    return pools[server.poolPlace].contains { slot in
-      guard slot != index, let other = servers[slot] else { return false }
-      return other.availability == .up && other.health.streak == 0
-        && other.health.succeededAt > server.health.silentSince
-    }
+    return answeredAt[server.poolPlace] > server.health.silentSince
   }
 
   /// Takes the whole list of orders; servers that it does not name are ready.

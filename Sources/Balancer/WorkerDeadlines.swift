@@ -34,7 +34,7 @@ extension Worker {
     // Who has ended its direction may have gone: another server gets no more time for it than the one before.
     let hasEnded =
       client.pointee.stream.peerClosed && client.pointee.phase == .waiting
-      && client.pointee.exchange.notes.retryCount > 0
+      && client.pointee.exchange.notes.retryCount > 0 && !client.pointee.exchange.headIsSent
     timers.set(index, tick &+ (hasEnded ? min(time, Self.patienceAfterClientEnded) : time))
   }
 

@@ -189,7 +189,7 @@ extension Worker {
     let tried = client.pointee.exchange.tried
     if retryCredit[pool] < 100 || !client.pointee.exchange.tried.insert(Int(upstream.pointee.server)) { return false }
     let (next, cause) = chooseServer(client)
-    if next < 0 || tables[pool].availability(Int(snapshot.servers[Int(next)].place)).isEjected {
+    if next < 0 || availability(next).isEjected {
       client.pointee.exchange.tried = tried
       return false
     }
@@ -200,6 +200,11 @@ extension Worker {
     releaseServer(index, upstream, reuse: false, abortively: true)
     sendAgain(place, client, to: next, cause, pool)
     return true
+  }
+
+  private func availability(_ server: Int32) -> ServerAvailability {
+    let record = snapshot.servers.baseAddress! + Int(server)
+    return tables[Int(record.pointee.pool)].availability(Int(record.pointee.place))
   }
 
   /// The host of `server` has gone without a word: requests that wait for it and may be sent again go to others. What finds

@@ -14,6 +14,8 @@ internal import Routing
 struct FileRoot {
   let root: Text
   let index: Text
+  /// A path that leads to it without "/" at its end is redirected to the one with.
+  let isRedirected: Bool
 }
 
 extension Worker {
@@ -36,7 +38,7 @@ extension Worker {
       sendPrepared(index, client, Text(start))
       return
     }
-    guard let relative = filePath(path, rewrite, folder.index) else {
+    guard let relative = filePath(path, rewrite, folder) else {
       answerFile(index, client, status: 404, "there is no such file")
       return
     }
@@ -78,8 +80,8 @@ extension Worker {
   }
 
   /// The path below the folder, with a zero behind it, in the target area; nil for what is not served. It is that of a folder
-  /// itself, not of its index, where a client's path without "/" at its end leads to one.
-  func filePath(_ path: TargetPath, _ rewrite: PrefixRewrite?, _ index: Text) -> Text? {
+  /// itself, not of its index, where a client's path without "/" at its end leads to one and is to be redirected.
+  func filePath(_ path: TargetPath, _ rewrite: PrefixRewrite?, _ root: FileRoot) -> Text? {
     var byteCount = path.text.count
     if byteCount > Self.largestPathByteCount || byteCount == 0 { return nil }
     if let rewrite {
@@ -87,10 +89,10 @@ extension Worker {
     } else {
       targetArea.update(from: path.text.baseAddress!, count: byteCount)
     }
-    let isFolder = targetArea[byteCount - 1] == 47 && path.text.last != 47
+    let isFolder = targetArea[byteCount - 1] == 47 && path.text.last != 47 && root.isRedirected
     if targetArea[byteCount - 1] == 47 && !isFolder {
-      (targetArea + byteCount).update(from: index.baseAddress!, count: index.count)
-      byteCount += index.count
+      (targetArea + byteCount).update(from: root.index.baseAddress!, count: root.index.count)
+      byteCount += root.index.count
     }
     targetArea[byteCount] = 0
     let hidden: StaticString = ".well-known"

@@ -39,7 +39,8 @@ extension Worker {
         respond(index, client, head, count, start, fields: .empty, body: body)
         return true
       case .files(let root, let name):
-        serveFile(index, client, head, count, FileRoot(root: root, index: name), path, route.pointee.rewrite)
+        let folder = FileRoot(root: root, index: name, isRedirected: !route.pointee.isExact)
+        serveFile(index, client, head, count, folder, path, route.pointee.rewrite)
         return true
       }
     }

@@ -61,7 +61,7 @@ extension Worker {
         sendPrepared(index, client, Text(start), lines: pageLines)
         return true
       }
-      let folder = FileRoot(root: root, index: name)
+      let folder = FileRoot(root: root, index: name, isRedirected: true)
       if let head, sorryFile(index, client, head, of: bytes, folder, rewrite, fileLines) { return true }
       return sorryPage(index, client, folder, pageLines)
     }
@@ -81,7 +81,7 @@ extension Worker {
     _ rewrite: PrefixRewrite?, _ lines: Text
   ) -> Bool {
     guard let path = TargetPath.read(head, of: bytes, area: pathArea), path.text.last != 47,
-      let relative = filePath(path, rewrite, folder.index), !relative.elementsEqual(folder.index),
+      let relative = filePath(path, rewrite, folder), !relative.elementsEqual(folder.index),
       let (raw, version) = openSorry(folder, relative)
     else { return false }
     let answer = FileAnswer.decide(head, of: bytes, version)

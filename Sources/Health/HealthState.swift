@@ -63,8 +63,7 @@ package struct HealthState: Sendable {
   package private(set) var lastCheck = ""
   /// Checks in a row that contradict the verdict.
   package private(set) var streak = 0
-  /// When a check succeeded last, and when the row of checks began from which nothing came back.
-  package private(set) var succeededAt = Instant(nanoseconds: .min)
+  /// When the row of checks began from which nothing came back.
   package private(set) var silentSince = Instant(nanoseconds: .min)
   /// Checks in a row from which nothing came back.
   private var silentCount = 0
@@ -123,7 +122,6 @@ package struct HealthState: Sendable {
     case .success(let words):
       succeeded = true
       silentCount = 0
-      succeededAt = now
       lastCheck = words
     case .failure(let words):
       succeeded = false

@@ -73,6 +73,8 @@ struct SwitchTests {
     #expect(refusals(shifted, before) == 1)
     #expect(refusals(try configuration([a("/x")]), before) == 1)
     #expect(refusals(try configuration([a("/a"), a("/x")], pools: ["app"]), before) == 0)
+    // Of a version that noted no identity.
+    #expect(SwitchNotes.obstacles([RouteSwitch(route: "web/1", pool: "green")], before, shifted).count == 1)
     // What the file says already, and what is not in force, may go.
     #expect(refusals(shifted, try configuration([a("/a"), a("/x", pool: "green")])) == 0)
     #expect(refusals(shifted, try configuration([a("/a"), a("/y")])) == 0)

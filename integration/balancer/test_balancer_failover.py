@@ -1,5 +1,6 @@
 """Requests whose server fails them: who gets them then, what that costs, and who is the last resort."""
 
+import socket
 import threading
 import time
 
@@ -250,3 +251,20 @@ def test_who_comes_from_a_queue_to_a_pool_that_stands_in_gets_its_own_server_the
                 client.close()
             hold.set()
             assert busy.reader.response()[0] == 200
+
+
+def test_who_has_ended_its_direction_gets_a_slow_answer_from_a_second_server_whole():
+    def pausing(connection, _):
+        reader = Reader(connection)
+        reader.head()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        time.sleep(2)
+        connection.sendall(b"after")
+
+    servers = [server("gone", "127.0.0.1:1"), server("slow", Backend(pausing).at)]
+    with run([pool("app", servers)], threads=1) as balancer:
+        for _ in range(2):
+            with Client(balancer.port) as client:
+                client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+                client.socket.shutdown(socket.SHUT_WR)
+                assert client.reader.response()[2] == b"firstafter"

@@ -227,6 +227,8 @@ def test_a_switch_to_a_pool_that_goes_and_comes_back_is_told_of(site):
     assert done.returncode == 0 and "no route main" in done.stdout, done
     assert here.reload(whole).returncode == 0
     assert here.get("/m") == "app"
+    done = here.switch("nowhere", "--back")
+    assert done.returncode != 0 and "there is no route nowhere" in done.stderr, "nothing is recorded of what never was"
     assert here.switch("main").returncode == 2 and here.switch("main", "green", "--back").returncode == 2
 
 

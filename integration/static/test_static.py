@@ -28,6 +28,9 @@ CONFIGURATION = """listeners:
       - match: {path_prefix: /gone}
         static: {root: /nonexistent}
         rewrite: {prefix: {from: /gone, to: /}}
+      - match: {path: /about}
+        static: {root: ROOT}
+        rewrite: {prefix: {from: /about, to: /}}
 pools:
   app: {servers: {s1: "SERVER"}, check: none}
 """
@@ -154,6 +157,12 @@ def test_the_root_is_a_folder_too(site, target, location):
     assert head.status == 301 and head.get("location") == location and body == b""
     head, _ = ask(site, target, method="HEAD")
     assert head.status == 301 and head.get("location") == location
+
+
+def test_a_route_for_one_path_is_a_page_of_its_own(site):
+    """With "/" at its end the path would be none of this route's."""
+    head, body = ask(site, "/about")
+    assert head.status == 200 and body == PAGE
 
 
 def test_another_index_and_a_root_that_is_not_there(site):
