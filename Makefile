@@ -54,7 +54,7 @@ demo: build  ## three nodes, three backends, one client, real faults; KEEP=1 lea
 
 bench: bench-http  ## the balancer: CPU per request, memory, health checks, reloads and kills under load; about 40 minutes
 	@$(PYTHON) integration/benchmarks/bench_http.py --rounds 5 --seconds 1 --threads 2 --scenario plain features 16k
-	@$(PYTHON) integration/benchmarks/bench_memory.py --idle 10000 --slow 9600
+	@$(PYTHON) integration/benchmarks/bench_memory.py --idle 9000 --slow 9600
 	@$(PYTHON) integration/benchmarks/bench_checks.py
 	@$(PYTHON) integration/benchmarks/bench_resilience.py
 

@@ -47,8 +47,9 @@ struct Worker: ~Copyable {
   static let largestWindow: Int32 = 256 * 1024
   /// The first read of an answer.
   static let headReadByteCount = 64 * 1024
-  /// With more than this in connections' buffers, reads are as small as they can be.
+  /// With more than this in connections' buffers, reads are small; with more than the other, half of that.
   static let tightBufferByteCount = 32 * 1024 * 1024
+  private static let tightestBufferByteCount = 96 * 1024 * 1024
   /// Before the bytes that are read: room for what an answer's head gains, and for a chunk's size line.
   static let headroom = 4 * 1024
   static let pathByteCount = Snapshot.largestConfigurableHead
@@ -306,7 +307,13 @@ struct Worker: ~Copyable {
 
   /// How much to read at a time from `stream`, whose bytes go to another.
   @inline(__always)  // once per read of a body
-  func room(for stream: borrowing ByteStream) -> Int {
-    buffers.lentByteCount > Self.tightBufferByteCount ? Int(ByteStream.smallestWindow) : Int(stream.window)
+  func room(for stream: borrowing ByteStream) -> Int { room(upTo: Int(stream.window)) }
+
+  /// `most`, or less while much waits for slow readers: what is read may have to wait as well.
+  @inline(__always)  // once per read
+  func room(upTo most: Int) -> Int {
+    let lent = buffers.lentByteCount
+    if lent <= Self.tightBufferByteCount { return most }
+    return Int(ByteStream.smallestWindow) / (lent <= Self.tightestBufferByteCount ? 1 : 2)
   }
 }

@@ -31,7 +31,8 @@ extension Worker {
       var count = upstream.pointee.stream.takeInput(receiveStart, &buffers)
       // What came behind an interim answer may be the whole final one.
       if !isUntried {
-        let room = upstream.pointee.phase == .head ? Self.headReadByteCount : room(for: upstream.pointee.stream)
+        let isHead = upstream.pointee.phase == .head
+        let room = room(upTo: isHead ? Self.headReadByteCount : Int(upstream.pointee.stream.window))
         precondition(count &+ room <= receiveByteCount)
         switch upstream.pointee.stream.read(into: receiveStart + count, room: room) {
         case .bytes(let received): count &+= received
