@@ -257,7 +257,8 @@ struct ServerRegistry {
     defer { schedule(index) }
     guard let change = servers[index]?.health.handle(outcome, now: now) else {
       // Who waits for it may have somewhere to go by now.
-      return isGone(index) ? ServerChange(index: index, cause: "it stays silent", isTold: false) : nil
+      guard case .silence = outcome, isGone(index) else { return nil }
+      return ServerChange(index: index, cause: "it stays silent", isTold: false)
     }
     // Checks that have seen it go down and come back know more than the failures before that.
     if change.verdict == .up { _ = servers[index]?.passive?.recover() }
