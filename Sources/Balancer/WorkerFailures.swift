@@ -274,7 +274,7 @@ extension Worker {
     if next < 0 {
       // They have no room: it waits for one of them.
       guard cause.isFull, isPaid, enqueue(place, client, forCookieServer: cause == .cookieFull) else {
-        stay(client, own)
+        leaveStandIn(client, for: own)
         return false
       }
       if !isFree { _ = payForRetry(pool) }
@@ -283,7 +283,7 @@ extension Worker {
       return true
     }
     if !isPaid {
-      stay(client, own)
+      leaveStandIn(client, for: own)
       return false
     }
     if !isFree { _ = payForRetry(pool) }
@@ -291,8 +291,8 @@ extension Worker {
     return true
   }
 
-  /// The client goes to no pool that stands in after all.
-  private func stay(_ client: Client, _ own: Exchange) {
+  /// The client goes to no pool that stands in after all: it is its own pool's again, as in `own`.
+  private func leaveStandIn(_ client: Client, for own: Exchange) {
     client.pointee.exchange.pool = own.pool
     client.pointee.exchange.cookieServer = own.cookieServer
     client.pointee.exchange.hashKey = own.hashKey
