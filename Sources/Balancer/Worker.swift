@@ -55,8 +55,10 @@ struct Worker: ~Copyable {
   static let pathByteCount = Snapshot.largestConfigurableHead
   /// Every byte encoded, with what a configuration may add.
   static let targetByteCount = 3 * pathByteCount + 4 * 1024
-  /// Reads that one stream may do in a row before others get their turn.
-  static let largestBurst = 16
+  /// What one stream may do in a row before others get their turn: this many heads, or reads of a body or tunnel that count
+  /// for `bodyShare` each.
+  static let largestTurn = 16
+  static let bodyShare = 8
 
   let index: Int
   var snapshot = Snapshot.nothing

@@ -182,15 +182,15 @@ extension Worker {
   mutating func sendFile(_ index: Int32, _ client: Client) {
     // Its head waits; what comes next is called for when that has gone.
     if !client.pointee.stream.output.isEmpty { return }
-    var burst = 0
+    var turn = 0
     while client.pointee.file.offset < client.pointee.file.end {
-      burst += 1
-      if burst > Self.largestBurst {
+      let offset = client.pointee.file.offset
+      let part = min(Self.partByteCount, client.pointee.file.end - offset)
+      turn &+= Self.bodyShare
+      if turn > Self.largestTurn {
         goOnLater(index, client)
         return
       }
-      let offset = client.pointee.file.offset
-      let part = min(Self.partByteCount, client.pointee.file.end - offset)
       if isOnDisk(index, client, offset, part) { return }
       let sent = ServedFile.send(
         client.pointee.file.descriptor, at: offset, Int(part), to: client.pointee.stream.descriptor)

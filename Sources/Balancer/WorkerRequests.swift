@@ -15,7 +15,7 @@ extension Worker {
   /// Reads and takes as far as it goes: heads between requests, bodies while a server takes them.
   mutating func readClient(_ index: Int32, _ client: Client) {
     let generation = client.pointee.generation
-    var burst = 0
+    var turn = 0
     while client.pointee.generation == generation {
       switch client.pointee.phase {
       case .head:
@@ -25,8 +25,8 @@ extension Worker {
       case .proxyHeader: break
       default: return
       }
-      burst &+= 1
-      if burst > Self.largestBurst {
+      turn &+= client.pointee.phase == .body ? Self.bodyShare : 1
+      if turn > Self.largestTurn {
         goOnLater(index, client)
         return
       }

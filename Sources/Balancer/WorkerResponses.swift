@@ -12,14 +12,14 @@ extension Worker {
   /// Reads and passes on as far as it goes, and as the client takes it.
   mutating func readServer(_ index: Int32, _ upstream: Upstream) {
     let generation = upstream.pointee.generation
-    var burst = 0
+    var turn = 0
     while upstream.pointee.stream.hasMore {
       let place = upstream.pointee.client
       let client = clients[place]
       // A slow reader stops a fast writer.
       if !client.pointee.stream.output.isEmpty { return }
-      burst &+= 1
-      if burst > Self.largestBurst {
+      turn &+= upstream.pointee.phase == .body ? Self.bodyShare : 1
+      if turn > Self.largestTurn {
         goOnLater(index, upstream)
         return
       }

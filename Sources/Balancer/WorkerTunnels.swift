@@ -152,10 +152,10 @@ extension Worker {
       if !receiver.write(receiveStart, held, &buffers) { return .receiverFailed }
       if !receiver.output.isEmpty { return .waits }
     }
-    var burst = 0
+    var turn = 0
     while sender.mayRead {
-      burst &+= 1
-      if burst > Self.largestBurst { return .interrupted }
+      turn &+= Self.bodyShare
+      if turn > Self.largestTurn { return .interrupted }
       if sender.isLarge && pipe.isOpen {
         switch splice(&sender, &receiver, limit: room(for: sender)) {
         case .bytes(let moved):
