@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """What clients notice of reloads, of servers that come and go, and of servers that are killed: requests that failed.
 
-    bench_resilience.py [--seconds 60] [--connections 8] [--outage 1.5] [--only {reloads,servers,kills,quiet,large}] [--json FILE]
+    bench_resilience.py [--seconds 60] [--connections 8] [--outage 1.5] [--rate 4000] [--only {reloads,servers,kills,quiet,large}]
+                        [--json FILE]
 
-wrk sends GETs over keep-alive connections to one afloat-balancer before three nginx, all on the loopback of a namespace of
+Clients send GETs over keep-alive connections to one afloat-balancer before three nginx, all on the loopback of a namespace of
 their own, while, for `--seconds` each,
 
     reloads   the configuration is reloaded without a pause, a weight changed each time;
@@ -13,9 +14,15 @@ their own, while, for `--seconds` each,
     large     with those, the configuration is reloaded every second, a weight changed each time.
 
 Retries are as the defaults of a pool have them but where `--retry` says otherwise.
+
+For the first three wrk asks as fast as it is answered. For the last two, which are about stalls, h2load (Debian's nghttp2-client)
+sends `--rate` requests a second. It and the three nginx stand for other machines there: real-time scheduling keeps what has nothing
+to do with them from holding them up. What a virtual machine's host takes away is left out: freezes.c notes when nothing runs at
+all, and requests that were under way then are counted apart. Both longest latencies are printed.
 """
 
 import argparse
+import bisect
 import http.client
 import json
 import os
@@ -23,10 +30,12 @@ import re
 import signal
 import socket
 import statistics
+import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "cluster")))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.abspath(os.path.join(HERE, "..", "..", "cluster")))
 
 from lab import Agent, Lan, sweep, wait_until  # noqa: E402  (the path comes first)
 
@@ -64,6 +73,8 @@ class Stage:
         self.host = host
         self.retry = retry
         self.servers = {}
+        self.meter = os.path.join(host.directory, "freezes")
+        subprocess.run(["gcc", "-O2", "-pthread", "-o", self.meter, os.path.join(HERE, "freezes.c")], check=True)
         for port in (*PORTS, CHECKED):
             self.start(port)
         self.agent = Agent(host, self.configuration(PORTS)).start()
@@ -110,13 +121,9 @@ pools:
         wrk = self.host.start(
             "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s", "--latency",
             "http://127.0.0.1:8001/", log=f"{name}.log")
-        done = []
-        end = time.monotonic() + seconds - 0.5
-        while time.monotonic() < end:
-            done.append(act(len(done)))
+        done = self.act_for(seconds, act)
         wrk.wait(seconds + 60)
-        with open(os.path.join(self.host.directory, f"{name}.log"), encoding="utf-8") as file:
-            output = file.read()
+        output = self.read(f"{name}.log")
         bad = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
         errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
         return {
@@ -126,6 +133,56 @@ pools:
             "p99": re.search(r"99%\s+([\d.]+(?:us|ms|s))", output).group(1),
             "longest": re.search(r"Latency\s+\S+\s+\S+\s+(\S+)", output).group(1),
         }, done
+
+    def at_rate(self, name, seconds, connections, rate, act):
+        """The same with h2load."""
+        for port in PORTS:
+            self.host.run("chrt", "-f", "-p", "1", str(self.servers[port].pid))
+        freezes = self.host.start(self.meter, log=f"{name}-freezes.log")
+        load = self.host.start(
+            "chrt", "-f", "1", "h2load", "--h1", "-t", "1", "-c", str(connections), f"--rps={rate / connections}", "-D", str(seconds),
+            f"--log-file={os.path.join(self.host.directory, name)}.requests", "http://127.0.0.1:8001/", log=f"{name}.log")
+        done = self.act_for(seconds, act)
+        load.wait(seconds + 60)
+        freezes.kill()
+        freezes.wait()
+        for port in PORTS:
+            self.host.run("chrt", "-o", "-p", "0", str(self.servers[port].pid))
+        # Start and end of each freeze, and of each request, in µs since 1970.
+        frozen = [tuple(map(int, line.split())) for line in self.read(f"{name}-freezes.log").splitlines()]
+        ends = [end for _, end in sorted(frozen, key=lambda freeze: freeze[1])]
+        starts = [start for start, _ in sorted(frozen, key=lambda freeze: freeze[1])]
+        requests = [tuple(map(int, line.split())) for line in self.read(f"{name}.requests").splitlines()]
+        if not requests:
+            raise RuntimeError(f"h2load sent nothing:\n{self.read(f'{name}.log')}")
+
+        def was_frozen(begin, span):
+            place = bisect.bisect_left(ends, begin)
+            return place < len(ends) and min(starts[place:place + 8]) < begin + span
+
+        spans = sorted(span / 1000 for begin, _, span in requests if not was_frozen(begin, span))
+        longest = max(span for _, _, span in requests) / 1000
+        return {
+            "requests": len(requests),
+            "per_second": len(requests) / seconds,
+            "failed": sum(status != 200 for _, status, _ in requests),
+            "p99": f"{spans[len(spans) * 99 // 100]:.2f}ms",
+            "longest": f"{spans[-1]:.2f}ms",
+            "with_freezes": f"{longest:.2f}ms with the machine's own {len(frozen)} freezes, of "
+                            f"{len(requests) - len(spans)} requests",
+        }, done
+
+    @staticmethod
+    def act_for(seconds, act):
+        done = []
+        end = time.monotonic() + seconds - 0.5
+        while time.monotonic() < end:
+            done.append(act(len(done)))
+        return done
+
+    def read(self, name):
+        with open(os.path.join(self.host.directory, name), encoding="utf-8") as file:
+            return file.read()
 
 
 def reloads(stage):
@@ -176,6 +233,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--outage", type=float, default=1.5, help="seconds until a killed server is started again, below 2")
+    parser.add_argument("--rate", type=int, default=4000, help="requests per second of quiet and large")
     parser.add_argument("--retry", default="", help="of the pool, for instance '{attempts: 2, budget: 50%%}'")
     parser.add_argument("--only", choices=["reloads", "servers", "kills", "quiet", "large"])
     parser.add_argument("--json")
@@ -192,10 +250,14 @@ def main():
                 if options.only not in (None, name):
                     continue
                 act, words = make(stage)
-                seen[name], done = stage.under_load(name, options.seconds, options.connections, act)
+                if name in ("quiet", "large"):
+                    seen[name], done = stage.at_rate(name, options.seconds, options.connections, options.rate, act)
+                else:
+                    seen[name], done = stage.under_load(name, options.seconds, options.connections, act)
                 load = seen[name]
+                apart = f"; {load['with_freezes']}" if "with_freezes" in load else ""
                 print(f"{name:8} {words(done)}: {load['failed']} of {load['requests']} requests failed "
-                      f"({load['per_second']:.0f}/s, p99 {load['p99']}, longest {load['longest']})", flush=True)
+                      f"({load['per_second']:.0f}/s, p99 {load['p99']}, longest {load['longest']}{apart})", flush=True)
                 stage.reload(stage.configuration(PORTS))
         finally:
             stage.agent.process.send_signal(signal.SIGTERM)
