@@ -151,7 +151,7 @@ def main():
         with open(path, "w", encoding="utf-8") as file:
             file.write(BACKEND.format(dir=host.directory, body="x" * 64))
         host.start("/usr/sbin/nginx", "-p", host.directory, "-c", path, log="nginx.log")
-        most = max(options.idle, options.slow) + 200
+        most = max(options.idle, options.slow) + 20
         for round_number in range(options.rounds):
             for name in ("afloat", "haproxy"):
                 before, after = measure(host, name, options.idle, "/", True, most)
