@@ -221,6 +221,13 @@ struct APIRoutes: HTTPResponder {
     }
     var answer = try await environment.requests.switchRoute(request.route, to: change, by: request.by)
     answer.pool = request.pool ?? configured ?? ""
+    let sources = await environment.sources()
+    if let pool = sources.pools.first(where: { $0.name == answer.pool }) {
+      switch Verdict.shortage(of: pool, sources) {
+      case .passing(let words)?, .lasting(let words)?: answer.warning = words
+      case .none: break
+      }
+    }
     return answer
   }
 

@@ -50,25 +50,46 @@ package enum Verdict {
     guard sources.view.balancer != nil else { return }
     let used = sources.poolsInUse
     for pool in sources.pools where used.contains(pool.name) {
-      if !pool.servers.contains(where: \.takesNewClients) {
-        let asked = pool.servers.filter { $0.state == .drain || $0.state == .maint }
-        if sources.view.balancer?.pools.first(where: { $0.name == pool.name })?.isBeingLookedUp == true {
-          degraded.append("pool \(pool.name): names not looked up yet")
-        } else if pool.servers.contains(where: { $0.state == .starting }) {
-          degraded.append("pool \(pool.name): no server has passed its checks yet")
-        } else if pool.servers.contains(where: { $0.state == .up || $0.state == .backup }) {
-          critical.append("pool \(pool.name) takes no new clients: its servers that are up have weight 0")
-        } else if !asked.isEmpty, asked.count == pool.servers.count {
-          critical.append("pool \(pool.name) takes no new clients: all its servers are drained or in maintenance")
-        } else {
-          critical.append("pool \(pool.name) has no server that is up")
-        }
+      switch shortage(of: pool, sources) {
+      case .none: break
+      case .passing(let words)?: degraded.append(words)
+      case .lasting(let words)?: critical.append(words)
       }
       for server in pool.servers where server.state == .down {
         let why = server.lastCheck.isEmpty ? "" : " (\(server.lastCheck))"
         degraded.append("server \(pool.name)/\(server.name) is down\(why)")
       }
     }
+  }
+
+  enum Shortage {
+    /// It ends by itself, or another pool serves its clients.
+    case passing(String)
+    case lasting(String)
+  }
+
+  /// Why none of a pool's servers takes new clients; nil while one does.
+  static func shortage(of pool: APIPool, _ sources: APISources) -> Shortage? {
+    if pool.servers.contains(where: \.takesNewClients) { return nil }
+    if sources.view.balancer?.pools.first(where: { $0.name == pool.name })?.isBeingLookedUp == true {
+      return .passing("pool \(pool.name): names not looked up yet")
+    }
+    if pool.servers.contains(where: { $0.state == .starting }) {
+      return .passing("pool \(pool.name): no server has passed its checks yet")
+    }
+    let why =
+      if pool.servers.contains(where: { $0.state == .up || $0.state == .backup }) {
+        "takes no new clients: its servers that are up have weight 0"
+      } else if !pool.servers.isEmpty, pool.servers.allSatisfy({ $0.state == .drain || $0.state == .maint }) {
+        "takes no new clients: all its servers are drained or in maintenance"
+      } else {
+        "has no server that is up"
+      }
+    let words = "pool \(pool.name) \(why)"
+    let standIn = sources.configuration.pools.standIns(behind: pool.name).dropFirst().first { standIn in
+      sources.pools.contains { $0.name == standIn.name && $0.servers.contains(where: \.takesNewClients) }
+    }
+    return standIn.map { .passing("\(words); pool \($0.name) stands in") } ?? .lasting(words)
   }
 
   private static func judgeProcesses(_ sources: APISources, _ critical: inout [String], _ degraded: inout [String]) {

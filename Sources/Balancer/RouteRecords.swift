@@ -40,6 +40,8 @@ struct RateRecord {
 
 struct RouteRecord {
   var name: Text
+  /// What stays of it from one configuration to the next (`RouteConfiguration.identity`).
+  var identity: UInt64
   /// Of its figures.
   var slot: Int32
   var match: RouteMatch
@@ -73,7 +75,7 @@ struct RouteBuilder {
     _ route: RouteConfiguration, _ slot: Int, _ listener: String
   ) throws(BalancerFault) -> RouteRecord {
     var record = RouteRecord(
-      name: memory.text(route.name), slot: Int32(slot),
+      name: memory.text(route.name), identity: route.identity, slot: Int32(slot),
       match: RouteMatch(
         conditions: try conditions(route.match, route.name), exceptions: try conditions(route.exception, route.name)),
       isExact: !route.match.paths.isEmpty, action: .pool, pool: -1, request: edits(route.requestFields),

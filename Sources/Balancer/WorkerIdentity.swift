@@ -39,11 +39,16 @@ extension Worker {
   func nameServer(
     _ server: Int, _ client: Client, _ head: inout ResponseHead, _ additions: inout ResponseAdditions
   ) {
-    let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
-    head.cut(listener.pointee.servedByName, from: receiveStart, scratch: headScratch)
-    let place = Int(listener.pointee.servedBy)
+    hideName(client, &head)
+    let place = Int(snapshot.listeners[Int(client.pointee.listener)].servedBy)
     let lines = snapshot.servers[server].servedBy
     if place < lines.count { additions.servedBy = lines[place] }
+  }
+
+  /// What a server, or one behind it, says in the field of `served_by_header`, if there is one.
+  func hideName(_ client: Client, _ head: inout ResponseHead) {
+    let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
+    head.cut(listener.pointee.servedByName, from: receiveStart, scratch: headScratch)
   }
 
   /// The id of a trusted forwarder, while the request that it came with lasts; empty where there is none.

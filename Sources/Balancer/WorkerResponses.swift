@@ -165,6 +165,7 @@ extension Worker {
         serverFailed(index, upstream, .malformed)
         return
       }
+      hideName(client, &head)
     }
     upstream.pointee.stream.holdNext(receiveStart + size, count - size, &buffers)
     if head.status == 101 || !client.pointee.exchange.isOldVersion {

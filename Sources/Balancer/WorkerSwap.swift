@@ -118,7 +118,7 @@ extension Worker {
   }
 
   /// Exchanges remember their route by its place in the listener's list: where that list is another one now, they go on
-  /// with the route of the same name, or with none.
+  /// with the same route, or with none.
   private mutating func renumberRoutes(from old: Snapshot) {
     let changed = (0..<old.listeners.count).filter {
       old.listeners[$0].routes.count > 0
@@ -130,8 +130,8 @@ extension Worker {
       let route = Int(client.pointee.exchange.route)
       let listener = Int(client.pointee.listener)
       guard changed.contains(listener), route >= 0, route < old.listeners[listener].routes.count else { continue }
-      let name = old.listeners[listener].routes[route].name
-      let place = snapshot.listeners[listener].routes.firstIndex { $0.name.elementsEqual(name) }
+      let identity = old.listeners[listener].routes[route].identity
+      let place = snapshot.listeners[listener].routes.firstIndex { $0.identity == identity }
       client.pointee.exchange.route = Int32(place ?? -1)
     }
   }

@@ -41,6 +41,7 @@ struct SwitchCommand: ParsableCommand {
       ? "there is no route \(answer.route) that goes to a pool; a switch of it is forgotten"
       : "\(answer.route) goes to \(answer.pool)\(answer.configured ? ", as configured" : "")"
     Terminal.write(Words.printable(words) + "\n")
+    if let warning = answer.warning { Terminal.write(Words.printable("warning: \(warning)") + "\n") }
     if !answer.pending.isEmpty {
       Terminal.write(
         Words.printable("not confirmed yet by \(answer.pending.joined(separator: ", ")); they follow") + "\n")

@@ -311,6 +311,8 @@ package struct APISwitchAnswer: Codable, Equatable, Sendable {
   package var configured: Bool
   /// Members that have not confirmed yet; they follow when they can be reached.
   package var pending: [String]
+  /// Why the pool takes no new clients, if it does not.
+  package var warning: String?
 
   package init(route: String, pool: String, configured: Bool, pending: [String] = []) {
     self.route = route

@@ -220,4 +220,20 @@ package struct PoolConfiguration: Codable, Equatable, Sendable {
     self.servers = servers
     self.check = check
   }
+
+  /// The pool that stands in when all servers of this one are down.
+  package var standIn: String? { if case .pool(let name) = whenAllDown { name } else { nil } }
+}
+
+extension [PoolConfiguration] {
+  /// The pools that clients of the pool `name` may come to: it, the one that stands in for it, and so on.
+  package func standIns(behind name: String) -> [PoolConfiguration] {
+    var line: [PoolConfiguration] = []
+    var next: String? = name
+    while let name = next, !line.contains(where: { $0.name == name }), let pool = first(where: { $0.name == name }) {
+      line.append(pool)
+      next = pool.standIn
+    }
+    return line
+  }
 }

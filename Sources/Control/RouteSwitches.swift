@@ -19,8 +19,8 @@ package struct RouteSwitch: Codable, Equatable, Sendable {
   package func obstacle(_ listeners: [ListenerConfiguration], _ pools: [PoolConfiguration]) -> SwitchObstacle? {
     guard let listener = listeners.first(where: { $0.poolsByRoute[route] != nil }) else { return .noRoute }
     if let identity, listener.identity(of: route) != identity { return .otherRoute }
-    guard let pool = pools.first(where: { $0.name == pool }) else { return .noPool }
-    return pool.misfits(in: listener.mode).first.map { .misfit($0) }
+    let line = pools.standIns(behind: pool)
+    return line.isEmpty ? .noPool : line.flatMap { $0.misfits(in: listener.mode) }.first.map { .misfit($0) }
   }
 }
 

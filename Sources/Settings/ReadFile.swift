@@ -53,6 +53,34 @@ extension Reader {
     for pool in references.pools where !references.usedPools.contains(pool) {
       configuration.warnings.append(Configuration.unusedWarning(pool))
     }
+    for listener in configuration.listeners {
+      configuration.warnings += sharedCookies(of: listener, configuration.pools)
+    }
+  }
+
+  /// Of pools between which clients go to and fro while they keep them by a cookie of the same name: each overwrites the
+  /// other's. Routes of different hosts have different cookies.
+  private func sharedCookies(of listener: ListenerConfiguration, _ pools: [PoolConfiguration]) -> [String] {
+    var uses = listener.routes.compactMap { route in
+      if case .pool(let name) = route.action { (pool: name, hosts: Set(route.match.hosts)) } else { nil }
+    }
+    uses.append((pool: listener.pool, hosts: []))
+    func cookie(_ pool: String) -> String? {
+      if case .cookie(let name, _, _, _)? = pools.first(where: { $0.name == pool })?.affinity { name } else { nil }
+    }
+    for (place, use) in uses.enumerated() {
+      guard let name = cookie(use.pool) else { continue }
+      let other = uses[..<place].first {
+        $0.pool != use.pool && cookie($0.pool) == name
+          && ($0.hosts.isEmpty ? use.hosts.isEmpty : !$0.hosts.isDisjoint(with: use.hosts))
+      }
+      guard let other else { continue }
+      return [
+        "pools \"\(other.pool)\" and \"\(use.pool)\" of listener \"\(listener.name)\" keep clients by one cookie, \(name): who "
+          + "goes to both loses its server each time (give one of them affinity: {cookie: {name: OTHER}})"
+      ]
+    }
+    return []
   }
 
   private func addIPv6(to listeners: inout [ListenerConfiguration]) {

@@ -55,7 +55,7 @@ extension Reader {
       return
     }
     references.usedPools.insert(pool)
-    for misfit in pools.first(where: { $0.name == pool })?.misfits(in: mode) ?? [] {
+    for misfit in pools.standIns(behind: pool).flatMap({ $0.misfits(in: mode) }) {
       add(field.position, "\(field.path): \(misfit.fault)", misfit.remedy)
     }
   }

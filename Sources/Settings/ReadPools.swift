@@ -361,8 +361,3 @@ extension Reader {
     }
   }
 }
-
-extension PoolConfiguration {
-  /// The pool that stands in when all servers of this one are down.
-  fileprivate var standIn: String? { if case .pool(let name) = whenAllDown { name } else { nil } }
-}

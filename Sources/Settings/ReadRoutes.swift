@@ -38,7 +38,7 @@ extension Reader {
       var route = RouteConfiguration(name: name, action: action)
       if let match = fields["match"] { readMatch(match, isTCP: isTCP, into: &route) }
       if route.match.isEmpty && route.exception.isEmpty { catchAll = item.position }
-      if let headers = fields["headers"] { readHeaders(headers, into: &route) }
+      if let headers = fields["headers"] { readHeaders(headers, of: listener, into: &route) }
       if let limit = fields["rate_limit"] { route.rateLimit = rateLimit(limit) }
       if let rewrite = fields["rewrite"] {
         switch action {
@@ -182,7 +182,9 @@ extension Reader {
 
   // MARK: Heads
 
-  private func readHeaders(_ field: Field, into route: inout RouteConfiguration) {
+  private func readHeaders(
+    _ field: Field, of listener: ListenerConfiguration, into route: inout RouteConfiguration
+  ) {
     let keys = Keys(["request", "response"])
     guard let fields = self.fields(field, keys, shape: "{response: {set: {X-Frame-Options: DENY}}}") else { return }
     if let request = fields["request"] {
@@ -195,10 +197,16 @@ extension Reader {
     }
     if let response = fields["response"] {
       route.responseFields = edits(response, isRequest: false)
-      guard case .files = route.action else { return }
       let names = (route.responseFields.set + route.responseFields.add).map(\.name) + route.responseFields.remove
-      for name in names where HTTPWords.ofFiles.contains(name.lowercased()) {
-        add(response.position, "\(response.path): \(name) says what a file is", "it is written by static; remove it")
+      for name in names {
+        if name.lowercased() == listener.servedByHeader?.lowercased() {
+          add(
+            response.position, "\(response.path): \(name) is written by served_by_header of listener \(listener.name)",
+            "remove it here or there")
+        }
+        if case .files = route.action, HTTPWords.ofFiles.contains(name.lowercased()) {
+          add(response.position, "\(response.path): \(name) says what a file is", "it is written by static; remove it")
+        }
       }
     }
   }

@@ -162,6 +162,21 @@ import Testing
     #expect(sources.listeners[0].switched == [:])
   }
 
+  @Test func `clients whom another pool serves meanwhile are served`() throws {
+    var sources = try healthy()
+    let server = sources.view.balancer!.pools[0].servers[0]
+    var spare = sources.configuration.pools[0]
+    spare.name = "spare"
+    sources.configuration.pools.append(spare)
+    sources.configuration.pools[0].whenAllDown = .pool("spare")
+    sources.view.balancer!.pools.append(PoolStatus(name: "spare", servers: [server]))
+    for index in 0...1 { sources.view.balancer!.pools[0].servers[index].state = .down }
+    #expect(sources.status.verdict == .degraded)
+    #expect(sources.status.reasons.first == "pool app has no server that is up; pool spare stands in")
+    sources.view.balancer!.pools[1].servers[0].state = .down
+    #expect(sources.status.verdict == .critical)
+  }
+
   @Test func `a server with weight 0 takes no new clients`() throws {
     var sources = try healthy()
     sources.view.balancer!.pools[0].servers[0].weight = 0

@@ -105,6 +105,47 @@ import Testing
     #expect(configuration.pools[0].whenAllDown == .pool("sorry") && configuration.warnings.isEmpty)
   }
 
+  @Test("a pool that stands in for one of a tcp listener has to suit it too") func standInOfTCP() {
+    let text = """
+      listeners:
+        db: {bind: ["*:5432"], mode: tcp, pool: app}
+      pools:
+        app: {servers: {s1: "192.0.2.21:5432"}, when_all_down: {pool: spare}}
+        spare: {servers: {s1: "192.0.2.22:5432"}, affinity: {cookie: {name: S}}}
+      """
+    #expect(
+      errors(text) == [
+        "afloat.yaml:2:43: listeners.db.pool: pool \"spare\" keeps clients by cookie, which a tcp listener cannot "
+          + "(use affinity: source, or mode: http)"
+      ])
+  }
+
+  @Test(
+    "pools whose clients go to and fro need cookies of different names",
+    arguments: [
+      ("{path_prefix: /api}", "", true), ("{host: a.test}", "", false), ("{host: a.test}", "{host: a.test}", true),
+      ("{host: a.test}", "{host: b.test}", false),
+    ]) func sharedCookies(_ first: String, _ second: String, _ isWarned: Bool) throws
+  {
+    let last = second.isEmpty ? "- {pool: app}" : "- {match: \(second), pool: app}"
+    let text = """
+      listeners:
+        web:
+          bind: ["*:80"]
+          routes:
+            - {match: \(first), pool: api}
+            \(last)
+      pools:
+        app: {servers: {s1: "192.0.2.21:80"}, affinity: cookie}
+        api: {servers: {s1: "192.0.2.22:80"}, affinity: cookie}
+      """
+    let words =
+      "pools \"api\" and \"app\" of listener \"web\" keep clients by one cookie, AFLOAT: who goes to both loses its server "
+      + "each time (give one of them affinity: {cookie: {name: OTHER}})"
+    #expect(try parse(text).warnings == (isWarned ? [words] : []))
+    #expect(try parse(text.replacing("cookie}\n  api", with: "{cookie: {name: S}}}\n  api")).warnings == [])
+  }
+
   @Test(
     "a server may be a name that is looked up",
     arguments: [

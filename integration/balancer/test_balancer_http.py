@@ -315,6 +315,16 @@ def test_interim_answers_are_passed_on():
         assert first.startswith("HTTP/1.1 200")
 
 
+def test_an_interim_answer_does_not_name_the_server_in_our_place():
+    data = (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Served-By: inner\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Served-By: inner\r\n\r\nok")
+    with alone(answering(data), served_by="X-Served-By") as balancer, Client(balancer.port) as client:
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        first, fields = client.reader.head()
+        assert first.startswith("HTTP/1.1 103") and fields["link"] == "</a>" and "x-served-by" not in fields
+        assert client.reader.response()[1]["x-served-by"] != "inner"
+
+
 def test_expectation_of_100_continue_is_met_by_the_server(proxied):
     with Client(proxied.port) as client:
         client.send("POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")

@@ -245,7 +245,8 @@ def test_what_contradicts_itself_is_refused_and_changes_nothing():
         assert farm.ask()[0] == 200
 
 
-def test_a_route_that_moves_in_the_list_keeps_its_request():
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_route_that_moves_in_the_list_keeps_its_request(is_named):
     gate = threading.Event()
 
     def answer(name, first):
@@ -256,7 +257,8 @@ def test_a_route_that_moves_in_the_list_keeps_its_request():
     with Farm(1, answer=answer) as farm:
         def with_routes(*names):
             routes = [
-                route(name, "app", f"/{name}", response={"add": [{"name": "X-Route", "value": name}]}) for name in names
+                route(name if is_named else f"web/{place}", "app", f"/{name}",
+                      response={"add": [{"name": "X-Route", "value": name}]}) for place, name in enumerate(names)
             ]
             return [listener("web", [f"127.0.0.1:{farm.port}"], "app", routes=routes)]
 

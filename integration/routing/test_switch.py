@@ -70,7 +70,8 @@ pools:
 """, "app", "green")
     wait_until(lambda: here.status()[0] == 0, 10, "servers that are up")
     assert here.warnings() == ['pool "green" is not used by any listener']
-    assert here.switch("web/default", "green").returncode == 0
+    done = here.switch("web/default", "green")
+    assert (done.returncode, done.stdout) == (0, "web/default goes to green\n")
     assert here.get() == "green"
     assert here.warnings() == []
     # What nobody is sent to may be down.
@@ -82,6 +83,9 @@ pools:
     wait_until(lambda: here.get() == 503, 10, "green to be down")
     code, status = wait_until(lambda: here.status() if here.status()[0] else None, 5, "a verdict")
     assert (code, status["verdict"], status["reasons"][0]) == (2, "CRITICAL", "pool green has no server that is up")
+    done = here.switch("web/default", "app")
+    assert (done.returncode, done.stdout) == (
+        0, "web/default goes to app, as configured\nwarning: pool app has no server that is up\n")
 
 
 def test_a_server_without_weight_takes_no_new_clients(site):
