@@ -110,8 +110,7 @@ extension Worker {
       return client.pointee.stream.mayRead
     case .fault:
       // Whoever sent this is no proxy, or one gone wrong: an answer would not be understood.
-      counters.listeners[Int(client.pointee.listener)].refused.increase()
-      closeClient(index, client, abortively: true)
+      dropRefused(index, client, .malformed)
       return false
     case .complete(let header):
       if let source = header.source {
@@ -132,9 +131,9 @@ extension Worker {
     let limit = record.pointee.maximumConnectionsPerSource
     if limit > 0 {
       if !shared.sources.admit(client.pointee.address, listener: listener, limit: limit) {
-        counters.listeners[Int(listener)].refused.increase()
         client.pointee.keepsAlive = false
         if record.pointee.isHTTP {
+          counters.listeners[Int(listener)].refused.increase()
           client.pointee.exchange.notes.ending = .connectionLimit
           let held = client.pointee.stream.input
           if !held.isEmpty && RequestMethod.isHead(held.bytes, count: held.count) {
@@ -142,7 +141,7 @@ extension Worker {
           }
           answer(index, client, status: 503, "your address has reached its limit of connections", retryAfterSeconds: 1)
         } else {
-          closeClient(index, client, abortively: true)
+          dropRefused(index, client, .connectionLimit)
         }
         return false
       }
@@ -151,6 +150,15 @@ extension Worker {
     if record.pointee.isHTTP { return client.pointee.stream.hasMore }
     openTunnel(index, client)
     return false
+  }
+
+  /// Closes a connection on which nobody would understand an answer.
+  private mutating func dropRefused(_ index: Int32, _ client: Client, _ ending: Ending) {
+    let listener = client.pointee.listener
+    counters.listeners[Int(listener)].refused.increase()
+    noteRefusal(
+      listener, client.pointee.address, client.pointee.port, ending, isHTTP: false, requestID: random.next(), bytesOut: 0)
+    closeClient(index, client, abortively: true)
   }
 
   private mutating func refuse(
@@ -169,7 +177,8 @@ extension Worker {
         capacity: scratchByteCount)
       _ = StreamSocket.send(raw, scratch, count)
     }
-    noteRefusal(listener, peer, isHTTP: isHTTP, requestID: requestID, bytesOut: count)
+    noteRefusal(
+      listener, peer.address, peer.port, .connectionLimit, isHTTP: isHTTP, requestID: requestID, bytesOut: count)
     StreamSocket.close(raw)
   }
 

@@ -311,22 +311,23 @@ extension Worker {
     }
   }
 
-  /// A connection that was refused before it became a client's.
+  /// A connection that was refused before it became a client's. `isHTTP`: it was answered, with 503.
   @inline(never)
   mutating func noteRefusal(
-    _ listener: Int32, _ peer: SocketAddress, isHTTP: Bool, requestID: UInt64, bytesOut: Int
+    _ listener: Int32, _ address: IPAddress, _ port: UInt16, _ ending: Ending, isHTTP: Bool, requestID: UInt64,
+    bytesOut: Int
   ) {
     let lines = counters.listenerTraffic[Int(listener)]
-    lines.add(1, TrafficLines.endings + Int(Ending.connectionLimit.rawValue))
+    lines.add(1, TrafficLines.endings + Int(ending.rawValue))
     lines.add(UInt64(bytesOut), TrafficLines.bytesOut)
     if isHTTP { lines.add(1, TrafficLines.responses + 4) }
     if snapshot.logDetail == .nothing { return }
     var record = LogRecord()
     record.isHTTP = isHTTP
-    record.ending = .connectionLimit
+    record.ending = ending
     record.status = isHTTP ? 503 : 0
-    record.address = peer.address
-    record.port = peer.port
+    record.address = address
+    record.port = port
     record.listener = listener
     record.began = now.nanoseconds
     record.bytesOut = Int64(bytesOut)

@@ -138,6 +138,7 @@ extension Worker {
     client.pointee.phase = head.framing.isNone ? .waiting : .body
 
     if head.framing.isCounted && head.contentLength > listener.pointee.maximumBodyByteCount {
+      counters.listeners[Int(client.pointee.listener)].refused.increase()
       answer(index, client, status: 413, "the body is larger than this listener allows")
       return false
     }

@@ -403,6 +403,29 @@ def test_over_the_limit_of_connections(logged):
     assert line["end"] == "over a limit of connections" and line["id"] == fields["x-request-id"]
 
 
+@pytest.mark.parametrize("mode", ["http", "tcp"])
+def test_what_begins_with_no_proxy_header_is_refused(logged, mode):
+    balancer, log = logged(None, at="127.0.0.1:9", mode=mode, proxy_binds=[0])
+    with Client(balancer.port) as client:
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert client.ended()
+    line = log.next()
+    assert (line["end"], line["mode"], line["client"]) == ("malformed request", "tcp", "127.0.0.1")
+
+
+def test_a_proxys_client_over_its_limit_is_refused(logged):
+    balancer, log = logged(endless, mode="tcp", proxy_binds=[0], per_source=1)
+    header = "PROXY TCP4 192.0.2.7 192.0.2.1 7 80\r\n"
+    with Client(balancer.port) as first:
+        first.send(header + "GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert first.reader.head()
+        with Client(balancer.port) as second:
+            second.send(header)
+            assert second.ended()
+            line = log.next()
+    assert (line["end"], line["client"], line["port"]) == ("over a limit of connections", "192.0.2.7", 7)
+
+
 def test_no_server_is_up(tmp_path):
     log = Log(tmp_path / "log")
     from balancer_harness import tcp_check
