@@ -157,7 +157,8 @@ extension Worker {
     let listener = client.pointee.listener
     counters.listeners[Int(listener)].refused.increase()
     noteRefusal(
-      listener, client.pointee.address, client.pointee.port, ending, isHTTP: false, requestID: random.next(), bytesOut: 0)
+      listener, client.pointee.address, client.pointee.port, ending, isHTTP: false, requestID: random.next(),
+      bytesOut: 0)
     closeClient(index, client, abortively: true)
   }
 
