@@ -60,6 +60,8 @@ package enum BalancerProgram {
   private static func startWorker(_ seed: WorkerSeed) throws(SystemError) {
     try Threads.start("worker \(seed.index)") {
       if let core = seed.core { Threads.pin(to: core) }
+      // Checks, the access log and new configurations are threads beside it.
+      Threads.takeShortTurns()
       do throws(SystemError) {
         var worker = Worker(seed, poller: try Poller(capacity: 512))
         try worker.open(seed.first)

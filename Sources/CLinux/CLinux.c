@@ -57,6 +57,20 @@ int afloat_fifo_priority(void) {
   return parameter.sched_priority;
 }
 
+int afloat_set_turn(uint64_t nanoseconds) {
+  // struct sched_attr as Linux 3.14 has it; only newer C libraries know it.
+  struct {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+  } attributes = {.nice = getpriority(PRIO_PROCESS, 0), .runtime = nanoseconds};
+  attributes.size = sizeof attributes;
+  attributes.flags = 0x08;  // SCHED_FLAG_KEEP_POLICY
+  return (int)syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
 int afloat_pin_to_core(int core) {
   cpu_set_t set;
   CPU_ZERO(&set);

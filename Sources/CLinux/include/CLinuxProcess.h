@@ -25,6 +25,10 @@ int afloat_set_fifo_for_threads(int priority);
 int afloat_set_normal(void);
 // The calling thread's priority under SCHED_FIFO; 0 where it has another policy.
 int afloat_fifo_priority(void);
+// Asks for turns of that length for the calling thread, 100 µs to 100 ms, its policy and nice value as they are: what wakes
+// with a shorter one than that of who is running takes its place at once (EEVDF, Linux 6.12 and newer; before, nothing
+// changes). 0, or -1 with errno.
+int afloat_set_turn(uint64_t nanoseconds);
 // Pins the calling thread to one core.
 int afloat_pin_to_core(int core);
 // Writes the cores of the inherited affinity mask to `cores`; returns how many, at most `room`.
