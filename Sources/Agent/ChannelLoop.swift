@@ -146,6 +146,7 @@ final class ChannelLoop {
   private func listen(_ now: Instant) {
     let endpoint = Endpoint(address: settings.address, port: settings.port)
     do {
+      try ListeningSocket.checkIsFree(endpoint)
       var list = try ListeningSocket.open(endpoint, .init(count: 1, backlog: 64))
       guard let socket = list.takeFirst() else { return }
       try poller.add(socket.raw, .read, token: Self.listenerToken)

@@ -10,10 +10,9 @@ final class ListeningGroup: Sendable {
   let endpoint: Endpoint
   let raws: [Int32]
 
-  /// `besideOurs`: sockets of our own may overlap with it, so the port being taken says nothing about strangers.
-  init(_ endpoint: Endpoint, count: Int, besideOurs: Bool) throws(SystemError) {
+  init(_ endpoint: Endpoint, count: Int) throws(SystemError) {
     self.endpoint = endpoint
-    var list = try ListeningSocket.open(endpoint, .init(count: count, besideOurs: besideOurs))
+    var list = try ListeningSocket.open(endpoint, .init(count: count))
     var raws: [Int32] = []
     while let socket = list.takeFirst() { raws.append(socket.release()) }
     self.raws = raws
@@ -34,16 +33,19 @@ package final class ListeningSockets: Sendable {
   /// Opens what `before` does not have; throws a `SystemError` for the first that is refused.
   package init(for balancer: BalancerConfiguration, before: ListeningSockets? = nil) throws {
     let known = Dictionary((before?.groups ?? []).map { ($0.endpoint, $0) }, uniquingKeysWith: { first, _ in first })
+    let binds = balancer.listeners.flatMap(\.bind)
+    // All before the first is opened: those of one port may overlap with each other. With what is open already they may, too,
+    // so there a port that is taken says nothing about strangers.
     let ports = Set(known.keys.map(\.port))
+    for endpoint in binds where !ports.contains(endpoint.port) { try ListeningSocket.checkIsFree(endpoint) }
     var groups: [ListeningGroup] = []
     var opened: [ListeningGroup] = []
-    for endpoint in balancer.listeners.flatMap(\.bind) {
+    for endpoint in binds {
       if let group = known[endpoint] {
         groups.append(group)
         continue
       }
-      let group = try ListeningGroup(
-        endpoint, count: balancer.threads, besideOurs: ports.contains(endpoint.port))
+      let group = try ListeningGroup(endpoint, count: balancer.threads)
       groups.append(group)
       opened.append(group)
     }

@@ -21,11 +21,10 @@ extension RequestMethod {
 extension ServerAvailability {
   var isUp: Bool { if case .up = self { true } else { false } }
   var isDraining: Bool { if case .draining = self { true } else { false } }
-  var isEjected: Bool { if case .ejected = self { true } else { false } }
   /// Idle connections to the server may be of use.
   var keepsConnections: Bool {
     switch self {
-    case .up, .draining, .ejected: true
+    case .up, .draining, .ejected, .unchecked: true
     case .down, .maintenance: false
     }
   }

@@ -62,7 +62,8 @@ struct RegisteredServer {
     return true
   }
 
-  /// Where something else stands in for the pool, that is better than a server that fails live traffic.
+  /// Where something else stands in for the pool, that is better than a server that fails live traffic, or of which nothing is
+  /// known yet.
   var mayBeLastResort: Bool { pool.whenAllDown.isError }
 
   var isEjected: Bool { passive?.ejectedUntil != nil }
@@ -80,12 +81,13 @@ struct RegisteredServer {
     }
   }
 
-  /// What traffic may do. A drained server that fails its checks gets nothing; unknown is not up.
+  /// What traffic may do. A drained server that fails its checks gets nothing.
   var availability: ServerAvailability {
     if !configuration.hasAddress && administration != .maint { return .down }
     return switch (administration, health.verdict) {
     case (.maint, _): .maintenance
-    case (_, .unknown), (_, .down): .down
+    case (.ready, .unknown): mayBeLastResort ? .unchecked : .down
+    case (.drain, .unknown), (_, .down): .down
     case (.drain, .up): isEjected ? .down : .draining
     case (.ready, .up): !isEjected ? .up : mayBeLastResort ? .ejected : .down
     }

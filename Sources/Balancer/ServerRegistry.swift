@@ -301,10 +301,10 @@ struct ServerRegistry {
     }
   }
 
-  /// Whether an ejected server gets all there is, as there is nobody else.
+  /// Whether an ejected or unchecked server gets all there is, as there is nobody else.
   func isLastResort(_ index: Int) -> Bool {
     guard let server = servers[index] else { return false }
-    return server.availability == .ejected && server.configuration.weight > 0 && !hasOther(index, orBackup: true)
+    return server.availability.isLastResort && server.configuration.weight > 0 && !hasOther(index, orBackup: true)
   }
 
   /// Whether the host of a server has gone, as far as checks can tell: it is down because nothing comes back, and another

@@ -189,7 +189,7 @@ extension Worker {
     let tried = client.pointee.exchange.tried
     if retryCredit[pool] < 100 || !client.pointee.exchange.tried.insert(Int(upstream.pointee.server)) { return false }
     let (next, cause) = chooseServer(client)
-    if next < 0 || availability(next).isEjected {
+    if next < 0 || availability(next).isLastResort {
       client.pointee.exchange.tried = tried
       return false
     }

@@ -207,8 +207,8 @@ extension Worker {
     // A server that has been removed keeps nobody: the next request goes elsewhere.
     if !snapshot.pools[pool].hashesSource || server.pointee.place < 0 { return false }
     return switch tables[pool].availability(Int(server.pointee.place)) {
-    // An ejected one is in use where there is nobody to move to.
-    case .up, .ejected: false
+    // An ejected or unchecked one is in use where there is nobody to move to.
+    case .up, .ejected, .unchecked: false
     case .draining, .down, .maintenance: true
     }
   }

@@ -32,34 +32,36 @@ extension ServerTable {
     return Choice(server: Int32(truncatingIfNeeded: server), cause: cookieServer == -1 ? .algorithm : .moved)
   }
 
-  /// Up, or draining within the grace; a weight of 0 only keeps new clients away.
+  /// Up or not known to be down, or draining within the grace; a weight of 0 only keeps new clients away.
   @inline(__always)
   package func takesSticky(_ server: Int, _ now: Instant) -> Bool {
     precondition(server < plan.serverCount)
     switch slots[server].availability {
-    case .up: return true
+    case .up, .unchecked: return true
     case .draining: return Self.acceptsSticky(drainingSince: slots[server].since, now: now, grace: stickyGrace)
     case .ejected: return isLastResort
     case .down, .maintenance: return false
     }
   }
 
-  /// A backup, or else an ejected server, in turn, where all others have failed this request already; or why there is none.
+  /// A backup, or else an ejected or unchecked server, in turn, where all others have failed this request already; or why there is none.
   @inline(never)
   private mutating func lastResort(isMoved: Bool, _ tried: TriedServers, _ load: (Int) -> Int32) -> Choice {
     let cause = failure(tried)
     if cause != .noneLeft { return Choice(server: -1, cause: cause) }
     cursor = cursor &+ 1 >= plan.serverCount ? 0 : cursor &+ 1
-    var server = firstOpen(.up, tried, load)
-    if server < 0 { server = firstOpen(.ejected, tried, load) }
+    var server = firstOpen(tried, load) { $0 == .up }
+    if server < 0 { server = firstOpen(tried, load) { $0.isLastResort } }
     if server < 0 { return Choice(server: -1, cause: cause) }
     return Choice(server: Int32(truncatingIfNeeded: server), cause: isMoved ? .moved : .algorithm)
   }
 
-  private func firstOpen(_ availability: ServerAvailability, _ tried: TriedServers, _ load: (Int) -> Int32) -> Int {
+  private func firstOpen(
+    _ tried: TriedServers, _ load: (Int) -> Int32, _ isWanted: (ServerAvailability) -> Bool
+  ) -> Int {
     for step in 0..<plan.serverCount {
       let server = (cursor &+ step) % plan.serverCount
-      if slots[server].availability == availability && weights[server] > 0 && isOpen(server, tried, load) {
+      if isWanted(slots[server].availability) && weights[server] > 0 && isOpen(server, tried, load) {
         return server
       }
     }

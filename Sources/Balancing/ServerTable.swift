@@ -7,14 +7,24 @@ package import Primitives
 package enum ServerAvailability: UInt8, Sendable {
   /// Everything, if its weight is not 0.
   case up
-  /// Nothing: checks say so, or have not said anything yet.
+  /// Nothing: checks say so.
   case down
   /// Checks find it healthy, but live traffic met failures: something only where there is nobody else.
   case ejected
+  /// Nothing is known of it yet: something where there is nobody else, and for clients that hold its cookie.
+  case unchecked
   /// Healthy; requests of clients that hold its cookie, for a while.
   case draining
   /// Nothing, by order.
   case maintenance
+
+  @inline(__always)
+  package var isLastResort: Bool {
+    switch self {
+    case .ejected, .unchecked: true
+    case .up, .down, .draining, .maintenance: false
+    }
+  }
 }
 
 /// Servers that a request has been tried on.
@@ -101,11 +111,11 @@ package struct ServerTable {
   /// What each server counts for now, in parts: its weight, or less while it starts slowly.
   let weights: UnsafeMutablePointer<Int32>
   /// The servers that take new clients, in order, and the running sum of their weights. Backups only when there is no other,
-  /// ejected ones only when there is no backup.
+  /// ejected and unchecked ones only when there is no backup.
   let eligible: UnsafeMutablePointer<Int32>
   let weightSums: UnsafeMutablePointer<Int64>
   private(set) var eligibleCount = 0
-  /// Nobody is left but ejected servers.
+  /// Nobody is left but ejected and unchecked servers.
   private(set) var isLastResort = false
   var cursor = 0
   var random: SeededRandom
@@ -209,18 +219,18 @@ package struct ServerTable {
   }
 
   private mutating func rebuild() {
-    collect(.up, backups: false)
-    if eligibleCount == 0 { collect(.up, backups: true) }
+    collect(backups: false) { $0 == .up }
+    if eligibleCount == 0 { collect(backups: true) { $0 == .up } }
     isLastResort = eligibleCount == 0
-    if isLastResort { collect(.ejected, backups: false) }
-    if eligibleCount == 0 { collect(.ejected, backups: true) }
+    if isLastResort { collect(backups: false) { $0.isLastResort } }
+    if eligibleCount == 0 { collect(backups: true) { $0.isLastResort } }
   }
 
-  private mutating func collect(_ availability: ServerAvailability, backups: Bool) {
+  private mutating func collect(backups: Bool, _ isWanted: (ServerAvailability) -> Bool) {
     eligibleCount = 0
     var sum: Int64 = 0
     for index in 0..<plan.serverCount
-    where slots[index].availability == availability && weights[index] > 0 && plan.isBackup[index] == backups {
+    where isWanted(slots[index].availability) && weights[index] > 0 && plan.isBackup[index] == backups {
       eligible[eligibleCount] = Int32(index)
       sum += Int64(weights[index])
       weightSums[eligibleCount] = sum

@@ -148,7 +148,7 @@ package struct Doctor: Sendable {
     for listener in configuration.listeners {
       for endpoint in listener.bind {
         do throws(SystemError) {
-          _ = try ListeningSocket.open(endpoint, ListeningSocket.Options(count: 1))
+          try ListeningSocket.checkIsFree(endpoint)
           good.append(endpoint.description)
         } catch {
           let remedy =

@@ -10,25 +10,24 @@ package enum ListeningSocket {
     package var count: Int
     /// Connections waiting to be accepted, per socket; the kernel caps it at net.core.somaxconn.
     package var backlog: Int32
-    /// Sockets of this process share the port already: whether a stranger does is not looked at.
-    package var besideOurs: Bool
     /// Sockets of this port take IPv6 only; always so, an IPv4 socket has its own.
-    package init(count: Int, backlog: Int32 = 4096, besideOurs: Bool = false) {
+    package init(count: Int, backlog: Int32 = 4096) {
       self.count = count
       self.backlog = backlog
-      self.besideOurs = besideOurs
     }
   }
 
+  /// Throws EADDRINUSE if anybody listens there, or on an address and port that overlap, even one who would share the port
+  /// (SO_REUSEPORT): `open` would join a stranger's group.
+  package static func checkIsFree(_ endpoint: Endpoint) throws(SystemError) {
+    // A socket that does not offer to share finds every listener.
+    let probe = try bound(endpoint, sharing: false)
+    let raw = probe.raw
+    try checkedCall("listen on \(endpoint)") { listen(raw, 1) }
+  }
+
   /// Binds and listens; non-blocking, close-on-exec, TCP_NODELAY and keep-alive inherited by what is accepted.
-  /// Throws EADDRINUSE if anybody else listens there, even one who would share the port (SO_REUSEPORT).
   package static func open(_ endpoint: Endpoint, _ options: Options) throws(SystemError) -> FileDescriptorList {
-    // A socket that does not offer to share finds every listener; the ones that share would join a stranger's group.
-    if !options.besideOurs {
-      let probe = try bound(endpoint, sharing: false)
-      let raw = probe.raw
-      try checkedCall("listen on \(endpoint)") { listen(raw, 1) }
-    }
     var raws: [Int32] = []
     do throws(SystemError) {
       for _ in 0..<options.count {
