@@ -34,6 +34,8 @@ struct ByteStream {
   var isBrokenOff = false
   /// We have ended our direction.
   var hasShutDown = false
+  /// Bytes that the kernel still had to bring to the peer when it last took no more.
+  var undelivered: Int32 = 0
   /// In the worker's list of streams to go on with after the batch.
   var isDeferred = false
   /// Read, but not yet taken by the layer above.
@@ -78,6 +80,7 @@ struct ByteStream {
     _ sent: Int, _ bytes: UnsafePointer<UInt8>, _ count: Int, _ pool: inout BufferPool
   ) -> Bool {
     if isBroken(sent) { return false }
+    noteBlocked()
     let taken = max(0, sent)
     pool.append(bytes + taken, count - taken, to: &output)
     return true
@@ -89,8 +92,19 @@ struct ByteStream {
     let sent = StreamSocket.send(descriptor, output.bytes, output.count)
     if sent < 0 { return !isBroken(sent) }
     output.start &+= Int32(truncatingIfNeeded: sent)
-    if output.isEmpty { pool.give(&output) }
+    if output.isEmpty { pool.give(&output) } else { noteBlocked() }
     return true
+  }
+
+  /// The kernel takes no more, or has all there is: from here on it shows whether the peer takes anything.
+  mutating func noteBlocked() { undelivered = StreamSocket.undelivered(descriptor) }
+
+  /// Whether the peer has taken `count` bytes or more since the last look: the socket need not have become writable for that,
+  /// which takes a good part of a large buffer.
+  mutating func hasDelivered(_ count: Int32) -> Bool {
+    let before = undelivered
+    noteBlocked()
+    return before &- undelivered >= count
   }
 
   /// Whether a turn may bring anything new.

@@ -43,6 +43,10 @@ struct Exchange {
   var answerHasBegun = false
   /// The head of the final answer has been sent to the client.
   var headIsSent = false
+  /// The server had to wait until the client took what had come of the answer.
+  var wasHeldUp = false
+  /// The client sends its body when it is told to go on.
+  var awaitsContinue = false
   /// Bytes that the client sent of its body or took of its answer since its deadline was last put off.
   var progress: Int32 = 0
   var interimCount: UInt8 = 0
@@ -101,6 +105,8 @@ struct ClientConnection: SlabItem {
   /// It is leaving, and was connected before that began.
   var wasThereBefore = false
   var isTrusted = false
+  /// It speaks TLS to the proxy that told us of it.
+  var isSecure = false
   /// A part of a head has come, and its deadline runs.
   var headHasBegun = false
   /// A head has been complete on this connection.

@@ -67,6 +67,7 @@ struct Housekeeper: ~Copyable {
   private var isStopping = false
   private var agentIsGone = false
   private var endedWorkers: Set<Int> = []
+  private var watch: WorkerWatch
 
   init(
     _ plane: DataPlane, registry: ServerRegistry, warnings: [String], resolver: NameResolver,
@@ -75,6 +76,7 @@ struct Housekeeper: ~Copyable {
     self.control = control
     self.poller = poller
     self.plane = plane
+    watch = WorkerWatch(workerCount: plane.mailboxes.count)
     self.registry = registry
     self.warnings = warnings
     self.resolver = resolver
@@ -103,6 +105,7 @@ struct Housekeeper: ~Copyable {
       takeFailures(now)
       answerLate(now)
       plane.lookForUnused(now)
+      if now >= watch.nextLook { try lookAtWorkers(now) }
       if now >= names.nextRound { resolver.ask(names.beginRound(now)) }
       if registry.hasProven || holdsMayEnd { useAddresses(now) }
       if now >= nextStatus { sendStatus(now) }
@@ -144,7 +147,7 @@ struct Housekeeper: ~Copyable {
 
   private var nextWake: Instant {
     let failures = plane.shared.hasNewFailures.pointee.load(ordering: .relaxed) ? nextFailureLook : .distantFuture
-    let next = min(nextStatus, plane.nextLook, failures, names.nextRound)
+    let next = min(nextStatus, plane.nextLook, failures, names.nextRound, watch.nextLook)
     return quietening.reduce(next) { min($0, $1.deadline + Self.grace) }
   }
 
@@ -262,6 +265,17 @@ struct Housekeeper: ~Copyable {
   }
 
   // MARK: From the workers
+
+  private mutating func lookAtWorkers(_ now: Instant) throws {
+    let counters = plane.counters
+    let ended = endedWorkers
+    registry.markRequests(now: now) { slot in counters.reduce(0) { $0 + $1.servers[slot].requests.current } }
+    if let worker = watch.stuckWorker(
+      now: now, turns: { ended.contains($0) ? nil : counters[$0].turns.pointee.current })
+    {
+      throw BalancerFault("worker \(worker) has not come back to its connections for ten seconds")
+    }
+  }
 
   private mutating func takeFailures(_ now: Instant) {
     guard now >= nextFailureLook,

@@ -257,8 +257,8 @@ struct LogLine {
     buffer.append(47)
     if texts.server.isEmpty { buffer.append("<NOSRV>") } else { buffer.append(texts.server) }
     buffer.append(32)
-    // Tr begins when the request has been sent.
-    var response = record.firstByte
+    // Tr begins when the request has been sent, and is a server's.
+    var response = record.isServerStatus ? record.firstByte : notReached
     if response != notReached {
       if record.queue != notReached { response -= min(response, record.queue) }
       if record.connect != notReached { response -= min(response, record.connect) }

@@ -45,6 +45,8 @@ struct LogRecord {
   var ending = Ending.none
   var affinity = LoggedAffinity.unused
   var setsCookie = false
+  /// The status is a server's.
+  var isServerStatus = false
   /// The request line was longer.
   var isCut = false
   var retries: UInt8 = 0

@@ -26,6 +26,13 @@ extension ServerRegistry {
     return changes
   }
 
+  /// What servers have been given by now, once a second: failures are measured by it.
+  mutating func markRequests(now: Instant, requests: (Int) -> UInt64) {
+    for index in servers.indices where servers[index]?.passive != nil {
+      servers[index]?.passive?.mark(requests: requests(index), now: now)
+    }
+  }
+
   private mutating func eject(_ index: Int, _ last: String, _ now: Instant) -> ServerChange? {
     guard let server = servers[index], let settings = server.passive?.settings, server.availability == .up else {
       return nil

@@ -93,6 +93,8 @@ struct WorkerCounters: @unchecked Sendable {
   let listeners: UnsafeMutablePointer<ListenerCounters>
   let pools: UnsafeMutablePointer<PoolCounters>
   let routes: UnsafeMutablePointer<RouteCounters>
+  /// Turns of its loop: it waits for events for seconds at most.
+  let turns: UnsafeMutablePointer<Counter>
   let serverTraffic = TrafficBook(capacity: SnapshotMaker.serverCapacity)
   let listenerTraffic = TrafficBook(capacity: SnapshotMaker.listenerCapacity)
 
@@ -100,6 +102,8 @@ struct WorkerCounters: @unchecked Sendable {
     servers = .allocate(capacity: SnapshotMaker.serverCapacity)
     listeners = .allocate(capacity: SnapshotMaker.listenerCapacity)
     pools = .allocate(capacity: SnapshotMaker.poolCapacity)
+    turns = .allocate(capacity: 1)
+    turns.initialize(to: Counter())
     routes = .allocate(capacity: SnapshotMaker.routeCapacity)
   }
 

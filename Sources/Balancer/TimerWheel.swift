@@ -3,8 +3,8 @@
 
 internal import Primitives
 
-/// Time since the worker's start in ticks of `TimerWheel.tickNanoseconds`.
-typealias Tick = UInt32
+/// Time since the worker's start in ticks of `TimerWheel.tickNanoseconds`. It never wraps: 32 bits would after 795 days.
+typealias Tick = UInt64
 
 struct TimerWheel {
   static let tickNanoseconds: Int64 = 16_000_000

@@ -193,6 +193,7 @@ struct Worker: ~Copyable {
   mutating func run() {
     while true {
       let count = poller.wait(timeout: waitingTime())
+      counters.turns.pointee.increase()
       readClock()
       if count > 1 { dropSpoiledConnections(count) }
       var position = 0

@@ -117,6 +117,7 @@ extension Worker {
         client.pointee.address = source.address
         client.pointee.port = source.port
       }
+      client.pointee.isSecure = header.isSecure
       client.pointee.stream.holdNext(receiveStart + header.byteCount, count - header.byteCount, &buffers)
       client.pointee.phase = .head
       return welcome(index, client)
@@ -243,7 +244,13 @@ extension Worker {
         readClient(index, client)
       }
     case .waiting: if client.pointee.stream.peerClosed { clientHasEnded(client, index) }
-    case .tunnel: relay(index, client)
+    case .tunnel:
+      if client.pointee.stream.peerClosed && client.pointee.waitingPlace != .nowhere {
+        client.pointee.exchange.notes.ending = .leftQueue
+        closeClient(index, client, abortively: false)
+      } else {
+        relay(index, client)
+      }
     case .closing, .file: break
     case .lingering: linger(index, client)
     }

@@ -38,6 +38,15 @@ extension Worker {
     timers.set(index, tick &+ (hasEnded ? min(time, Self.patienceAfterClientEnded) : time))
   }
 
+  /// The body is read: the client's time runs, or the server's to say that the body is wanted.
+  mutating func awaitBody(_ index: Int32, _ client: Client) {
+    let span =
+      client.pointee.exchange.awaitsContinue
+      ? snapshot.pools[Int(client.pointee.exchange.pool)].response
+      : snapshot.listeners[Int(client.pointee.listener)].clientBody
+    timers.set(index, tick &+ span)
+  }
+
   mutating func expireDeadlines() {
     while true {
       let timer = timers.nextExpired(tick)
@@ -81,7 +90,7 @@ extension Worker {
         closeClient(index, client, abortively: true)
       }
     case .file: fileIsLate(index, client)
-    case .closing: closeClient(index, client, abortively: true)
+    case .closing: if !clientTakes(index, client) { closeClient(index, client, abortively: true) }
     case .lingering, .proxyHeader: closeClient(index, client, abortively: false)
     }
   }
@@ -96,6 +105,7 @@ extension Worker {
       return
     }
     if !client.pointee.stream.output.isEmpty {
+      if clientTakes(index, client) { return }
       // The client does not read.
       client.pointee.exchange.notes.ending = .clientStalled
       closeClient(index, client, abortively: true)
@@ -105,7 +115,7 @@ extension Worker {
       closeClient(index, client, abortively: true)
       return
     }
-    if client.pointee.phase == .body && !serverOutputWaits(upstream) {
+    if client.pointee.phase == .body && !serverOutputWaits(upstream) && !client.pointee.exchange.awaitsContinue {
       counters.listeners[Int(client.pointee.listener)].refused.increase()
       client.pointee.exchange.notes.ending = .bodyLate
       if client.pointee.exchange.headIsSent {
@@ -115,7 +125,19 @@ extension Worker {
       }
       return
     }
+    if upstream.pointee.stream.hasDelivered(Self.leastProgress) {
+      // It takes the body, slowly.
+      if client.pointee.phase == .body { awaitBody(index, client) } else { awaitAnswer(index, client) }
+      return
+    }
     serverFailed(server, upstream, .timedOut)
+  }
+
+  /// Whether a client that is late takes what it gets all the same, and has more time.
+  mutating func clientTakes(_ index: Int32, _ client: Client) -> Bool {
+    if !client.pointee.stream.hasDelivered(Self.leastProgress) { return false }
+    timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
+    return true
   }
 
   // MARK: Ending

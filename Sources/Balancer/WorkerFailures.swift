@@ -75,8 +75,12 @@ extension Worker {
       tunnelConnectFailed(place, client, server, failure)
       return
     }
+    // A server that does not wait for ever for what its client sends, or takes, has not failed.
+    let isClients =
+      failure == .closed
+      && (client.pointee.exchange.wasHeldUp || client.pointee.phase == .body && !serverOutputWaits(upstream))
     if client.pointee.exchange.headIsSent {
-      noteFailure(of: server, failure)
+      if !isClients { noteFailure(of: server, failure) }
       client.pointee.exchange.notes.ending =
         failure == .timedOut ? .serverStalled : failure == .malformed ? .serverBadBody : .serverCutOff
       closeClient(place, client, abortively: true)
@@ -85,7 +89,7 @@ extension Worker {
     let wasReused = upstream.pointee.isReused
     releaseServer(index, upstream, reuse: false, abortively: failure == .timedOut)
     let staleConnection = failure == .closed && wasReused && !client.pointee.exchange.answerHasBegun
-    if !staleConnection { noteFailure(of: server, failure) }
+    if !staleConnection && !isClients { noteFailure(of: server, failure) }
     switch failure {
     case .connect, .refused: connectFailed(place, client, server, failure)
     case .closed where client.pointee.exchange.answerHasBegun:

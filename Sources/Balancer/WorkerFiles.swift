@@ -195,6 +195,7 @@ extension Worker {
       let sent = ServedFile.send(
         client.pointee.file.descriptor, at: offset, Int(part), to: client.pointee.stream.descriptor)
       if sent == StreamSocket.wouldBlock {
+        client.pointee.stream.noteBlocked()
         resumeIdleTime(index, client)
         return
       }
@@ -240,7 +241,7 @@ extension Worker {
   mutating func fileIsLate(_ index: Int32, _ client: Client) {
     if client.pointee.file.waitsForDisk {
       sendFile(index, client)
-    } else {
+    } else if !clientTakes(index, client) {
       client.pointee.exchange.notes.ending = .clientStalled
       closeClient(index, client, abortively: true)
     }

@@ -359,6 +359,7 @@ extension Worker {
     if wasServed || notes.queue > 0 { record.queue = notes.queue }
     if wasServed { record.connect = notes.connect }
     if notes.firstByteAt != 0 { record.firstByte = Self.microseconds(notes.firstByteAt &- notes.began) }
+    record.isServerStatus = notes.isServerStatus
     record.total = total
     record.bytesIn = notes.bytesIn
     record.bytesOut = notes.bytesOut

@@ -134,6 +134,7 @@ extension Worker {
     client.pointee.exchange.wantsUpgrade = head.flags.contains(.upgrade)
     client.pointee.exchange.bodyFraming = head.framing
     client.pointee.exchange.bodyByteCount = head.framing.isCounted ? head.contentLength : 0
+    client.pointee.exchange.awaitsContinue = head.flags.contains(.expectsContinue)
     client.pointee.keepsAlive = head.keepsAlive
     client.pointee.phase = head.framing.isNone ? .waiting : .body
 
@@ -219,7 +220,7 @@ extension Worker {
     if client.pointee.hasForwardingText { return }
     client.pointee.hasForwardingText = true
     client.pointee.forwardingText = ForwardingText(
-      address: client.pointee.address, isSecure: false,
+      address: client.pointee.address, isSecure: client.pointee.isSecure,
       storage: forwardingTexts + Int(index) * ForwardingText.byteCapacity)
   }
 
@@ -247,6 +248,7 @@ extension Worker {
   /// now.
   mutating func takeBody(_ index: Int32, _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int) -> Bool {
     let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
+    client.pointee.exchange.awaitsContinue = false
     if client.pointee.exchange.bodyFraming.isCounted {
       let here = Int(min(Int64(count), client.pointee.exchange.bodyByteCount))
       client.pointee.exchange.bodyByteCount &-= Int64(here)
@@ -320,7 +322,10 @@ extension Worker {
     }
     if !upstream.pointee.stream.write(bytes, count, &buffers) { return serverRefusesBody(index, client, server) }
     client.pointee.stream.growWindow(readCount: count, largest: Self.largestWindow)
-    if client.pointee.phase == .waiting { awaitAnswer(index, client) }
+    if client.pointee.phase == .waiting {
+      upstream.pointee.stream.noteBlocked()
+      awaitAnswer(index, client)
+    }
     return true
   }
 
@@ -368,14 +373,13 @@ extension Worker {
     client.pointee.exchange.requestSentCount = 0
     counters.servers[Int(server)].requests.increase()
     let upstream = upstreams[found]
+    upstream.pointee.stream.undelivered = 0
     if upstream.pointee.phase == .connecting {
       timers.set(index, tick &+ snapshot.pools[Int(snapshot.servers[Int(server)].pool)].connect)
       return false
     }
     // On an open connection no deadline was set yet: the client's time for its body begins.
-    if client.pointee.phase == .body {
-      timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].clientBody)
-    }
+    if client.pointee.phase == .body { awaitBody(index, client) }
     return sendRequest(index, client, upstream)
   }
 
@@ -411,6 +415,7 @@ extension Worker {
       return serverRefusesBody(index, client, client.pointee.server)
     }
     if taken > 0 { client.pointee.exchange.requestSentCount &+= Int32(truncatingIfNeeded: taken) }
+    if taken < count { upstream.pointee.stream.noteBlocked() }
     if client.pointee.phase == .waiting {
       awaitAnswer(index, client)
       return false
@@ -431,11 +436,7 @@ extension Worker {
         _ = serverRefusesBody(place, client, index)
         return
       }
-      if client.pointee.phase == .body {
-        timers.set(place, tick &+ snapshot.listeners[Int(client.pointee.listener)].clientBody)
-      } else {
-        awaitAnswer(place, client)
-      }
+      if client.pointee.phase == .body { awaitBody(place, client) } else { awaitAnswer(place, client) }
     }
     if client.pointee.phase == .body && !serverOutputWaits(upstream) { readClient(place, client) }
   }

@@ -17,7 +17,10 @@ extension Worker {
       let place = upstream.pointee.client
       let client = clients[place]
       // A slow reader stops a fast writer.
-      if !client.pointee.stream.output.isEmpty { return }
+      if !client.pointee.stream.output.isEmpty {
+        client.pointee.exchange.wasHeldUp = true
+        return
+      }
       turn &+= upstream.pointee.phase == .body ? Self.bodyShare : 1
       if turn > Self.largestTurn {
         goOnLater(index, upstream)
@@ -135,6 +138,9 @@ extension Worker {
     upstream.pointee.phase = .body
     upstream.pointee.bodyRemaining = max(0, head.contentLength)
     upstream.pointee.chunkedBody = ChunkedBody()
+    if client.pointee.exchange.route >= 0, let route = route(of: client) {
+      upstream.pointee.chunkedBody.dropsTrailers = !route.pointee.response.cut.isEmpty
+    }
     let size = Int(head.byteCount)
     passAnswerBody(index, upstream, place, client, receiveStart + size, count &- size, headByteCount: written)
   }
@@ -190,6 +196,9 @@ extension Worker {
       watch(place, client)
     } else if client.pointee.phase == .waiting {
       awaitAnswer(place, client)
+    } else if head.status == 100 && client.pointee.exchange.awaitsContinue {
+      client.pointee.exchange.awaitsContinue = false
+      awaitBody(place, client)
     }
   }
 

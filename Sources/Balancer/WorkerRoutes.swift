@@ -88,6 +88,7 @@ extension Worker {
     guard let route = route(of: client) else { return }
     if !route.pointee.request.cut.isEmpty {
       head.cut(route.pointee.request.cut, from: receiveStart, scratch: headScratch)
+      client.pointee.exchange.chunkedBody.dropsTrailers = true
     }
     additions.lines = route.pointee.request.lines
     if let rewrite = route.pointee.rewrite, let path = TargetPath.read(head, of: receiveStart, area: pathArea) {
@@ -132,7 +133,8 @@ extension Worker {
       refuse(index, client, head, count, status: 414, "the redirect of this target would be too long")
       return
     }
-    let isSecure = head.cameByHTTPS(in: receiveStart)
+    let isSecure =
+      head.cameByHTTPS(in: receiveStart) || !head.flags.contains(.hasForwardedProto) && client.pointee.isSecure
     let written = target.write(path, host, isSecure: isSecure, of: receiveStart, to: targetArea)
     if written == 0 {
       refuse(index, client, head, count, status: 400, "the request names no host")

@@ -138,7 +138,7 @@ extension Worker {
     upstream.pointee.phase = .head
     // The time to connect is over; now the client's for its body, or the server's for its answer.
     if clients[client].pointee.phase == .body {
-      timers.set(client, tick &+ snapshot.listeners[Int(clients[client].pointee.listener)].clientBody)
+      awaitBody(client, clients[client])
     } else {
       awaitAnswer(client, clients[client])
     }

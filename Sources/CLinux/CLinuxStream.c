@@ -6,9 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/sockios.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+int afloat_undelivered(int socket) {
+  int count;
+  return ioctl(socket, SIOCOUTQ, &count) == 0 ? count : -1;
+}
 
 ssize_t afloat_receive(int socket, void *bytes, size_t room, int flags) {
   while (1) {

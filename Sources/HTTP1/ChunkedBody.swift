@@ -65,6 +65,8 @@ package struct ChunkedBody: Sendable {
   /// Of the current chunk.
   var remaining: Int64 = 0
   var phase = Phase.sizeLine
+  /// Fields that were taken out of its head, or written anew there, must not come behind it.
+  package var dropsTrailers = false
 
   package init() {}
 
@@ -155,7 +157,8 @@ package struct ChunkedBody: Sendable {
     case .fault(let fault): return fail(fault)
     case .complete: break
     }
-    if output == .chunked && !(line.isCanonical && trailers.allPass) {
+    let areRight = trailers.allPass && !(dropsTrailers && trailers.end > line.end &+ 2)
+    if output == .chunked && !(line.isCanonical && areRight) {
       return copy(before, bytes, count, output, scratch)
     }
     phase = .done
@@ -192,7 +195,7 @@ package struct ChunkedBody: Sendable {
           }
           if mode == .chunked {
             output.append("0\r\n")
-            trailers.append(bytes, line.end, count, to: &output)
+            if !dropsTrailers { trailers.append(bytes, line.end, count, to: &output) }
             output.append("\r\n")
           }
           position = trailers.end

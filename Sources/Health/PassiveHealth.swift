@@ -35,8 +35,9 @@ package struct PassiveSettings: Equatable, Sendable {
 package struct PassiveHealth: Sendable {
   private struct Seen {
     var at: Instant
-    /// Requests that the server had been given by then.
+    /// Requests that the server had been given by then, and how many had failed before.
     var requests: UInt64
+    var failures: UInt64
   }
 
   /// A server that fails fewer than one in this many of its requests is not ejected: on a busy server a few failures in
@@ -47,18 +48,30 @@ package struct PassiveHealth: Sendable {
   /// Until when it is ejected; nil: it is not.
   package private(set) var ejectedUntil: Instant?
   private var recent: [Seen] = []
+  private var failureCount: UInt64 = 0
+  /// What was seen at the last two calls of `mark`, the older one first.
+  private var marks: (Seen, Seen)?
 
   package init(settings: PassiveSettings) { self.settings = settings }
+
+  /// To be said every second or so: many failures at one moment are held against the requests of the time before, too.
+  package mutating func mark(requests: UInt64, now: Instant) {
+    let seen = Seen(at: now, requests: requests, failures: failureCount)
+    marks = (marks?.1 ?? seen, seen)
+  }
 
   /// `count` failures more, seen at `now`; the server has been given `requests` requests so far, those that failed
   /// included. True if that is enough to eject it: then say `eject`, if the pool allows it.
   package mutating func handle(failures count: Int, requests: UInt64, now: Instant) -> Bool {
     recent.removeAll { now - $0.at > settings.within }
-    for _ in 0..<min(count, settings.failures) { recent.append(Seen(at: now, requests: requests)) }
+    let seen = Seen(at: now, requests: requests, failures: failureCount)
+    for _ in 0..<min(count, settings.failures) { recent.append(seen) }
+    failureCount += UInt64(count)
     if recent.count > settings.failures { recent.removeFirst(recent.count - settings.failures) }
-    guard ejectedUntil == nil, recent.count == settings.failures, let first = recent.first else { return false }
-    let given = requests >= first.requests ? requests - first.requests : 0
-    return given <= UInt64(settings.failures) * Self.largestRequestsPerFailure
+    guard ejectedUntil == nil, recent.count == settings.failures, var since = recent.first else { return false }
+    if let mark = marks?.0, mark.at < since.at { since = mark }
+    let given = requests >= since.requests ? requests - since.requests : 0
+    return given <= (failureCount - since.failures) * Self.largestRequestsPerFailure
   }
 
   package mutating func eject(now: Instant) {

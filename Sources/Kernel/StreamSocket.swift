@@ -36,6 +36,9 @@ package enum StreamSocket {
     return afloat_receive(raw, &byte, 1, Int32(MSG_PEEK)) != wouldBlock
   }
 
+  /// Bytes sent that the peer has not confirmed; 0 if nobody knows.
+  package static func undelivered(_ raw: Int32) -> Int32 { max(0, afloat_undelivered(raw)) }
+
   /// Bytes taken by the kernel, or a negative error number. Never raises SIGPIPE.
   package static func send(_ raw: Int32, _ bytes: UnsafePointer<UInt8>, _ count: Int) -> Int {
     afloat_send(raw, bytes, count, 0)

@@ -45,8 +45,11 @@ package struct ProxyHeader: Equatable, Sendable {
   package var source: Endpoint?
   package var destination: Endpoint?
   package var byteCount: Int
+  /// The client speaks TLS to the proxy.
+  package var isSecure: Bool
 
-  package init(source: Endpoint?, destination: Endpoint?, byteCount: Int) {
+  package init(source: Endpoint?, destination: Endpoint?, byteCount: Int, isSecure: Bool = false) {
+    self.isSecure = isSecure
     self.source = source
     self.destination = destination
     self.byteCount = byteCount
@@ -106,12 +109,15 @@ package struct ProxyHeader: Equatable, Sendable {
     default: return .fault(.unknownFamily)
     }
     // Of an unspecified family nothing is known about what follows.
-    if bytes[13] != 0, let fault = extensionFault(bytes, addressEnd, end) { return .fault(fault) }
+    if bytes[13] != 0, let fault = readExtensions(bytes, addressEnd, end, &header) { return .fault(fault) }
     return .complete(header)
   }
 
-  /// Extensions: a type, two bytes of length, a value. Only the checksum means anything to us.
-  private static func extensionFault(_ bytes: UnsafePointer<UInt8>, _ start: Int, _ end: Int) -> ProxyHeaderFault? {
+  /// Extensions: a type, two bytes of length, a value. The checksum (3) and that of TLS (0x20) mean something to us: its first
+  /// byte has bit 0 set if the client speaks TLS; a verification of its certificate and more may follow.
+  private static func readExtensions(
+    _ bytes: UnsafePointer<UInt8>, _ start: Int, _ end: Int, _ header: inout ProxyHeader
+  ) -> ProxyHeaderFault? {
     var position = start
     while position < end {
       guard position + 3 <= end else { return .malformedExtension }
@@ -121,6 +127,10 @@ package struct ProxyHeader: Equatable, Sendable {
         guard length == 4 else { return .malformedExtension }
         let stated = UInt32(word(bytes + position + 3)) << 16 | UInt32(word(bytes + position + 5))
         if stated != checksum(bytes, end, zeroes: position + 3) { return .wrongChecksum }
+      }
+      if bytes[position] == 0x20 {
+        guard length >= 5 else { return .malformedExtension }
+        if bytes[position + 3] & 1 == 1 { header.isSecure = true }
       }
       position += 3 + length
     }

@@ -234,6 +234,9 @@ private struct TreeBuilder {
     if isCutShort { return result }
     switch node {
     case .scalar(let scalar):
+      if scalar.tag.description == "tag:yaml.org,2002:binary" {
+        stop(position, "!!binary is not supported", "bytes of a TCP check are written as {hex: \"00d2 ff\"}")
+      }
       let isPlain = scalar.style == .plain || scalar.style == .any
       if !isPlain || !["", "~", "null", "Null", "NULL"].contains(scalar.string) {
         result.content = .scalar(restored(scalar.string), isPlain: isPlain)

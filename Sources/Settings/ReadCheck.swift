@@ -90,14 +90,37 @@ extension Reader {
     else {
       return nil
     }
-    func bytes(_ field: Field?) -> [UInt8] {
-      guard let field, let text = self.text(field, "text", example: "\"PING\\r\\n\"") else { return [] }
-      if text.utf8.count > 4096 {
-        add(field.position, "\(field.path) has \(text.utf8.count) bytes", "at most 4096 are supported")
-      }
-      return Array(text.utf8)
-    }
     return .tcp(send: bytes(fields["send"]), expect: bytes(fields["expect"]))
+  }
+
+  /// Text, or `{hex: "00d2ff"}`.
+  private func bytes(_ field: Field?) -> [UInt8] {
+    guard let field else { return [] }
+    var bytes: [UInt8] = []
+    if case .mapping = field.value.content {
+      guard let fields = self.fields(field, Keys(["hex"]), shape: "{hex: \"0000 0008\"}"),
+        let hex = required(fields, "hex", "for instance \"0000 0008\"", { text($0, "bytes", example: "\"0000 0008\"") })
+      else { return [] }
+      let digits = hex.filter { $0 != " " }
+      let values = digits.compactMap { $0.isASCII ? $0.hexDigitValue : nil }
+      if values.count != digits.count || values.count % 2 == 1 {
+        add(field.position, "\(field.path).hex must be pairs of hexadecimal digits", "for instance \"0000 0008\"")
+        return []
+      }
+      bytes = stride(from: 0, to: values.count, by: 2).map { UInt8(values[$0] << 4 | values[$0 + 1]) }
+    } else if let text = self.text(field, "text", example: "\"PING\\r\\n\"") {
+      if !text.utf8.allSatisfy({ $0 < 128 }) {
+        add(
+          field.position,
+          "\(field.path) has characters beyond ASCII, of which nobody knows as what bytes they are meant",
+          "write bytes as {hex: \"00d2 ff\"}")
+      }
+      bytes = Array(text.utf8)
+    }
+    if bytes.count > 4096 {
+      add(field.position, "\(field.path) has \(bytes.count) bytes", "at most 4096 are supported")
+    }
+    return bytes
   }
 
   private func httpCheck(_ fields: Fields) -> HealthCheckConfiguration.Kind? {

@@ -32,10 +32,10 @@ extension Reader {
       listener.proxyBinds = proxyBinds
       if mode == .tcp { refuseHTTPOnly(fields, ["served_by_header", "forwarded"]) }
       listener.servedByHeader = servedBy(fields["served_by_header"])
+      if let forwarded = fields["forwarded"] { readForwarded(forwarded, into: &listener) }
       if let field = fields["routes"] {
         listener.routes = routes(field, listener, pools, hasPools: hasPools, &references)
       }
-      if let forwarded = fields["forwarded"] { readForwarded(forwarded, into: &listener) }
       if let timeouts = fields["timeouts"] { listener.timeouts = listenerTimeouts(timeouts, mode) }
       if let limits = fields["limits"] { listener.limits = listenerLimits(limits, mode) }
       if bind != nil, pool != nil { listeners.append(listener) }

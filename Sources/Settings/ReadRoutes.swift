@@ -36,8 +36,10 @@ extension Reader {
       let name = routeName(fields["name"], default: "\(listener.name)/\(index)", &references)
       guard let action = action(item, fields, listener.mode, pools, hasPools: hasPools, &references) else { continue }
       var route = RouteConfiguration(name: name, action: action)
+      let count = problems.count
       if let match = fields["match"] { readMatch(match, isTCP: isTCP, into: &route) }
-      if route.match.isEmpty && route.exception.isEmpty { catchAll = item.position }
+      // What is wrong in a match says nothing of what it was meant to take.
+      if route.match.isEmpty && route.exception.isEmpty && problems.count == count { catchAll = item.position }
       if let headers = fields["headers"] { readHeaders(headers, of: listener, into: &route) }
       if let limit = fields["rate_limit"] { route.rateLimit = rateLimit(limit) }
       if let rewrite = fields["rewrite"] {
@@ -188,7 +190,7 @@ extension Reader {
     let keys = Keys(["request", "response"])
     guard let fields = self.fields(field, keys, shape: "{response: {set: {X-Frame-Options: DENY}}}") else { return }
     if let request = fields["request"] {
-      route.requestFields = edits(request, isRequest: true)
+      route.requestFields = edits(request, isRequest: true, mayForward: listener.forwardedStyle == .none)
       switch route.action {
       case .pool: break
       case .redirect, .respond, .files:
@@ -211,16 +213,17 @@ extension Reader {
     }
   }
 
-  private func edits(_ field: Field, isRequest: Bool) -> FieldEdits {
+  /// `mayForward`: the balancer itself writes no X-Forwarded-*.
+  private func edits(_ field: Field, isRequest: Bool, mayForward: Bool = false) -> FieldEdits {
     var edits = FieldEdits()
     let keys = Keys(["set", "add", "remove"])
     guard let fields = self.fields(field, keys, shape: "{set: {NAME: VALUE}, remove: [NAME]}") else { return edits }
-    if let set = fields["set"] { edits.set = headerFields(set, isRequest: isRequest) }
-    if let add = fields["add"] { edits.add = headerFields(add, isRequest: isRequest) }
+    if let set = fields["set"] { edits.set = headerFields(set, isRequest: isRequest, mayForward: mayForward) }
+    if let add = fields["add"] { edits.add = headerFields(add, isRequest: isRequest, mayForward: mayForward) }
     if let remove = fields["remove"], let items = list(remove, orOne: true, item: "Server") {
       for item in items {
         if let name = text(item, "the name of a header", example: "Server"),
-          checkHeaderName(name, item.position, item.path, isRequest: isRequest)
+          checkHeaderName(name, item.position, item.path, isRequest: isRequest, mayForward: mayForward)
         {
           edits.remove.append(name)
         }
@@ -230,7 +233,7 @@ extension Reader {
   }
 
   /// A map of NAME: VALUE or NAME: [VALUE, …].
-  private func headerFields(_ field: Field, isRequest: Bool) -> [FieldText] {
+  private func headerFields(_ field: Field, isRequest: Bool, mayForward: Bool = false) -> [FieldText] {
     guard case .mapping(let pairs) = field.value.content else {
       if !field.isEmpty { wrongType(field, "a map of headers", example: "{X-Frame-Options: DENY}") }
       return []
@@ -239,7 +242,9 @@ extension Reader {
     var result: [FieldText] = []
     for pair in pairs {
       let path = "\(field.path).\(pair.key.abbreviated)"
-      guard checkHeaderName(pair.key, pair.keyPosition, path, isRequest: isRequest) else { continue }
+      guard checkHeaderName(pair.key, pair.keyPosition, path, isRequest: isRequest, mayForward: mayForward) else {
+        continue
+      }
       let values = Field(path: path, keyPosition: pair.keyPosition, value: pair.value)
       for item in list(values, orOne: true, item: "DENY") ?? [] {
         guard let text = text(item, "the value of a header", example: "DENY") else { continue }
@@ -254,7 +259,9 @@ extension Reader {
     return result
   }
 
-  private func checkHeaderName(_ name: String, _ position: Position, _ path: String, isRequest: Bool) -> Bool {
+  private func checkHeaderName(
+    _ name: String, _ position: Position, _ path: String, isRequest: Bool, mayForward: Bool
+  ) -> Bool {
     guard name.utf8.count <= 64, HTTPWords.isToken(name) else {
       add(position, "\(path): \"\(name.abbreviated)\" cannot be the name of a header", "for instance X-Frame-Options")
       return false
@@ -264,8 +271,10 @@ extension Reader {
       add(position, "\(path): \(name) belongs to one connection; the balancer writes it itself", "remove it")
     } else if isRequest, lower == "host" {
       add(position, "\(path): Host decides where a request goes", "it is passed on as the client sent it; remove it")
-    } else if isRequest, lower == "forwarded" || lower.hasPrefix("x-forwarded-") {
-      add(position, "\(path): \(name) is the balancer's own", "the listener's forwarded: says what it writes")
+    } else if isRequest, lower == "forwarded" || lower.hasPrefix("x-forwarded-"), !mayForward {
+      add(
+        position, "\(path): \(name) is the balancer's own",
+        "the listener's forwarded: says what it writes; with {style: none} that is nothing, and routes may")
     } else if !isRequest, lower == "date" {
       add(position, "\(path): Date says when the answer was made", "remove it")
     } else {

@@ -36,6 +36,21 @@ struct TimerWheelTests {
     #expect(expired(&wheel, 20) == [0])
   }
 
+  @Test func `deadlines are reached after 795 days, too`() {
+    var wheel = TimerWheel(capacity: 4)
+    defer { wheel.deallocate() }
+    let late = Tick(UInt32.max)
+    #expect(expired(&wheel, late - 3) == [])
+    wheel.set(0, late + 1)
+    wheel.set(1, late - 1)
+    wheel.set(2, late + 5_000)
+    #expect(expired(&wheel, late) == [1])
+    #expect(expired(&wheel, late + 1) == [0])
+    wheel.set(0, late + 4_999)
+    #expect(expired(&wheel, late + 4_999) == [0])
+    #expect(expired(&wheel, late + 10_000) == [2])
+  }
+
   @Test func `a deadline beyond the horizon is reached in its time`() {
     var wheel = TimerWheel(capacity: 1)
     defer { wheel.deallocate() }

@@ -66,6 +66,19 @@ func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_
     #expect((0..<9).allSatisfy { pool.server(key: UInt64($0)) == 2 })
   }
 
+  @Test("servers of which nothing is known are the last resort, and keep their clients")
+  func unchecked() {
+    let pool = Pool([1, 1])
+    pool.table.setAvailability(0, .unchecked, now: at(0))
+    pool.table.setAvailability(1, .unchecked, now: at(0))
+    #expect(Set((0..<9).map { _ in pool.server() }) == [0, 1])
+    pool.table.setAvailability(1, .up, now: at(1))
+    #expect((0..<9).allSatisfy { _ in pool.server() == 1 })
+    #expect(pool.choose(cookie: 0) == Choice(server: 0, cause: .cookie))
+    pool.table.setAvailability(0, .down, now: at(2))
+    #expect(pool.choose(cookie: 0) == Choice(server: 1, cause: .moved))
+  }
+
   @Test("nobody gets an ejected server because the others are full")
   func ejectedAndFull() {
     let pool = Pool([1, 1], limits: [0, 1])

@@ -13,6 +13,7 @@ private final class Watched {
   func handle(failures: Int, requests: UInt64, now: Instant) -> Bool {
     health.handle(failures: failures, requests: requests, now: now)
   }
+  func mark(requests: UInt64, now: Instant) { health.mark(requests: requests, now: now) }
   func advance(now: Instant) -> Bool { health.advance(now: now) }
   func recover() -> Bool { health.recover() }
   func eject(now: Instant) { health.eject(now: now) }
@@ -59,6 +60,18 @@ private final class Watched {
       ejected = failing.handle(failures: 1, requests: UInt64(index * 10), now: Self.at(Double(index) / 10))
     }
     #expect(ejected)
+  }
+
+  @Test("many failures at one moment are measured by the requests of the time before")
+  func bursts() {
+    let busy = Watched(PassiveSettings())
+    for second in 1...5 { busy.mark(requests: UInt64(second) * 10_000, now: Self.at(Double(second))) }
+    #expect(!busy.handle(failures: 30, requests: 55_000, now: Self.at(5.5)))
+    // All that it gets fails.
+    #expect(busy.handle(failures: 500, requests: 55_500, now: Self.at(5.6)))
+    let idle = Watched(PassiveSettings())
+    for second in 1...5 { idle.mark(requests: 10, now: Self.at(Double(second))) }
+    #expect(idle.handle(failures: 5, requests: 15, now: Self.at(5.5)))
   }
 
   @Test(

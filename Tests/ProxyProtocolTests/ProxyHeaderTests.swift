@@ -88,6 +88,20 @@ private let signature: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51
         == header("192.0.2.7:51234", "198.51.100.1:80", 37))
   }
 
+  @Test("the extension of TLS says whether the client speaks it") func isSecure() {
+    func isSecure(_ value: [UInt8]) -> Bool? {
+      let rest = v4 + [0x20, 0, UInt8(value.count)] + value
+      guard case .complete(let header) = verdict(signature + [0x21, 0x11, 0, UInt8(rest.count)] + rest) else {
+        return nil
+      }
+      return header.isSecure
+    }
+    // With a version of TLS behind it; without TLS; too short.
+    #expect(isSecure([1, 0, 0, 0, 0, 0x21, 0, 2, 49, 51]) == true)
+    #expect(isSecure([0, 0, 0, 0, 0]) == false)
+    #expect(isSecure([1, 0, 0, 0]) == nil)
+  }
+
   @Test("binary headers that are wrong") func wrongBinary() {
     #expect(verdict(signature + [0x11, 0x11, 0, 12] + v4) == .fault(.unknownVersion))
     #expect(verdict(signature + [0x22, 0x11, 0, 12] + v4) == .fault(.unknownVersion))

@@ -98,6 +98,21 @@ import Testing
     #expect(lines.count == 1 && lines[0].hasSuffix(": " + expected), "\(lines)")
   }
 
+  @Test("what a TCP check sends and expects is text, or bytes") func checkBytes() throws {
+    func check(_ text: String) -> String { web.replacing("{servers:", with: "{check: {tcp: \(text)}, servers:") }
+    #expect(
+      try parse(check("{send: {hex: \"0000 0008 04d2 162f\"}, expect: N}")).pools[0].check.kind
+        == .tcp(send: [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f], expect: [78]))
+    for (text, expected) in [
+      ("{send: \"\\xd2\"}", "has characters beyond ASCII"),
+      ("{send: {hex: \"0\"}}", "must be pairs of hexadecimal digits"),
+      ("{send: {hex: \"zz\"}}", "must be pairs"), ("{send: !!binary \"AAAA\"}", "!!binary is not supported"),
+    ] {
+      let found = errors(check(text))
+      #expect(found.count == 1 && found[0].contains(expected), "\(found)")
+    }
+  }
+
   @Test("a pool that stands in for another counts as used") func standIn() throws {
     let text = web + "  sorry: {servers: {s1: \"192.0.2.22:8080\"}}\n"
     let configuration = try parse(

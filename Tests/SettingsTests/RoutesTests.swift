@@ -87,6 +87,22 @@ import Testing
       ])
   }
 
+  @Test("what is wrong in one match says nothing of the routes behind it") func oneMistake() {
+    let routes = """
+      - {match: {method: get}, pool: api}
+            - {match: {host: a.test}, pool: api}
+      """
+    let found = errors(file(routes))
+    #expect(found.count == 1 && found[0].contains("\"get\" is not a method"), "\(found)")
+  }
+
+  @Test("where the balancer writes no X-Forwarded-*, routes may") func ownForwarded() throws {
+    let route = "- {match: {host: a.test}, pool: api, headers: {request: {set: {X-Forwarded-Proto: https}}}}"
+    #expect(errors(file(route)).count == 1)
+    let listener = try parse(file(route, mode: "\n    forwarded: {style: none}")).listeners[0]
+    #expect(listener.routes[0].requestFields.set == [FieldText(name: "X-Forwarded-Proto", value: "https")])
+  }
+
   @Test(
     "mistakes are told with their place and what would be right",
     arguments: [
@@ -182,7 +198,7 @@ import Testing
       ),
       (
         "{pool: app, headers: {request: {remove: X-Forwarded-For}}}",
-        "49: listeners.web.routes[0].headers.request.remove: X-Forwarded-For is the balancer's own (the listener's forwarded: says what it writes)"
+        "49: listeners.web.routes[0].headers.request.remove: X-Forwarded-For is the balancer's own (the listener's forwarded: says what it writes; with {style: none} that is nothing, and routes may)"
       ),
       (
         "{pool: app, headers: {response: {add: {\"X A\": b}}}}",

@@ -105,6 +105,15 @@ def test_a_port_that_is_taken_is_named(lone):
     assert "cannot listen on 0.0.0.0:80: address already in use" in done.stderr
 
 
+@pytest.mark.parametrize("binds", [('["*:85"]', '["127.0.0.2:85"]'), ('["127.0.0.2:85"]', '["*:85"]')])
+def test_binds_of_one_port_may_overlap(lone, binds):
+    lone.stop()
+    lone.write(LONE.replace("listeners:", f"listeners:\n  one: {{bind: {binds[0]}, pool: app}}\n  two: {{bind: {binds[1]}, pool: app}}"))
+    lone.start()
+    wait_until(lambda: os.path.exists(lone.socket) and lone.balancer, 15, "an agent that answers")
+    assert [item["name"] for item in ask(lone, "GET", "/v1/listeners")[1]] == ["one", "two", "web"]
+
+
 def test_an_agent_that_was_killed_leaves_nothing_in_the_way_of_the_next(lone):
     lone.process.kill()
     lone.process.wait()

@@ -146,14 +146,21 @@ def test_a_server_that_refuses_or_hangs_is_taken_out():
 
 
 def test_unknown_is_not_up():
+    """A server that has not been checked gets nothing while another is up, or another pool stands in."""
     silent = Backend(lambda connection, _: time.sleep(3))
+    other = http_backend("other")
     check = http_check(timeout=2)
-    with Balancer(
-        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s", silent.at)], check=check)]
-    ) as balancer, Client(balancer.port) as client:
-        status, fields, body = client.get()
-        assert status == 503 and b"no server of pool app is up" in body and fields["retry-after"] == "1"
-        assert balancer.fresh_status()["pools"][0]["servers"][0]["state"] == "starting"
+    web = [listener("web", ["127.0.0.1:0"], "app")]
+    for pools in (
+        [pool("app", [server("s", silent.at), server("o", other.at)], check=check)],
+        [pool("app", [server("s", silent.at)], check=check, stand_in="spare"), pool("spare", [server("o", other.at)])],
+    ):
+        with Balancer(web, pools) as balancer:
+            place = "app" if len(pools) == 1 else "spare"
+            balancer.wait_state(place, "o", "up")
+            with Client(balancer.port) as client:
+                assert [client.get()[1]["server-name"] for _ in range(6)] == ["other"] * 6
+            assert balancer.server("app", "s")["state"] == "starting"
 
 
 def test_tcp_checks_look_at_what_is_sent_and_expected():

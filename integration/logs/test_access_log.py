@@ -403,6 +403,15 @@ def test_over_the_limit_of_connections(logged):
     assert line["end"] == "over a limit of connections" and line["id"] == fields["x-request-id"]
 
 
+def test_hap_has_no_time_of_an_answer_that_no_server_gave(logged):
+    balancer, log = logged(silent, log_format="hap", pool_options={"response": 0.3})
+    with Client(balancer.port) as client:
+        assert client.get()[0] == 504
+    time.sleep(0.3)
+    times = re.search(r" (-?\d+)/(-?\d+)/(-?\d+)/(-?\d+)/(\d+) 504 ", pathlib.Path(log.path).read_text())
+    assert times and times[4] == "-1" and int(times[5]) >= 300
+
+
 @pytest.mark.parametrize("mode", ["http", "tcp"])
 def test_what_begins_with_no_proxy_header_is_refused(logged, mode):
     balancer, log = logged(None, at="127.0.0.1:9", mode=mode, proxy_binds=[0])
@@ -435,6 +444,7 @@ def test_no_server_is_up(tmp_path):
         at = f"127.0.0.1:{free.getsockname()[1]}"
         with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s0", at)], check=tcp_check())],
                       log=log.path) as balancer:
+            balancer.wait_state("app", "s0", "down")
             with Client(balancer.port) as client:
                 assert client.get()[0] == 503
             line = log.next()

@@ -21,6 +21,7 @@ CONFIGURATION = """listeners:
     forwarded: {trust: [203.0.113.0/24]}
     routes:
       - {match: {path: /inside, not: {source: [198.51.100.0/24]}}, respond: {status: 403}}
+      - {match: {path: /scheme}, redirect: {to: "{scheme}://h/scheme"}}
       - {match: {path: /limited}, pool: app, rate_limit: {requests: 2, every: 1h}}
   mail:
     bind: {address: "*:25", proxy_protocol: yes}
@@ -115,6 +116,17 @@ def test_servers_hear_of_the_client_in_the_header(site, header, seen):
         assert forwarded_for(wire) == expected
     with connected(site, *(bytes([byte]) for byte in header), get()) as wire:
         assert forwarded_for(wire) == expected
+
+
+@pytest.mark.parametrize("client, scheme", [(1, "https"), (0, "http")])
+def test_a_proxy_that_ends_tls_says_so(site, client, scheme):
+    header = v2("198.51.100.8", struct.pack(">BHBIBHs", 0x20, 9, client, 0, 0x21, 1, b"3"))
+    with connected(site, header + get()) as wire:
+        lines = json.loads(wire.response()[1])
+        assert [line.lower() for line in lines if line.lower().startswith("x-forwarded-proto")] == [f"x-forwarded-proto: {scheme}"]
+        wire.send(get("/scheme"))
+        head, _ = wire.response()
+        assert f"location: {scheme}://h/scheme" in [line.lower() for line in head.lines]
 
 
 def test_only_binds_that_say_so_take_a_header(site):

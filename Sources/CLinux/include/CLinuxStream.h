@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+// Bytes that were sent and the peer has not confirmed; a negative number if nobody knows.
+int afloat_undelivered(int socket);
+
 // These return counts or negative error numbers. They are plain system calls: in a process with threads the library's own
 // are cancellation points, which costs two locked instructions each. Interrupted ones are repeated.
 ssize_t afloat_receive(int socket, void *bytes, size_t room, int flags);
