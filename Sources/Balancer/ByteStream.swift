@@ -34,7 +34,7 @@ struct ByteStream {
   var isBrokenOff = false
   /// We have ended our direction.
   var hasShutDown = false
-  /// Bytes that the kernel still had to bring to the peer when it last took no more.
+  /// Bytes that the kernel had still to bring to the peer when that was last noted.
   var undelivered: Int32 = 0
   /// In the worker's list of streams to go on with after the batch.
   var isDeferred = false
@@ -80,7 +80,7 @@ struct ByteStream {
     _ sent: Int, _ bytes: UnsafePointer<UInt8>, _ count: Int, _ pool: inout BufferPool
   ) -> Bool {
     if isBroken(sent) { return false }
-    noteBlocked()
+    noteUndelivered()
     let taken = max(0, sent)
     pool.append(bytes + taken, count - taken, to: &output)
     return true
@@ -92,19 +92,19 @@ struct ByteStream {
     let sent = StreamSocket.send(descriptor, output.bytes, output.count)
     if sent < 0 { return !isBroken(sent) }
     output.start &+= Int32(truncatingIfNeeded: sent)
-    if output.isEmpty { pool.give(&output) } else { noteBlocked() }
+    if output.isEmpty { pool.give(&output) } else { noteUndelivered() }
     return true
   }
 
-  /// The kernel takes no more, or has all there is: from here on it shows whether the peer takes anything.
-  mutating func noteBlocked() { undelivered = StreamSocket.undelivered(descriptor) }
+  /// To be said when the kernel takes no more, or has all there is: from then on it shows whether the peer takes anything.
+  mutating func noteUndelivered() { undelivered = StreamSocket.undelivered(descriptor) }
 
-  /// Whether the peer has taken `count` bytes or more since the last look: the socket need not have become writable for that,
-  /// which takes a good part of a large buffer.
-  mutating func hasDelivered(_ count: Int32) -> Bool {
+  /// What the peer has taken since the last look, in bytes: the socket need not have become writable for that, which takes a
+  /// good part of a large buffer.
+  mutating func takeDelivered() -> Int32 {
     let before = undelivered
-    noteBlocked()
-    return before &- undelivered >= count
+    noteUndelivered()
+    return before &- undelivered
   }
 
   /// Whether a turn may bring anything new.

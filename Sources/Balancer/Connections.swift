@@ -43,7 +43,9 @@ struct Exchange {
   var answerHasBegun = false
   /// The head of the final answer has been sent to the client.
   var headIsSent = false
-  /// The server had to wait until the client took what had come of the answer.
+  /// Since when the server has to wait until the client has taken what came of the answer; 0: it does not.
+  var heldSince: Tick = 0
+  /// It had to for a second or more.
   var wasHeldUp = false
   /// The client sends its body when it is told to go on.
   var awaitsContinue = false

@@ -82,13 +82,13 @@ struct ServerRegistry {
           continue
         }
         servers[slot] = nil
-        let before = known.availability
+        let (before, stateBefore) = (known.availability, known.state)
         if known.passive == nil { known.failuresSeen = failures(slot) }
         known.adopt(server, pool, pattern(of: pool), scripts, sockets, now: now)
         next[slot] = known
         if known.availability != before {
-          // An ejected one may have become the last resort, or have ceased to be.
-          let isTold = !known.isEjected
+          // An ejected or unchecked one may have become the last resort, or have ceased to be.
+          let isTold = !known.isEjected && known.state != stateBefore
           changes.append(ServerChange(index: slot, cause: "it is not checked any more", isTold: isTold))
         }
       }

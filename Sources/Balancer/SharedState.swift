@@ -102,7 +102,8 @@ struct WorkerCounters: @unchecked Sendable {
     servers = .allocate(capacity: SnapshotMaker.serverCapacity)
     listeners = .allocate(capacity: SnapshotMaker.listenerCapacity)
     pools = .allocate(capacity: SnapshotMaker.poolCapacity)
-    turns = .allocate(capacity: 1)
+    // A cache line of its own.
+    turns = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64).bindMemory(to: Counter.self, capacity: 1)
     turns.initialize(to: Counter())
     routes = .allocate(capacity: SnapshotMaker.routeCapacity)
   }

@@ -111,7 +111,7 @@ struct Snapshot: @unchecked Sendable {
       via: .empty, largestHeadByteCount: 0, largestFieldCount: 0, hasOwnHosts: false)
   }
 
-  /// At least one, at most what a tick counter holds (two years).
+  /// At least one, at most a year.
   static func ticks(_ span: TimeSpan) -> Tick {
     Tick(clamping: min(max(1, span.nanoseconds / TimerWheel.tickNanoseconds + 1), 1 << 31))
   }

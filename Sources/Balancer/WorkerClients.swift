@@ -293,6 +293,9 @@ extension Worker {
     case .body, .waiting:
       let server = client.pointee.server
       if server < 0 { return }
+      let heldSince = client.pointee.exchange.heldSince
+      if heldSince != 0 && tick >= heldSince &+ Self.second { client.pointee.exchange.wasHeldUp = true }
+      client.pointee.exchange.heldSince = 0
       awaitAnswer(index, client)
       if upstreams[server].pointee.stream.hasMore { readServer(server, upstreams[server]) }
     }

@@ -5,12 +5,15 @@ internal import Kernel
 internal import Primitives
 
 extension Worker {
+  static let second: Tick = 1_000_000_000 / Tick(TimerWheel.tickNanoseconds)
   /// How long a server goes on for a client that has ended its direction: perhaps it still reads.
-  static let patienceAfterClientEnded: Tick = 1_000_000_000 / Tick(TimerWheel.tickNanoseconds)
+  static let patienceAfterClientEnded = second
   /// How long we read and drop what a client still sends after its last answer.
-  static let lingering: Tick = 2_000_000_000 / Tick(TimerWheel.tickNanoseconds)
+  static let lingering = 2 * second
   /// A client that moves less than this in a body's or an idle connection's time is too slow: single bytes put nothing off.
   private static let leastProgress: Int32 = 1024
+  /// More than this is hardly on its way at a time to a server that takes it at once.
+  private static let largestFlight: Int32 = 256 * 1024
 
   /// Notes that the client has moved `count` bytes; puts its deadline off by `span` when they are enough, or when nothing
   /// is left to move.
@@ -40,11 +43,23 @@ extension Worker {
 
   /// The body is read: the client's time runs, or the server's to say that the body is wanted.
   mutating func awaitBody(_ index: Int32, _ client: Client) {
-    let span =
-      client.pointee.exchange.awaitsContinue
+    timers.set(index, tick &+ bodySpan(client))
+  }
+
+  /// Whether a server that closes now may do so because its client kept it waiting, for a second or more: for its body, or
+  /// until it took what there was of the answer. Who fails by himself is hardly that late.
+  func keptWaiting(_ index: Int32, _ client: Client, _ upstream: Upstream) -> Bool {
+    let exchange = client.pointee.exchange
+    if exchange.wasHeldUp || exchange.heldSince != 0 && tick >= exchange.heldSince &+ Self.second { return true }
+    if client.pointee.phase != .body || serverOutputWaits(upstream) { return false }
+    let deadline = timers.deadline(index)
+    return deadline != TimerWheel.never && tick &+ bodySpan(client) >= deadline &+ Self.second
+  }
+
+  private func bodySpan(_ client: Client) -> Tick {
+    client.pointee.exchange.awaitsContinue
       ? snapshot.pools[Int(client.pointee.exchange.pool)].response
       : snapshot.listeners[Int(client.pointee.listener)].clientBody
-    timers.set(index, tick &+ span)
   }
 
   mutating func expireDeadlines() {
@@ -69,7 +84,10 @@ extension Worker {
     }
     switch client.pointee.phase {
     case .head:
-      if client.pointee.headHasBegun {
+      if !client.pointee.stream.output.isEmpty {
+        // The end of the last answer still waits for the client: without it, only a reset says the truth.
+        if !clientTakes(index, client) { closeClient(index, client, abortively: true) }
+      } else if client.pointee.headHasBegun {
         client.pointee.keepsAlive = false
         client.pointee.headHasBegun = false
         client.pointee.exchange = Exchange()
@@ -115,7 +133,12 @@ extension Worker {
       closeClient(index, client, abortively: true)
       return
     }
-    if client.pointee.phase == .body && !serverOutputWaits(upstream) && !client.pointee.exchange.awaitsContinue {
+    if client.pointee.phase == .body && !serverOutputWaits(upstream) {
+      if client.pointee.exchange.awaitsContinue && !client.pointee.exchange.headIsSent {
+        // Servers that know nothing of it wait for the body, as they may.
+        answer(index, client, status: 504, "the server did not ask for the request's body in time")
+        return
+      }
       counters.listeners[Int(client.pointee.listener)].refused.increase()
       client.pointee.exchange.notes.ending = .bodyLate
       if client.pointee.exchange.headIsSent {
@@ -125,8 +148,9 @@ extension Worker {
       }
       return
     }
-    if upstream.pointee.stream.hasDelivered(Self.leastProgress) {
-      // It takes the body, slowly.
+    let taken = upstream.pointee.stream.takeDelivered()
+    if taken >= Self.leastProgress && (upstream.pointee.stream.undelivered > 0 || taken > Self.largestFlight) {
+      // It takes the body, slowly. Of a small one, or the end of one, that says nothing: it was on its way.
       if client.pointee.phase == .body { awaitBody(index, client) } else { awaitAnswer(index, client) }
       return
     }
@@ -135,7 +159,7 @@ extension Worker {
 
   /// Whether a client that is late takes what it gets all the same, and has more time.
   mutating func clientTakes(_ index: Int32, _ client: Client) -> Bool {
-    if !client.pointee.stream.hasDelivered(Self.leastProgress) { return false }
+    if client.pointee.stream.takeDelivered() < Self.leastProgress { return false }
     timers.set(index, tick &+ snapshot.listeners[Int(client.pointee.listener)].idle)
     return true
   }

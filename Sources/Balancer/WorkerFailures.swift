@@ -75,12 +75,9 @@ extension Worker {
       tunnelConnectFailed(place, client, server, failure)
       return
     }
-    // A server that does not wait for ever for what its client sends, or takes, has not failed.
-    let isClients =
-      failure == .closed
-      && (client.pointee.exchange.wasHeldUp || client.pointee.phase == .body && !serverOutputWaits(upstream))
+    let isClients = failure == .closed && keptWaiting(place, client, upstream)
     if client.pointee.exchange.headIsSent {
-      if !isClients { noteFailure(of: server, failure) }
+      noteFailure(of: server, failure, isClients: isClients)
       client.pointee.exchange.notes.ending =
         failure == .timedOut ? .serverStalled : failure == .malformed ? .serverBadBody : .serverCutOff
       closeClient(place, client, abortively: true)
@@ -89,7 +86,7 @@ extension Worker {
     let wasReused = upstream.pointee.isReused
     releaseServer(index, upstream, reuse: false, abortively: failure == .timedOut)
     let staleConnection = failure == .closed && wasReused && !client.pointee.exchange.answerHasBegun
-    if !staleConnection && !isClients { noteFailure(of: server, failure) }
+    if !staleConnection { noteFailure(of: server, failure, isClients: isClients) }
     switch failure {
     case .connect, .refused: connectFailed(place, client, server, failure)
     case .closed where client.pointee.exchange.answerHasBegun:
@@ -242,11 +239,11 @@ extension Worker {
 
   // MARK: Counting
 
-  /// A server has failed a request or a connection.
+  /// A server has failed a request or a connection. `isClients`: it is counted, and not held against the server.
   @inline(never)
-  mutating func noteFailure(of server: Int32, _ failure: ServerFailure) {
+  mutating func noteFailure(of server: Int32, _ failure: ServerFailure, isClients: Bool = false) {
     counters.servers[Int(server)].failures.increase()
-    tellFailure(of: server, failure)
+    if !isClients { tellFailure(of: server, failure) }
   }
 
   /// The main thread hears of failures, once until it has looked.

@@ -195,7 +195,7 @@ extension Worker {
       let sent = ServedFile.send(
         client.pointee.file.descriptor, at: offset, Int(part), to: client.pointee.stream.descriptor)
       if sent == StreamSocket.wouldBlock {
-        client.pointee.stream.noteBlocked()
+        client.pointee.stream.noteUndelivered()
         resumeIdleTime(index, client)
         return
       }

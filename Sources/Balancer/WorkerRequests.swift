@@ -248,7 +248,12 @@ extension Worker {
   /// now.
   mutating func takeBody(_ index: Int32, _ client: Client, _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int) -> Bool {
     let listener = snapshot.listeners.baseAddress! + Int(client.pointee.listener)
-    client.pointee.exchange.awaitsContinue = false
+    if client.pointee.exchange.awaitsContinue {
+      client.pointee.exchange.awaitsContinue = false
+      // It did not wait to be told.
+      let server = client.pointee.server
+      if server >= 0 && upstreams[server].pointee.phase != .connecting { awaitBody(index, client) }
+    }
     if client.pointee.exchange.bodyFraming.isCounted {
       let here = Int(min(Int64(count), client.pointee.exchange.bodyByteCount))
       client.pointee.exchange.bodyByteCount &-= Int64(here)
@@ -323,7 +328,7 @@ extension Worker {
     if !upstream.pointee.stream.write(bytes, count, &buffers) { return serverRefusesBody(index, client, server) }
     client.pointee.stream.growWindow(readCount: count, largest: Self.largestWindow)
     if client.pointee.phase == .waiting {
-      upstream.pointee.stream.noteBlocked()
+      upstream.pointee.stream.noteUndelivered()
       awaitAnswer(index, client)
     }
     return true
@@ -415,7 +420,7 @@ extension Worker {
       return serverRefusesBody(index, client, client.pointee.server)
     }
     if taken > 0 { client.pointee.exchange.requestSentCount &+= Int32(truncatingIfNeeded: taken) }
-    if taken < count { upstream.pointee.stream.noteBlocked() }
+    if taken < count { upstream.pointee.stream.noteUndelivered() }
     if client.pointee.phase == .waiting {
       awaitAnswer(index, client)
       return false

@@ -18,7 +18,7 @@ extension Worker {
       let client = clients[place]
       // A slow reader stops a fast writer.
       if !client.pointee.stream.output.isEmpty {
-        client.pointee.exchange.wasHeldUp = true
+        if client.pointee.exchange.heldSince == 0 { client.pointee.exchange.heldSince = max(1, tick) }
         return
       }
       turn &+= upstream.pointee.phase == .body ? Self.bodyShare : 1
@@ -420,23 +420,6 @@ extension Worker {
   private func mayBeMisread(_ client: Client) -> Bool {
     if client.pointee.exchange.bodyFraming.isNone { return false }
     return client.pointee.exchange.method.isSafe || client.pointee.exchange.method == .delete
-  }
-
-  /// Whether nothing came behind the answer. A read that was filled to its end leaves that open.
-  @inline(__always)
-  private func isDrained(_ upstream: Upstream) -> Bool {
-    if !upstream.pointee.stream.mayRead { return true }
-    if StreamSocket.hasInput(upstream.pointee.stream.descriptor) { return false }
-    upstream.pointee.stream.mayRead = false
-    return true
-  }
-
-  /// Connections to servers that take no new clients are not kept for later.
-  @inline(__always)
-  private func isPooled(_ upstream: Upstream) -> Bool {
-    let server = snapshot.servers.baseAddress! + Int(upstream.pointee.server)
-    if server.pointee.isRetired || server.pointee.proxyHeader != nil { return false }
-    return tables[Int(server.pointee.pool)].availability(Int(server.pointee.place)).keepsConnections
   }
 
   @inline(__always)

@@ -245,4 +245,21 @@ extension Worker {
   /// Timers are numbered: clients first, then connections to servers.
   @inline(__always)
   func serverTimer(_ index: Int32) -> Int32 { Int32(truncatingIfNeeded: clients.capacity) &+ index }
+
+  /// Whether nothing came behind the answer. A read that was filled to its end leaves that open.
+  @inline(__always)
+  func isDrained(_ upstream: Upstream) -> Bool {
+    if !upstream.pointee.stream.mayRead { return true }
+    if StreamSocket.hasInput(upstream.pointee.stream.descriptor) { return false }
+    upstream.pointee.stream.mayRead = false
+    return true
+  }
+
+  /// Connections to servers that take no new clients are not kept for later.
+  @inline(__always)
+  func isPooled(_ upstream: Upstream) -> Bool {
+    let server = snapshot.servers.baseAddress! + Int(upstream.pointee.server)
+    if server.pointee.isRetired || server.pointee.proxyHeader != nil { return false }
+    return tables[Int(server.pointee.pool)].availability(Int(server.pointee.place)).keepsConnections
+  }
 }

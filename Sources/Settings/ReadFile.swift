@@ -59,20 +59,23 @@ extension Reader {
   }
 
   /// Of pools between which clients go to and fro while they keep them by a cookie of the same name: each overwrites the
-  /// other's. Routes of different hosts have different cookies.
+  /// other's. Routes of different hosts have different cookies, and of hosts that one takes altogether nothing is left for others.
   private func sharedCookies(of listener: ListenerConfiguration, _ pools: [PoolConfiguration]) -> [String] {
-    var uses = listener.routes.compactMap { route in
-      if case .pool(let name) = route.action { (pool: name, hosts: Set(route.match.hosts)) } else { nil }
+    var uses = listener.routes.compactMap { route -> (pool: String, hosts: Set<String>, takesAll: Bool)? in
+      guard case .pool(let name) = route.action else { return nil }
+      var rest = route.match
+      rest.hosts = []
+      return (name, Set(route.match.hosts), rest.isEmpty && route.exception.isEmpty)
     }
-    uses.append((pool: listener.pool, hosts: []))
+    uses.append((pool: listener.pool, hosts: [], takesAll: true))
     func cookie(_ pool: String) -> String? {
       if case .cookie(let name, _, _, _)? = pools.first(where: { $0.name == pool })?.affinity { name } else { nil }
     }
     for (place, use) in uses.enumerated() {
       guard let name = cookie(use.pool) else { continue }
       let other = uses[..<place].first {
-        $0.pool != use.pool && cookie($0.pool) == name
-          && ($0.hosts.isEmpty ? use.hosts.isEmpty : !$0.hosts.isDisjoint(with: use.hosts))
+        $0.pool != use.pool && cookie($0.pool) == name && !$0.takesAll
+          && ($0.hosts.isEmpty || use.hosts.isEmpty || !$0.hosts.isDisjoint(with: use.hosts))
       }
       guard let other else { continue }
       return [

@@ -138,7 +138,8 @@ import Testing
   @Test(
     "pools whose clients go to and fro need cookies of different names",
     arguments: [
-      ("{path_prefix: /api}", "", true), ("{host: a.test}", "", false), ("{host: a.test}", "{host: a.test}", true),
+      ("{path_prefix: /api}", "", true), ("{host: a.test}", "", false), ("{host: a.test}", "{host: a.test}", false),
+      ("{host: a.test, path: /api}", "", true), ("{host: a.test, path: /api}", "{host: a.test}", true),
       ("{host: a.test}", "{host: b.test}", false),
     ]) func sharedCookies(_ first: String, _ second: String, _ isWarned: Bool) throws
   {

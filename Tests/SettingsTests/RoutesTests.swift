@@ -90,7 +90,7 @@ import Testing
   @Test("what is wrong in one match says nothing of the routes behind it") func oneMistake() {
     let routes = """
       - {match: {method: get}, pool: api}
-            - {match: {host: a.test}, pool: api}
+      - {match: {host: a.test}, pool: api}
       """
     let found = errors(file(routes))
     #expect(found.count == 1 && found[0].contains("\"get\" is not a method"), "\(found)")

@@ -114,9 +114,9 @@ def test_a_client_that_waits_to_be_told_to_go_on_is_not_late():
             assert client.reader.response()[0] == 408
 
 
-@pytest.mark.parametrize("kind", ["body", "answer"])
+@pytest.mark.parametrize("kind", ["body", "answer", "continue"])
 def test_what_clients_do_is_held_against_no_server(kind):
-    """The server gives up the client's slow body, or its slow reading."""
+    """The server gives up the client's slow body, or its slow reading, or waits for a body without asking for it."""
 
     def handler(connection, _):
         reader = Reader(connection)
@@ -126,24 +126,28 @@ def test_what_clients_do_is_held_against_no_server(kind):
                 if "/slow" not in first:
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
                 elif kind == "body":
-                    time.sleep(0.3)
+                    time.sleep(1.3)
                     return
+                elif kind == "continue":
+                    time.sleep(10)
                 else:
-                    connection.settimeout(0.3)
+                    connection.settimeout(1.3)
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + b"x" * 20_000_000)
 
     backends = [Backend(handler), Backend(handler)]
     with Balancer(
         [listener("web", ["127.0.0.1:0"], "app")],
-        [pool("app", [server(f"s{place}", item.at) for place, item in enumerate(backends)], passive=(3, 10, 30, 50))],
+        [pool("app", [server(f"s{place}", item.at) for place, item in enumerate(backends)], passive=(3, 10, 30, 50), response=2)],
     ) as balancer:
         clients = [Client(balancer.port) for _ in range(6)]
         for client in clients:
             if kind == "body":
                 client.send("POST /slow HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nx")
+            elif kind == "continue":
+                client.send("POST /slow HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
             else:
                 client.send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n")
-        time.sleep(1)
+        time.sleep(2)
         for client in clients:
             with contextlib.suppress(OSError):
                 while client.socket.recv(1 << 20):
@@ -152,6 +156,51 @@ def test_what_clients_do_is_held_against_no_server(kind):
         time.sleep(0.5)
         states = [item["state"] for item in balancer.status["pools"][0]["servers"]]
         assert states == ["up", "up"], balancer.status["pools"]
+
+
+@pytest.mark.parametrize("kind", ["body", "answer"])
+def test_a_server_that_fails_by_itself_is_ejected_all_the_same(kind):
+    """It resets requests whose bodies are on their way, or answers that a client takes more slowly than they come."""
+
+    def failing(connection, _):
+        Reader(connection).head()
+        if kind == "answer":
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 40000000\r\n\r\n" + b"x" * 8_000_000)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    bad, good = Backend(failing), Backend(failing)
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app")],
+        [pool("app", [server("s0", bad.at), server("s1", good.at)], passive=(3, 10, 30, 50))],
+    ) as balancer:
+        for _ in range(10):
+            with contextlib.suppress(OSError, EOFError), Client(balancer.port) as client:
+                if kind == "body":
+                    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 20000\r\n\r\n")
+                    time.sleep(0.03)
+                    client.send(b"x" * 20_000)
+                    client.reader.response()
+                else:
+                    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+                    while client.socket.recv(1 << 16):
+                        time.sleep(0.002)
+        balancer.wait(lambda: "down" in [item["state"] for item in balancer.status["pools"][0]["servers"]], "an ejection", 5)
+
+
+def test_who_does_not_wait_to_be_told_has_its_own_time():
+    def handler(connection, _):
+        reader = Reader(connection)
+        _, fields = reader.head()
+        reader.body(fields)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with front(handler, {"response": 1}, body=5) as balancer, Client(balancer.port) as client:
+        client.send("POST / HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 30\r\n\r\n")
+        time.sleep(0.8)
+        for _ in range(15):
+            client.send("xx")
+            time.sleep(0.05)
+        assert client.reader.response()[0] == 200
 
 
 def test_who_leaves_the_queue_of_a_tcp_listener_leaves_it():
