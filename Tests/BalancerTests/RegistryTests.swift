@@ -36,7 +36,7 @@ struct RegistryTests {
     let now = Instant(nanoseconds: 0)
     #expect(registry(configuration(), at: now).availabilities == [.up, .up])
     let checked = registry(configuration(check: .tcp(send: [], expect: [])), at: now)
-    #expect(checked.availabilities == [.down, .down])
+    #expect(checked.availabilities == [.unchecked, .unchecked])
     #expect(checked.servers.map(\.?.state) == [.starting, .starting])
   }
 
