@@ -21,6 +21,7 @@ struct LogLineTests {
     var record = LogRecord()
     record.ending = .complete
     record.status = 200
+    record.isServerStatus = true
     record.port = 51_234
     record.address = IPAddress("198.51.100.7")!
     // 2026-11-26T08:12:14.655321Z, given as time of the monotonic clock with an offset of 0.
