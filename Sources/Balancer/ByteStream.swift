@@ -92,7 +92,8 @@ struct ByteStream {
     let sent = StreamSocket.send(descriptor, output.bytes, output.count)
     if sent < 0 { return !isBroken(sent) }
     output.start &+= Int32(truncatingIfNeeded: sent)
-    if output.isEmpty { pool.give(&output) } else { noteUndelivered() }
+    if output.isEmpty { pool.give(&output) }
+    noteUndelivered()
     return true
   }
 

@@ -150,6 +150,8 @@ enum ServerPhase: UInt8 {
   case head
   /// An answer's body is being read.
   case body
+  /// The answer is whole, its request is not yet.
+  case answered
   case tunnel
 }
 

@@ -296,6 +296,10 @@ extension Worker {
       let heldSince = client.pointee.exchange.heldSince
       if heldSince != 0 && tick >= heldSince &+ Self.second { client.pointee.exchange.wasHeldUp = true }
       client.pointee.exchange.heldSince = 0
+      if upstreams[server].pointee.phase == .answered {
+        restOfRequestIsDue(index, client)
+        return
+      }
       awaitAnswer(index, client)
       if upstreams[server].pointee.stream.hasMore { readServer(server, upstreams[server]) }
     }

@@ -11,7 +11,7 @@ extension Worker {
   /// How long we read and drop what a client still sends after its last answer.
   static let lingering = 2 * second
   /// A client that moves less than this in a body's or an idle connection's time is too slow: single bytes put nothing off.
-  private static let leastProgress: Int32 = 1024
+  static let leastProgress: Int32 = 1024
   /// More than this is hardly on its way at a time to a server that takes it at once.
   private static let largestFlight: Int32 = 256 * 1024
 
@@ -127,6 +127,10 @@ extension Worker {
       // The client does not read.
       client.pointee.exchange.notes.ending = .clientStalled
       closeClient(index, client, abortively: true)
+      return
+    }
+    if upstream.pointee.phase == .answered {
+      answeredIsLate(index, client, server, upstream)
       return
     }
     if client.pointee.phase == .waiting && client.pointee.stream.peerClosed && !client.pointee.exchange.headIsSent {

@@ -302,7 +302,10 @@ extension Worker {
     case .tunnel:
       let server = client.pointee.server
       return server >= 0 && upstreams[server].pointee.phase == .connecting ? .leftConnecting : .tunnelEnded
-    case .body: return hasAnswer ? .leftAnswer : .bodyCutOff
+    case .body:
+      let server = client.pointee.server
+      let isAnswered = server >= 0 && upstreams[server].pointee.phase == .answered
+      return hasAnswer && !isAnswered ? .leftAnswer : .bodyCutOff
     case .waiting:
       let server = client.pointee.server
       if server >= 0 && upstreams[server].pointee.phase == .connecting { return .leftConnecting }

@@ -67,7 +67,9 @@ extension Worker {
       } else if client.pointee.phase == .proxyHeader {
         if !takeProxyHeader(index, client, count) { return }
       } else {
-        if !takeBody(index, client, receiveStart, count) { return }
+        let goesOn = takeBody(index, client, receiveStart, count)
+        if client.pointee.generation == generation { finishIfAnswered(client) }
+        if !goesOn { return }
       }
     }
   }
@@ -334,17 +336,6 @@ extension Worker {
     return true
   }
 
-  /// The server does not take the body: it may have answered already, so its answer is read before anything is decided.
-  @inline(never)
-  mutating func serverRefusesBody(_ index: Int32, _ client: Client, _ server: Int32) -> Bool {
-    let generation = client.pointee.generation
-    client.pointee.exchange.bodyIsDropped = true
-    upstreams[server].pointee.stream.mayRead = true
-    upstreams[server].pointee.stream.peerClosed = true
-    readServer(server, upstreams[server])
-    return client.pointee.generation == generation && client.pointee.phase == .body
-  }
-
   @inline(never)
   private mutating func badBody(_ index: Int32, _ client: Client, status: Int, _ reason: StaticString) {
     counters.listeners[Int(client.pointee.listener)].refused.increase()
@@ -420,7 +411,7 @@ extension Worker {
       return serverRefusesBody(index, client, client.pointee.server)
     }
     if taken > 0 { client.pointee.exchange.requestSentCount &+= Int32(truncatingIfNeeded: taken) }
-    if taken < count { upstream.pointee.stream.noteUndelivered() }
+    if taken < count || sent > 0 { upstream.pointee.stream.noteUndelivered() }
     if client.pointee.phase == .waiting {
       awaitAnswer(index, client)
       return false
@@ -443,6 +434,10 @@ extension Worker {
       }
       if client.pointee.phase == .body { awaitBody(place, client) } else { awaitAnswer(place, client) }
     }
-    if client.pointee.phase == .body && !serverOutputWaits(upstream) { readClient(place, client) }
+    if client.pointee.phase == .body && !serverOutputWaits(upstream) {
+      readClient(place, client)
+    } else {
+      finishIfAnswered(client)
+    }
   }
 }

@@ -11,6 +11,10 @@ extension Worker {
 
   /// Reads and passes on as far as it goes, and as the client takes it.
   mutating func readServer(_ index: Int32, _ upstream: Upstream) {
+    if upstream.pointee.phase == .answered {
+      answeredServerSpoke(index, upstream)
+      return
+    }
     let generation = upstream.pointee.generation
     var turn = 0
     while upstream.pointee.stream.hasMore {
@@ -106,8 +110,8 @@ extension Worker {
     client.pointee.exchange.notes.firstByteAt = now.nanoseconds
     upstream.pointee.keepsAlive = head.keepsAlive
     upstream.pointee.bodyFraming = head.framing
-    // With a part of the body still to come the next request cannot be told from it.
-    if client.pointee.phase == .body || mustClose(client) || serverWantsClose(upstream) {
+    if mustClose(client) || serverWantsClose(upstream) || client.pointee.phase == .body && !wantsRest(upstream, client)
+    {
       client.pointee.keepsAlive = false
     }
     var additions = ResponseAdditions()
@@ -395,13 +399,14 @@ extension Worker {
   /// The answer is complete. The server's connection is pooled if nothing speaks against it, the client's goes on to the
   /// next request or is closed.
   @inline(__always)  // once per request
-  private mutating func finishExchange(
-    _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, isClean: Bool
+  mutating func finishExchange(
+    _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, isClean: Bool, _ ending: Ending = .complete
   ) {
-    noteEnd(client, .complete)
     let requestIsWhole =
       client.pointee.phase == .waiting && !client.pointee.exchange.bodyIsDropped
       && client.pointee.exchange.request.isEmpty && upstream.pointee.stream.output.isEmpty
+    if !requestIsWhole && requestGoesOn(upstream, place, client, isClean: isClean) { return }
+    noteEnd(client, ending)
     let reuse =
       upstream.pointee.keepsAlive && isClean && requestIsWhole && !mayBeMisread(client)
       && !upstream.pointee.stream.peerClosed && isDrained(upstream) && stopDeadline == nil && isPooled(upstream)

@@ -102,7 +102,7 @@ extension Worker {
       if isOver || readiness.isReadable { upstream.pointee.stream.mayRead = true }
       relay(client, clients[client])
       return
-    case .head, .body: break
+    case .head, .body, .answered: break
     }
     if isOver || readiness.isReadable { upstream.pointee.stream.mayRead = true }
     if readiness.isWritable && serverOutputWaits(upstream) {

@@ -119,6 +119,9 @@ private final class Victim: Sendable {
     var settings = ClusterLink.Settings(
       node: NodeName("n2")!, address: own, port: port, keys: keys,
       peers: [.init(name: NodeName("n1")!, address: member)])
+    // Limits that a test is not about must not be met by a machine that is busy with something else.
+    settings.timing.handshake = .seconds(60)
+    settings.timing.silence = .seconds(60)
     change(&settings.timing)
     let notes = notes
     link = try ClusterLink(
@@ -185,10 +188,16 @@ private final class Victim: Sendable {
       let said = try #require(try await victim.drain(socket), "closed in time")
       #expect(said.count <= 64)
     }
-    let socket = try await victim.connect(from: victim.member)
-    let session = try await Dialer(victim, socket)
-    try await session.send(.hello(ChannelHello(node: NodeName("n1")!, version: "0", intentsDigest: 0)))
-    try await session.expect { victim.notes.connected.load(ordering: .relaxed) == 1 }
+    // As the agent does, until it has worked: the time for a handshake is short here.
+    for attempt in 1...50 {
+      do {
+        let socket = try await victim.connect(from: victim.member)
+        let session = try await Dialer(victim, socket)
+        try await session.send(.hello(ChannelHello(node: NodeName("n1")!, version: "0", intentsDigest: 0)))
+        try await session.expect { victim.notes.connected.load(ordering: .relaxed) == 1 }
+        break
+      } catch let fault as ChannelFault where attempt < 50 { _ = fault }
+    }
   }
 
   @Test func `a member that introduces itself as another is disconnected`() async throws {
@@ -232,7 +241,7 @@ private final class Victim: Sendable {
     let heard = try await session.expectEnd()
     #expect(heard.first == .hello(ChannelHello(node: NodeName("n2")!, version: "0", intentsDigest: 0)))
     #expect(heard.dropFirst().allSatisfy { $0 == .keepAlive } && heard.count >= 3)
-    #expect(victim.notes.disconnected.withLock { $0 } == ["nothing heard for 600 ms"])
+    try await session.expect { victim.notes.disconnected.withLock { $0 } == ["nothing heard for 600 ms"] }
   }
 }
 

@@ -1,0 +1,232 @@
+"""Answers that are whole before their requests are."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+
+import pytest
+from balancer_backends import Backend, Client, Reader
+from balancer_harness import Balancer, listener, pool, server
+
+ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok"
+
+
+@contextlib.contextmanager
+def front(handler, log=None, options=None, **rest):
+    backend = Backend(handler)
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app", **rest)], [pool("app", [server("s0", backend.at)], **(options or {}))], log=log
+    ) as balancer:
+        balancer.backend = backend
+        yield balancer
+
+
+def only_line(path):
+    """The one line of the log, waiting for it."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and not (path.exists() and path.read_text()):
+        time.sleep(0.02)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 1
+    return json.loads(lines[0])
+
+
+def request(framing, size, method="POST"):
+    fields = f"Content-Length: {size}" if framing == "counted" else "Transfer-Encoding: chunked"
+    return f"{method} / HTTP/1.1\r\nHost: t\r\n{fields}\r\n\r\n".encode()
+
+
+def in_framing(framing, data):
+    return data if framing == "counted" else b"%x\r\n" % len(data) + data + b"\r\n"
+
+
+@pytest.mark.parametrize("size", [1000, 3 << 20])
+@pytest.mark.parametrize("framing", ["counted", "chunked"])
+def test_the_rest_of_the_body_goes_on_and_both_connections_serve_the_next_request(framing, size, tmp_path):
+    got = []
+
+    def handler(connection, _):
+        reader = Reader(connection)
+        with contextlib.suppress(EOFError):
+            while True:
+                first, fields = reader.head()
+                connection.sendall(ANSWER)
+                got.append((first, reader.body(fields)))
+
+    log = tmp_path / "access.log"
+    body = bytes(range(256)) * (size // 256) + b"e" * (size % 256)
+    with front(handler, log=log) as balancer, Client(balancer.port) as client:
+        client.send(request(framing, size) + in_framing(framing, body[:500]))
+        status, fields, content = client.reader.response()
+        assert (status, content) == (202, b"ok") and "connection" not in fields
+        time.sleep(0.2)
+        for start in range(500, size, 100_000):
+            client.send(in_framing(framing, body[start:start + 100_000]))
+        # The end of the body and the next request in one.
+        client.send((b"0\r\n\r\n" if framing == "chunked" else b"") + b"GET /next HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert client.reader.response()[0] == 202
+        assert got[0][1] == body and got[1][0].startswith("GET /next")
+        assert len(balancer.backend.connections) == 1
+        deadline = time.monotonic() + 5
+        while len(log.read_text().splitlines()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        first, second = map(json.loads, log.read_text().splitlines())
+        assert (first["end"], second["end"]) == ("complete", "complete")
+        assert first["bytes_in"] >= size and second["bytes_in"] < 1000
+
+
+def test_what_the_server_closes_after_its_answer_ends_the_connection_behind_it(tmp_path):
+    def handler(connection, _):
+        Reader(connection).head()
+        connection.sendall(ANSWER)
+        time.sleep(0.5)
+
+    with front(handler, log=tmp_path / "log") as balancer, Client(balancer.port) as client:
+        client.send(request("counted", 1 << 30) + b"x" * 1000)
+        assert client.reader.response()[0] == 202
+        began = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - began < 5:
+                client.send(b"x" * 10_000)
+        assert time.monotonic() - began < 5
+        assert only_line(tmp_path / "log")["end"] == "complete"
+
+
+@pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"x"])
+def test_what_a_server_sends_behind_an_early_answer_reaches_nobody(extra):
+    def handler(connection, backend):
+        reader = Reader(connection)
+        first, fields = reader.head()
+        connection.sendall(ANSWER)
+        if first.startswith("POST"):
+            time.sleep(0.2)
+            connection.sendall(extra)
+        time.sleep(1)
+
+    with front(handler) as balancer, Client(balancer.port) as client:
+        client.send(request("counted", 10) + b"x" * 4)
+        assert client.reader.response()[0] == 202
+        assert client.ended(), "closed, with nothing more"
+        with Client(balancer.port) as other:
+            assert other.get("/")[0::2] == (202, b"ok")
+        assert len(balancer.backend.connections) == 2
+
+
+def test_a_client_whose_body_stops_is_let_go_with_its_answer(tmp_path):
+    def handler(connection, _):
+        reader = Reader(connection)
+        reader.head()
+        connection.sendall(ANSWER)
+        with contextlib.suppress(OSError):
+            while connection.recv(65536):
+                pass
+
+    with front(handler, log=tmp_path / "log", body=0.5) as balancer, Client(balancer.port) as client:
+        client.send(request("counted", 10) + b"x" * 4)
+        assert client.reader.response()[0] == 202
+        began = time.monotonic()
+        assert client.socket.recv(1) == b"", "ended, not reset"
+        assert 0.3 < time.monotonic() - began < 3
+        line = only_line(tmp_path / "log")
+        assert (line["status"], line["end"]) == (202, "request body did not come in time")
+
+
+def test_a_client_that_leaves_within_its_body_is_told_from_a_whole_one(tmp_path):
+    ends = []
+
+    def handler(connection, _):
+        reader = Reader(connection)
+        _, fields = reader.head()
+        connection.sendall(ANSWER)
+        try:
+            ends.append(reader.body(fields))
+        except (EOFError, OSError) as error:
+            ends.append(type(error).__name__)
+
+    with front(handler, log=tmp_path / "log") as balancer:
+        with Client(balancer.port) as client:
+            client.send(request("counted", 10) + b"x" * 4)
+            assert client.reader.response()[0] == 202
+        assert only_line(tmp_path / "log")["end"] == "client closed while request body was read"
+        deadline = time.monotonic() + 5
+        while not ends and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert ends and isinstance(ends[0], str)
+
+
+def test_a_server_that_reads_no_more_has_the_time_of_a_body(tmp_path):
+    def handler(connection, _):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader = Reader(connection)
+        reader.until(b"\r\n\r\n")
+        connection.sendall(ANSWER)
+        time.sleep(20)
+
+    with front(handler, log=tmp_path / "log", body=1, options={"response": 1}) as balancer:
+        with Client(balancer.port, timeout=20) as client:
+            client.send(request("counted", 1 << 30) + b"x" * 1000)
+            assert client.reader.response()[0] == 202
+            began = time.monotonic()
+            with contextlib.suppress(OSError):
+                while True:
+                    client.send(b"x" * 65536)
+            assert time.monotonic() - began < 12
+        assert only_line(tmp_path / "log")["status"] == 202
+
+
+def test_a_body_that_has_to_wait_for_the_server_ends_the_exchange_when_it_has_gone(tmp_path):
+    """The whole request is read while a part of it still waits for the server: nothing of the client's will wake it."""
+    size, got = 6 << 20, []
+
+    def handler(connection, _):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+        reader = Reader(connection)
+        with contextlib.suppress(EOFError):
+            while True:
+                _, fields = reader.head()
+                connection.sendall(ANSWER)
+                time.sleep(0.3)
+                got.append(len(reader.body(fields)))
+
+    with front(handler, log=tmp_path / "log") as balancer, Client(balancer.port) as client:
+        client.send(request("counted", size))
+        assert client.reader.response()[0] == 202
+        client.send(b"x" * size)
+        assert only_line(tmp_path / "log")["bytes_in"] >= size
+        assert client.get("/")[0] == 202
+        assert got == [size] or got == [size, 0]
+        assert len(balancer.backend.connections) == 1
+
+
+def test_both_directions_at_once_and_a_client_that_reads_late():
+    """An echo: what is sent comes back while more is sent; the answer ends first."""
+    size = 8 << 20
+
+    def handler(connection, _):
+        reader = Reader(connection)
+        reader.head()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // 65536):
+            connection.sendall(reader.exactly(65536))
+        reader.exactly(1000)
+        reader.head()
+        connection.sendall(ANSWER)
+
+    with front(handler) as balancer, Client(balancer.port, timeout=20) as client:
+        def pour():
+            with contextlib.suppress(OSError):
+                client.send(request("counted", size + 1000))
+                for place in range(size // 65536):
+                    client.send(bytes([place % 256]) * 65536)
+                time.sleep(0.5)
+                client.send(b"x" * 1000 + b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+
+        thread = threading.Thread(target=pour, daemon=True)
+        thread.start()
+        status, _, body = client.reader.response()
+        assert status == 200
+        assert body == b"".join(bytes([place % 256]) * 65536 for place in range(size // 65536))
+        assert client.reader.response()[0] == 202
+        thread.join(5)
