@@ -170,6 +170,7 @@ struct ServerConnection: SlabItem {
   var keepsAlive = false
   var bodyFraming = BodyFraming.none
   var outgoing = OutgoingFraming.asReceived
+  var idleSince: Tick = 0
   var previousIdle: Int32 = -1
   var nextIdle: Int32 = -1
   var bodyRemaining: Int64 = 0

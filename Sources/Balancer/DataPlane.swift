@@ -68,11 +68,12 @@ struct DataPlane {
     let wanted = configuration.listeners.reduce(0) { $0 + $1.limits.connections }
     let possible = max(64, (descriptorLimit - Self.ownDescriptors) / (2 * mailboxes.count))
     let cores = Threads.allowedCores()
+    let peers = zip(mailboxes, counters).map { PeerWorker(mailbox: $0, counters: $1) }
     let seeds = mailboxes.indices.map { worker in
       WorkerSeed(
         index: worker, core: cores.isEmpty ? nil : cores[worker % cores.count], shared: shared,
         counters: counters[worker], log: accessLog, mailbox: mailboxes[worker], reports: reports,
-        clientCapacity: min(max(wanted, 64), possible, 1 << 20), peers: mailboxes, first: swaps[worker])
+        clientCapacity: min(max(wanted, 64), possible, 1 << 20), peers: peers, first: swaps[worker])
     }
     return (
       seeds,

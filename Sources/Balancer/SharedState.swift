@@ -32,6 +32,7 @@ struct Counter: ~Copyable {
   private let value = Atomic<UInt64>(0)
 
   func increase() { add(1) }
+  func decrease() { add(.max) }
   @inline(__always)  // a load, an addition and a store
   func add(_ count: UInt64) { value.store(value.load(ordering: .relaxed) &+ count, ordering: .relaxed) }
   func clear() { value.store(0, ordering: .relaxed) }
@@ -41,6 +42,8 @@ struct Counter: ~Copyable {
 struct ServerCounters: ~Copyable {
   let requests = Counter()
   let failures = Counter()
+  /// Connections that the worker keeps for later requests; goes up and down.
+  let idle = Counter()
 }
 
 struct ListenerCounters: ~Copyable {
@@ -209,6 +212,8 @@ enum WorkerCommand: Sendable {
   case swap(WorkerSwap)
   /// A server of the pool in this slot has room, and this worker's client has waited longest.
   case serve(pool: Int32)
+  /// Another worker needs their room: close that many idle connections to the server in this slot, if there are.
+  case closeIdle(server: Int32, count: Int32)
   /// Say which retired slots are still used.
   case findUse(token: UInt64)
 }
@@ -243,6 +248,12 @@ final class Mailbox: Sendable {
       return all
     }
   }
+}
+
+/// A worker as the others see it.
+struct PeerWorker: Sendable {
+  let mailbox: Mailbox
+  let counters: WorkerCounters
 }
 
 /// From the workers to the main thread.

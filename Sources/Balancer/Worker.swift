@@ -22,8 +22,8 @@ struct WorkerSeed: Sendable {
   let mailbox: Mailbox
   let reports: ReportBox
   let clientCapacity: Int
-  /// Of all workers.
-  let peers: [Mailbox]
+  /// All workers.
+  let peers: [PeerWorker]
   let first: WorkerSwap
 }
 
@@ -67,7 +67,7 @@ struct Worker: ~Copyable {
   let log: AccessLog
   let mailbox: Mailbox
   let reports: ReportBox
-  let peers: [Mailbox]
+  let peers: [PeerWorker]
   let poller: Poller
   var listening: [ListeningPlace] = []
 
@@ -303,6 +303,7 @@ struct Worker: ~Copyable {
           reports.post(.failed("cannot listen: \(error)"), from: index)
         }
       case .serve(let pool): queueIsDue(Int(pool))
+      case .closeIdle(let server, let count): closeIdleServers(server, atMost: count)
       case .findUse(let token): reports.post(.inUse(retiredInUse(), token: token), from: index)
       }
     }

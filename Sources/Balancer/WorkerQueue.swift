@@ -254,7 +254,7 @@ extension Worker {
     return best
   }
 
-  private func wake(_ worker: Int, _ pool: Int) { peers[worker].post(.serve(pool: Int32(pool))) }
+  private func wake(_ worker: Int, _ pool: Int) { peers[worker].mailbox.post(.serve(pool: Int32(pool))) }
 
   /// Gives the client a server. False if there is none for it now.
   private mutating func serve(_ index: Int32) -> Bool {

@@ -353,8 +353,8 @@ extension Worker {
   /// Gives the prepared request to `server`. False when reading from the client cannot go on now.
   mutating func sendExchange(_ index: Int32, _ client: Client, to server: Int32, mayReuse: Bool) -> Bool {
     var mayReuse = mayReuse
-    // What must not be sent twice is not risked on a connection that the server has closed meanwhile.
-    if mayReuse && !client.pointee.exchange.method.isIdempotent { mayReuse = dropStaleIdle(server) }
+    // What must not be sent twice is not risked on a connection that the server has closed meanwhile, or is about to.
+    if mayReuse && !client.pointee.exchange.method.isIdempotent { mayReuse = hasFreshIdle(server) }
     if snapshot.hasOwnHosts { writeHost(client, of: server) }
     let found = connect(index, client, to: server, mayReuse: mayReuse)
     if found == Self.isFull {
@@ -385,17 +385,6 @@ extension Worker {
     client.pointee.exchange.requestSentCount = 0
     buffers.give(&client.pointee.exchange.request)
     if client.pointee.exchange.originalHost.hasBlock { buffers.give(&client.pointee.exchange.originalHost) }
-  }
-
-  /// Closes idle connections of `server` that have something to be read, until one is fine. False if none is left.
-  @inline(never)
-  private mutating func dropStaleIdle(_ server: Int32) -> Bool {
-    while idleHeads[Int(server)] >= 0 {
-      let index = idleHeads[Int(server)]
-      if !StreamSocket.hasInput(upstreams[index].pointee.stream.descriptor) { return true }
-      dropIdle(index, upstreams[index])
-    }
-    return false
   }
 
   /// Sends what is left of the held request. False when reading from the client cannot go on now.

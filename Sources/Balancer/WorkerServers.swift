@@ -37,6 +37,7 @@ extension Worker {
       if found >= 0 { unlinkIdle(found, upstreams[found]) }
     }
     if found < 0 {
+      if limit > 0 { makeRoom(server, limit) }
       found = openServer(server)
       if found == Self.isExhausted {
         closeAllIdleServers()
@@ -53,6 +54,30 @@ extension Worker {
     client.pointee.lastServer = server
     noteConnecting(client, to: server, isReused: upstream.pointee.phase != .connecting)
     return found
+  }
+
+  /// Connections to `server` of all workers above `limit`, idle ones too: it may have no more slots than that, and an idle
+  /// connection takes one. The request that is about to be sent, or has just been, is counted.
+  @inline(never)
+  private func excess(_ server: Int32, _ limit: Int32) -> Int32 {
+    var count = shared.serverLoads[Int(server)].connections.load(ordering: .relaxed)
+    for peer in peers { count &+= Int32(truncatingIfNeeded: peer.counters.servers[Int(server)].idle.current) }
+    return count &- limit
+  }
+
+  /// Has idle connections closed in favour of one that is about to be opened. Those of other workers go in a moment: until
+  /// then the new one waits in the server's queue.
+  @inline(never)
+  private mutating func makeRoom(_ server: Int32, _ limit: Int32) {
+    var excess = excess(server, limit)
+    if excess <= 0 { return }
+    excess &-= closeIdleServers(server, atMost: excess)
+    for (place, peer) in peers.enumerated() where place != index && excess > 0 {
+      let idle = Int32(truncatingIfNeeded: peer.counters.servers[Int(server)].idle.current)
+      if idle == 0 { continue }
+      peer.mailbox.post(.closeIdle(server: server, count: min(idle, excess)))
+      excess &-= idle
+    }
   }
 
   /// The connection's index, or a result of `connect`.
@@ -190,8 +215,10 @@ extension Worker {
   private mutating func pushIdle(_ index: Int32, _ upstream: Upstream) {
     let server = Int(upstream.pointee.server)
     let head = idleHeads[server]
+    counters.servers[server].idle.increase()
     upstream.pointee.phase = .idle
     upstream.pointee.isReused = true
+    upstream.pointee.idleSince = tick
     upstream.pointee.previousIdle = -1
     upstream.pointee.nextIdle = head
     if head >= 0 { upstreams[head].pointee.previousIdle = index }
@@ -209,8 +236,23 @@ extension Worker {
       idleHeads[Int(upstream.pointee.server)] = next
     }
     if next >= 0 { upstreams[next].pointee.previousIdle = previous }
+    counters.servers[Int(upstream.pointee.server)].idle.decrease()
     upstream.pointee.phase = .head
     timers.cancel(serverTimer(index))
+  }
+
+  /// Whether the connection that would be used next has been used within a second: servers close those that are idle for
+  /// longer. Connections that have something to be read are closed on the way.
+  @inline(never)
+  mutating func hasFreshIdle(_ server: Int32) -> Bool {
+    while idleHeads[Int(server)] >= 0 {
+      let index = idleHeads[Int(server)]
+      if !StreamSocket.hasInput(upstreams[index].pointee.stream.descriptor) {
+        return tick &- upstreams[index].pointee.idleSince < Self.second
+      }
+      dropIdle(index, upstreams[index])
+    }
+    return false
   }
 
   mutating func dropIdle(_ index: Int32, _ upstream: Upstream) {
@@ -218,11 +260,16 @@ extension Worker {
     closeServer(index, upstream, abortively: false)
   }
 
-  mutating func closeIdleServers(_ server: Int32) {
-    while idleHeads[Int(server)] >= 0 {
+  /// Returns how many there were.
+  @discardableResult
+  mutating func closeIdleServers(_ server: Int32, atMost limit: Int32 = .max) -> Int32 {
+    var count: Int32 = 0
+    while count < limit && idleHeads[Int(server)] >= 0 {
       let index = idleHeads[Int(server)]
       dropIdle(index, upstreams[index])
+      count &+= 1
     }
+    return count
   }
 
   @inline(never)
@@ -260,6 +307,7 @@ extension Worker {
   func isPooled(_ upstream: Upstream) -> Bool {
     let server = snapshot.servers.baseAddress! + Int(upstream.pointee.server)
     if server.pointee.isRetired || server.pointee.proxyHeader != nil { return false }
+    if server.pointee.limit > 0 && excess(upstream.pointee.server, server.pointee.limit) > 0 { return false }
     return tables[Int(server.pointee.pool)].availability(Int(server.pointee.place)).keepsConnections
   }
 }

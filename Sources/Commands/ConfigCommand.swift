@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Control
+internal import FoundationEssentials
 internal import Kernel
 
 struct ConfigCommand: ParsableCommand {
@@ -50,9 +51,23 @@ struct ConfigCommand: ParsableCommand {
       let newest = try to ?? Accepted.newest(client)
       let earlier = try from ?? Accepted.before(newest, client)
       let lines = TextDifference.lines(
-        from: try Accepted.text(earlier, client), to: try Accepted.text(newest, client), style: .ofOutput)
+        from: try Accepted.text(earlier, client), to: try Accepted.text(newest, client),
+        style: connection.json ? Style(isColoured: false) : .ofOutput)
+      if connection.json {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let bytes = try encoder.encode(Difference(from: earlier, to: newest, lines: lines))
+        return Terminal.write(connection.line(Array(bytes)))
+      }
       Terminal.write(lines.isEmpty ? "\(earlier) and \(newest) are the same\n" : lines.joined(separator: "\n") + "\n")
     }
+  }
+
+  /// `--json` of `diff`: the lines begin with "+ ", "- " or two spaces; "…" stands for what is left out.
+  private struct Difference: Encodable {
+    var from: Int
+    var to: Int
+    var lines: [String]
   }
 
   struct Rollback: ParsableCommand {

@@ -109,7 +109,11 @@ extension RequestHead {
     if hostFieldCount == 0 && !isOldVersion { return .fault(.missingHost) }
     if flags.contains(.absoluteForm) {
       if hostFieldCount == 0 { host = authority }
-      if !equalsIgnoringCase(bytes, host, authority) { return .fault(.hostMismatch) }
+      let port: StaticString =
+        equalsIgnoringCase(bytes, ByteRange(target.offset, target.offset + 5), "https") ? ":443" : ":80"
+      if !equalsIgnoringCase(bytes, host.without(port, bytes), authority.without(port, bytes)) {
+        return .fault(.hostMismatch)
+      }
     }
     contentLength = fields.contentLength
     if fields.hasTransferEncoding {
@@ -198,5 +202,14 @@ extension RequestHead {
       }
     }
     return false
+  }
+}
+
+extension ByteRange {
+  /// Of an authority: without the port that its scheme has anyway (RFC 9110, section 4.2.3).
+  fileprivate func without(_ port: StaticString, _ bytes: Bytes) -> ByteRange {
+    let start = endOffset - port.utf8CodeUnitCount
+    return start > offset && equalsIgnoringCase(bytes, ByteRange(start, endOffset), port)
+      ? ByteRange(offset, start) : self
   }
 }

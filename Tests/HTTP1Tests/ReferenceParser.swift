@@ -152,7 +152,12 @@ enum Reference {
       let authority = target.dropFirst(scheme.utf8.count).prefix { $0 != 47 && $0 != 63 }
       guard isHost(authority) else { return nil }
       if hosts.isEmpty { host = string(authority) }
-      if host.lowercased() != string(authority).lowercased() { return nil }
+      let port = scheme == "http://" ? ":80" : ":443"
+      let names = [host, string(authority)].map { name in
+        let name = name.lowercased()
+        return name.hasSuffix(port) ? String(name.dropLast(port.count)) : name
+      }
+      if names[0] != names[1] { return nil }
       path = string(target.dropFirst(scheme.utf8.count + authority.count))
       if path.isEmpty {
         path = string(method) == "OPTIONS" ? "*" : "/"

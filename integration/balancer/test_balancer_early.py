@@ -23,14 +23,21 @@ def front(handler, log=None, options=None, **rest):
         yield balancer
 
 
-def only_line(path):
-    """The one line of the log, waiting for it."""
+def await_that(condition):
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and not (path.exists() and path.read_text()):
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
-    lines = path.read_text().splitlines()
-    assert len(lines) == 1
-    return json.loads(lines[0])
+    assert condition()
+
+
+def lines_of(path, count):
+    """So many lines of the log, waiting for them."""
+    await_that(lambda: path.exists() and path.read_text().count("\n") == count)
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def only_line(path):
+    return lines_of(path, 1)[0]
 
 
 def request(framing, size, method="POST"):
@@ -67,12 +74,10 @@ def test_the_rest_of_the_body_goes_on_and_both_connections_serve_the_next_reques
         # The end of the body and the next request in one.
         client.send((b"0\r\n\r\n" if framing == "chunked" else b"") + b"GET /next HTTP/1.1\r\nHost: t\r\n\r\n")
         assert client.reader.response()[0] == 202
+        await_that(lambda: len(got) == 2)
         assert got[0][1] == body and got[1][0].startswith("GET /next")
         assert len(balancer.backend.connections) == 1
-        deadline = time.monotonic() + 5
-        while len(log.read_text().splitlines()) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        first, second = map(json.loads, log.read_text().splitlines())
+        first, second = lines_of(log, 2)
         assert (first["end"], second["end"]) == ("complete", "complete")
         assert first["bytes_in"] >= size and second["bytes_in"] < 1000
 
@@ -150,10 +155,8 @@ def test_a_client_that_leaves_within_its_body_is_told_from_a_whole_one(tmp_path)
             client.send(request("counted", 10) + b"x" * 4)
             assert client.reader.response()[0] == 202
         assert only_line(tmp_path / "log")["end"] == "client closed while request body was read"
-        deadline = time.monotonic() + 5
-        while not ends and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert ends and isinstance(ends[0], str)
+        await_that(lambda: ends)
+        assert isinstance(ends[0], str)
 
 
 def test_a_server_that_reads_no_more_has_the_time_of_a_body(tmp_path):
@@ -196,7 +199,7 @@ def test_a_body_that_has_to_wait_for_the_server_ends_the_exchange_when_it_has_go
         client.send(b"x" * size)
         assert only_line(tmp_path / "log")["bytes_in"] >= size
         assert client.get("/")[0] == 202
-        assert got == [size] or got == [size, 0]
+        assert got[0] == size
         assert len(balancer.backend.connections) == 1
 
 

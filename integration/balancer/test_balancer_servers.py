@@ -1,6 +1,7 @@
 """Which server gets what: affinity, checks, orders, retries."""
 
 import collections
+import contextlib
 import select
 import socket
 import threading
@@ -382,3 +383,93 @@ def test_a_node_without_descriptors_says_so_and_blames_no_server():
         balancer.fresh_status()
         for name in ("a", "b"):
             assert balancer.server("app", name)["failures"] == 0 and balancer.server("app", name)["state"] == "up"
+
+
+class Prefork:
+    """A server of so many processes, each of which serves one connection until that ends."""
+
+    def __init__(self, slots):
+        self.slots, self.lock, self.open, self.most, self.accepted = threading.Semaphore(slots), threading.Lock(), 0, 0, 0
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.at = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            self.slots.acquire()
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            with self.lock:
+                self.open, self.accepted = self.open + 1, self.accepted + 1
+                self.most = max(self.most, self.open)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        reader = Reader(connection)
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                _, fields = reader.head()
+                reader.body(fields)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        connection.close()
+        with self.lock:
+            self.open -= 1
+        self.slots.release()
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_idle_connections_of_one_thread_leave_room_for_another(slots):
+    """Each idle connection takes one of the server's slots: without room for it, another thread's request would wait."""
+    backend = Prefork(slots)
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s0", backend.at, maximum=slots)])], threads=2
+    ) as balancer:
+        slowest = 0
+        # The kernel spreads connections over the threads.
+        clients = [Client(balancer.port) for _ in range(12)]
+        for _ in range(5):
+            for client in clients:
+                began = time.monotonic()
+                assert client.get("/")[0] == 200
+                slowest = max(slowest, time.monotonic() - began)
+        assert slowest < 3
+        results, threads = [], []
+        for client in clients:
+            def work(client=client):
+                for _ in range(50):
+                    results.append(client.get("/")[0])
+            threads.append(threading.Thread(target=work))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert results == [200] * 600
+        assert backend.most <= slots
+
+
+def test_connections_are_still_kept_below_the_limit():
+    backend = Prefork(20)
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s0", backend.at, maximum=20)])], threads=2
+    ) as balancer:
+        for _ in range(5):
+            for client in [Client(balancer.port) for _ in range(10)]:
+                assert client.get("/")[0] == 200
+        assert backend.accepted <= 2, "one for each thread"
+
+
+def test_what_must_not_be_sent_twice_goes_over_a_connection_of_this_second():
+    backend = http_backend("s0")
+    with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s0", backend.at)])]) as balancer:
+        with Client(balancer.port) as client:
+            assert client.get("/", method="POST", body=b"1")[0] == 200
+            assert client.get("/", method="POST", body=b"2")[0] == 200
+            assert len(backend.connections) == 1
+            time.sleep(1.2)
+            assert client.get("/", method="PUT", body=b"3")[0] == 200
+            assert len(backend.connections) == 1, "a PUT may be sent again"
+            time.sleep(1.2)
+            assert client.get("/", method="POST", body=b"4")[0] == 200
+            assert len(backend.connections) == 2

@@ -190,6 +190,8 @@ def test_accepted_configurations_are_kept_compared_and_brought_back(pool):
     assert pool.agent.afloat("config", "show", "1").stdout == before
     difference = pool.agent.afloat("config", "diff").stdout
     assert any(line.startswith("- ") and names[1] in line for line in difference.splitlines()), difference
+    same = pool.agent.query("config", "diff")
+    assert (same["from"], same["to"]) == (1, 2) and same["lines"] == difference.splitlines()
     assert pool.agent.afloat("reload").returncode == 0
     assert len(pool.agent.query("config", "list")) == 2, "the same file again is not another one"
     done = pool.agent.afloat("config", "rollback")
