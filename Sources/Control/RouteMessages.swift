@@ -109,8 +109,11 @@ package struct RouteConfiguration: Codable, Equatable, Sendable {
   /// What stays of a route from one configuration to the next: its name if it has one of its own, else what it matches.
   package var identity: UInt64 {
     if hasOwnName { return StableHash.hash(name) }
-    return StableHash.hash((match.words + exception.words.map { "not \($0)" }).joined(separator: "\n"))
+    return StableHash.hash(conditions.joined(separator: "\n"))
   }
+
+  /// What a request has to have, and must not have, in words.
+  package var conditions: [String] { match.words + exception.words.map { "not \($0)" } }
 }
 
 extension RouteConfiguration.Match {

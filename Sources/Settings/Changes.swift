@@ -18,7 +18,17 @@ extension Configuration {
       lines.append(cluster == nil ? "a cluster instead of a lone balancer" : "a lone balancer instead of a cluster")
     }
     lines += Changes.named("VIP", vips.map { ($0.name, $0) }, next.vips.map { ($0.name, $0) })
-    lines += Changes.named("listener", listeners.map { ($0.name, $0) }, next.listeners.map { ($0.name, $0) })
+    func withoutRoutes(_ listener: ListenerConfiguration) -> ListenerConfiguration {
+      var listener = listener
+      listener.routes = []
+      return listener
+    }
+    lines += Changes.named(
+      "listener", listeners.map { ($0.name, withoutRoutes($0)) }, next.listeners.map { ($0.name, withoutRoutes($0)) })
+    for listener in listeners {
+      guard let other = next.listeners.first(where: { $0.name == listener.name }) else { continue }
+      lines += Changes.routes("listener \(listener.name)", listener.routes, other.routes)
+    }
     for pool in pools {
       guard let other = next.pools.first(where: { $0.name == pool.name }) else {
         lines.append("pool \(pool.name) is removed")
@@ -60,6 +70,26 @@ enum Changes {
     for new in after where !before.contains(where: { $0.name == new.name }) {
       lines.append("\(kind) \(new.name) is new")
     }
+    return lines
+  }
+
+  /// Routes are told apart by their names or, without one, by what they match. Their order means something.
+  static func routes(_ subject: String, _ before: [RouteConfiguration], _ after: [RouteConfiguration]) -> [String] {
+    func named(_ routes: [RouteConfiguration]) -> [(name: String, value: RouteConfiguration)] {
+      routes.map { route in
+        var route = route
+        let conditions = route.conditions.joined(separator: ", ")
+        if !route.hasOwnName { route.name = conditions.isEmpty ? "for every request" : "for \(conditions)" }
+        return (route.name, route)
+      }
+    }
+    let (old, new) = (named(before), named(after))
+    var lines = self.named("\(subject): route", old, new)
+    let stay = (
+      old.map(\.name).filter { name in new.contains { $0.name == name } },
+      new.map(\.name).filter { name in old.contains { $0.name == name } }
+    )
+    if stay.0 != stay.1 { lines.append("\(subject): the order of the routes changes") }
     return lines
   }
 

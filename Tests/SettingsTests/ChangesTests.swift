@@ -52,6 +52,35 @@ import Testing
     #expect(try parse(after).changes(to: parse(routes)) == ["listener web: pool app → none"])
   }
 
+  @Test func `routes are told apart by their names, or by what they match`() throws {
+    func parsed(_ routes: String) throws -> Configuration {
+      try parse(
+        """
+        listeners:
+          web: {bind: ["*:80"], pool: app, routes: [\(routes)]}
+        pools:
+          app: {servers: {s1: "192.0.2.21:8080"}}
+          old: {servers: {o1: "192.0.2.31:80"}}
+        """)
+    }
+    let (a, b) = ("{match: {path: /a}, pool: app}", "{match: {host: b.example, method: GET}, pool: app}")
+    let named = "{name: api, match: {path_prefix: /api}, pool: app}"
+    #expect(
+      try parsed("\(a), \(named)").changes(to: parsed("\(b), \(a), \(named.replacing("pool: app", with: "pool: old"))"))
+        == [
+          #"listener web: route api: action pool("app") → pool("old")"#,
+          "listener web: route for host b.example, method GET is new",
+        ])
+    #expect(
+      try parsed("\(a), \(b)").changes(to: parsed(a)) == [
+        "listener web: route for host b.example, method GET is removed"
+      ])
+    #expect(
+      try parsed("\(a), \(b)").changes(to: parsed("\(b), \(a)")) == [
+        "listener web: the order of the routes changes"
+      ])
+  }
+
   @Test func `members and VIPs are named, the rest of the cluster by its keys`() throws {
     let vips = "vips:\n  web: {addresses: [192.0.2.100/24]}\n"
     let other = cluster.replacing("n3: 192.0.2.13", with: "n4: 192.0.2.14") + vips
