@@ -176,7 +176,7 @@ package enum AgentProgram {
     var plan = SupervisorPlan(
       node: node, elector: configuration.elector(node: node, keys: loaded.keys), balancer: balancer,
       electorPath: try helper("afloat-elector"), balancerPath: try helper("afloat-balancer"),
-      user: Privileges.serviceUser())
+      user: Privileges.serviceUser(), drainOnStop: configuration.balancer.stopTimeout)
     plan.programEnvironment = [
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "AFLOAT_NODE=\(node)",
       "AFLOAT_SOCKET=\(directories.socketPath)",

@@ -16,6 +16,7 @@ final class SupervisorLoop {
     case draining(Instant)
     case stopped
   }
+  private static let timeToReset = TimeSpan.seconds(2)
   private enum Token: UInt64 { case commands, timer, electorSocket, balancerSocket, balancerProcess }
 
   let supervisor: Supervisor
@@ -218,8 +219,11 @@ final class SupervisorLoop {
         elector.kill()
         phase = .handingOver(now + .seconds(1), killed: true)
       } else if !elector.isRunning || now >= deadline {
-        phase = .draining(now + plan.drainOnStop)
-        tellBalancer(.shutdown)
+        // It resets what is left by then, and says so in the log: only one that hangs is killed.
+        phase = .draining(now + plan.drainOnStop + Self.timeToReset)
+        tellBalancer(.shutdown(within: plan.drainOnStop))
+        // The balancer closes its own: nobody is to wait at a door that nobody opens any more.
+        supervisor.sockets = nil
       }
     }
     if case .draining(let deadline) = phase {

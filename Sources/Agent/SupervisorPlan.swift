@@ -19,11 +19,11 @@ package struct SupervisorPlan: Sendable {
   package var programEnvironment: [String] = []
   /// How long VIPs may take to be handed over on a stop, and what the balancer is given afterwards for what is in flight.
   package var handoverOnStop = TimeSpan.seconds(3)
-  package var drainOnStop = TimeSpan.seconds(5)
+  package var drainOnStop: TimeSpan
 
   package init(
     node: NodeName, elector: ElectorConfiguration?, balancer: BalancerConfiguration?, electorPath: String,
-    balancerPath: String, user: String
+    balancerPath: String, user: String, drainOnStop: TimeSpan
   ) {
     self.node = node
     self.elector = elector
@@ -31,6 +31,7 @@ package struct SupervisorPlan: Sendable {
     self.electorPath = electorPath
     self.balancerPath = balancerPath
     self.user = user
+    self.drainOnStop = drainOnStop
   }
 
   /// Addresses of a VIP, without their prefix length.

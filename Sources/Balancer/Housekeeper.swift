@@ -205,7 +205,7 @@ struct Housekeeper: ~Copyable {
       filterAskedFor = []
       filterInForce = []
       post(.resume(addresses))
-    case .shutdown: stop(now + plane.configuration.drainTimeout)
+    case .shutdown(let span): stop(now + span)
     }
   }
 

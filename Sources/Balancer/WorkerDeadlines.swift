@@ -181,7 +181,7 @@ extension Worker {
   }
 
   /// Between requests, with nothing on its way in either direction.
-  private func isIdle(_ client: Client) -> Bool {
+  func isIdle(_ client: Client) -> Bool {
     client.pointee.phase == .head && client.pointee.hasServed && !client.pointee.headHasBegun
       && client.pointee.stream.output.isEmpty && client.pointee.stream.input.isEmpty
       && !StreamSocket.hasInput(client.pointee.stream.descriptor)

@@ -46,7 +46,6 @@ extension Worker {
   private mutating func finishAnswered(_ index: Int32, _ upstream: Upstream) {
     if serverOutputWaits(upstream) { return }
     let place = upstream.pointee.client
-    dropRequest(clients[place])
     finishExchange(index, upstream, place, clients[place], isClean: true)
   }
 
@@ -57,12 +56,20 @@ extension Worker {
     endAnswered(index, upstream, .complete)
   }
 
-  /// The request's rest goes nowhere: the client has its answer, and its connection ends.
+  /// The request's rest goes nowhere. The client has its answer, or gets what waits of it, and its connection ends if a part
+  /// of the body is still to come.
   mutating func endAnswered(_ index: Int32, _ upstream: Upstream, _ ending: Ending) {
     let place = upstream.pointee.client
-    let client = clients[place]
-    client.pointee.keepsAlive = false
-    finishExchange(index, upstream, place, client, isClean: false, ending)
+    finishExchange(index, upstream, place, clients[place], isClean: false, ending)
+  }
+
+  /// The body cannot go on, by the client's doing. False if the answer is not whole either: then only a reset tells.
+  @inline(never)
+  mutating func endedAnswered(_ client: Client, _ ending: Ending) -> Bool {
+    let server = client.pointee.server
+    guard client.pointee.phase == .body, server >= 0, upstreams[server].pointee.phase == .answered else { return false }
+    endAnswered(server, upstreams[server], ending)
+    return true
   }
 
   /// The rest of a request whose answer is whole does not get on.

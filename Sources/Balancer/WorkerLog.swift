@@ -298,14 +298,12 @@ extension Worker {
   private func endingOfClose(_ client: Client) -> Ending {
     if client.pointee.waitingPlace != .nowhere { return .leftQueue }
     let hasAnswer = client.pointee.exchange.headIsSent
+    if client.pointee.server >= 0 && upstreams[client.pointee.server].pointee.phase == .answered { return .bodyCutOff }
     switch client.pointee.phase {
     case .tunnel:
       let server = client.pointee.server
       return server >= 0 && upstreams[server].pointee.phase == .connecting ? .leftConnecting : .tunnelEnded
-    case .body:
-      let server = client.pointee.server
-      let isAnswered = server >= 0 && upstreams[server].pointee.phase == .answered
-      return hasAnswer && !isAnswered ? .leftAnswer : .bodyCutOff
+    case .body: return hasAnswer ? .leftAnswer : .bodyCutOff
     case .waiting:
       let server = client.pointee.server
       if server >= 0 && upstreams[server].pointee.phase == .connecting { return .leftConnecting }

@@ -77,6 +77,7 @@ extension Worker {
   /// The client's end came where a head or a body was due.
   @inline(never)
   mutating func clientEndedWhileReading(_ index: Int32, _ client: Client) {
+    if endedAnswered(client, .bodyCutOff) { return }
     // In the middle of a body the server must not take it for whole: its connection is closed with the client's.
     closeClient(index, client, abortively: client.pointee.phase == .body)
   }
@@ -339,7 +340,9 @@ extension Worker {
   @inline(never)
   private mutating func badBody(_ index: Int32, _ client: Client, status: Int, _ reason: StaticString) {
     counters.listeners[Int(client.pointee.listener)].refused.increase()
-    client.pointee.exchange.notes.ending = status == 413 ? .tooLarge : .malformed
+    let ending = status == 413 ? Ending.tooLarge : .malformed
+    if endedAnswered(client, ending) { return }
+    client.pointee.exchange.notes.ending = ending
     if client.pointee.exchange.headIsSent {
       closeClient(index, client, abortively: true)
     } else {
@@ -421,7 +424,13 @@ extension Worker {
         _ = serverRefusesBody(place, client, index)
         return
       }
-      if client.pointee.phase == .body { awaitBody(place, client) } else { awaitAnswer(place, client) }
+      if upstream.pointee.phase == .answered {
+        restOfRequestIsDue(place, client)
+      } else if client.pointee.phase == .body {
+        awaitBody(place, client)
+      } else {
+        awaitAnswer(place, client)
+      }
     }
     if client.pointee.phase == .body && !serverOutputWaits(upstream) {
       readClient(place, client)

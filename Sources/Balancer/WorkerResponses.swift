@@ -403,14 +403,19 @@ extension Worker {
     _ index: Int32, _ upstream: Upstream, _ place: Int32, _ client: Client, isClean: Bool, _ ending: Ending = .complete
   ) {
     let requestIsWhole =
-      client.pointee.phase == .waiting && !client.pointee.exchange.bodyIsDropped
-      && client.pointee.exchange.request.isEmpty && upstream.pointee.stream.output.isEmpty
-    if !requestIsWhole && requestGoesOn(upstream, place, client, isClean: isClean) { return }
+      client.pointee.phase == .waiting && !client.pointee.exchange.bodyIsDropped && !serverOutputWaits(upstream)
+    if !requestIsWhole {
+      if requestGoesOn(upstream, place, client, isClean: isClean) { return }
+      // What is still to come of its body must not be taken for another request.
+      if client.pointee.phase == .body { client.pointee.keepsAlive = false }
+    }
     noteEnd(client, ending)
+    // Who has answered before it had the request may leave the rest unread, and the next one behind it.
     let reuse =
-      upstream.pointee.keepsAlive && isClean && requestIsWhole && !mayBeMisread(client)
+      upstream.pointee.keepsAlive && isClean && requestIsWhole && upstream.pointee.phase != .answered
+      && !mayBeMisread(client)
       && !upstream.pointee.stream.peerClosed && isDrained(upstream) && stopDeadline == nil && isPooled(upstream)
-    releaseServer(index, upstream, reuse: reuse)
+    releaseServer(index, upstream, reuse: reuse, abortively: ending != .complete)
     if !client.pointee.exchange.request.isEmpty { dropRequest(client) }
     if !client.pointee.keepsAlive {
       finishClosing(place, client)
@@ -419,18 +424,15 @@ extension Worker {
     nextRequest(place, client)
   }
 
-  /// The request had content that its method gives no meaning to (RFC 9110, section 9.3). A server that does not read it would
-  /// take it for the next request on this connection, and its answer would be another client's.
-  @inline(__always)
-  private func mayBeMisread(_ client: Client) -> Bool {
-    if client.pointee.exchange.bodyFraming.isNone { return false }
-    return client.pointee.exchange.method.isSafe || client.pointee.exchange.method == .delete
-  }
-
   @inline(__always)
   private mutating func nextRequest(_ place: Int32, _ client: Client) {
     awaitNextRequest(place, client)
-    if client.pointee.isOpen && client.pointee.stream.hasNext { readClient(place, client) }
+    if !client.pointee.isOpen { return }
+    if stopDeadline != nil && isIdle(client) {
+      closeClient(place, client, abortively: false)
+    } else if client.pointee.stream.hasNext {
+      readClient(place, client)
+    }
   }
 
   @inline(__always)

@@ -310,4 +310,12 @@ extension Worker {
     if server.pointee.limit > 0 && excess(upstream.pointee.server, server.pointee.limit) > 0 { return false }
     return tables[Int(server.pointee.pool)].availability(Int(server.pointee.place)).keepsConnections
   }
+
+  /// The request had content that its method gives no meaning to (RFC 9110, section 9.3). A server that does not read it would
+  /// take it for the next request on this connection, and its answer would be another client's.
+  @inline(__always)
+  func mayBeMisread(_ client: Client) -> Bool {
+    if client.pointee.exchange.bodyFraming.isNone { return false }
+    return client.pointee.exchange.method.isSafe || client.pointee.exchange.method == .delete
+  }
 }

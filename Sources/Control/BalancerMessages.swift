@@ -67,20 +67,18 @@ package struct BalancerConfiguration: Codable, Equatable, Sendable {
   /// 16 bytes derived from the cluster key (or random for a lone balancer without one): the key of the affinity cookie's
   /// tags. First issues, all are accepted.
   package var cookieKeys: [[UInt8]]
-  package var drainTimeout: TimeSpan
   package var listeners: [ListenerConfiguration]
   package var pools: [PoolConfiguration]
   /// Nil: requests are not logged.
   package var accessLog: AccessLogConfiguration?
 
   package init(
-    node: String, threads: Int, cookieKeys: [[UInt8]], drainTimeout: TimeSpan, listeners: [ListenerConfiguration],
+    node: String, threads: Int, cookieKeys: [[UInt8]], listeners: [ListenerConfiguration],
     pools: [PoolConfiguration], accessLog: AccessLogConfiguration? = nil
   ) {
     self.node = node
     self.threads = threads
     self.cookieKeys = cookieKeys
-    self.drainTimeout = drainTimeout
     self.listeners = listeners
     self.pools = pools
     self.accessLog = accessLog
@@ -129,8 +127,8 @@ package enum BalancerCommand: Codable, Sendable {
   case accessLog
   /// Answered by `BalancerReport.figures`.
   case figures(token: UInt64)
-  /// Stop accepting, let connections finish until `drainTimeout`, then exit.
-  case shutdown
+  /// Stop accepting, let connections finish within that time, reset what is left, then exit.
+  case shutdown(within: TimeSpan)
 }
 
 /// `backup`: up, and gets nothing while others are.

@@ -37,7 +37,10 @@ package struct Configuration: Equatable, Sendable {
   package struct Balancer: Equatable, Sendable {
     /// Nil: one per core.
     package var threads: Int?
+    /// Of `afloat drain`.
     package var drainTimeout = TimeSpan.seconds(600)
+    /// What is in flight when the agent is stopped has this long to finish.
+    package var stopTimeout = TimeSpan.seconds(5)
   }
 
   package struct Log: Equatable, Sendable {
@@ -156,7 +159,7 @@ package struct Configuration: Equatable, Sendable {
   package func balancer(node: NodeName, cores: Int, cookieKeys: [[UInt8]]) -> BalancerConfiguration {
     BalancerConfiguration(
       node: node.text, threads: balancer.threads ?? max(1, cores), cookieKeys: cookieKeys,
-      drainTimeout: balancer.drainTimeout, listeners: listeners, pools: pools, accessLog: log.access)
+      listeners: listeners, pools: pools, accessLog: log.access)
   }
 }
 

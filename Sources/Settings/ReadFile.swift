@@ -107,13 +107,18 @@ extension Reader {
   private func balancer(_ field: Field) -> Configuration.Balancer {
     var balancer = Configuration.Balancer()
     guard
-      let fields = self.fields(field, Keys(["threads", "drain_timeout"]), shape: "{threads: auto, drain_timeout: 10m}")
+      let fields = self.fields(
+        field, Keys(["threads", "drain_timeout", "stop_timeout"]),
+        shape: "{threads: auto, drain_timeout: 10m, stop_timeout: 5s}")
     else {
       return balancer
     }
     if let threads = fields["threads"], threads.word != "auto" { balancer.threads = integer(threads, 1...64) }
     if let span = duration(fields["drain_timeout"], .zero ... .seconds(24 * 3600), example: "10m") {
       balancer.drainTimeout = span
+    }
+    if let span = duration(fields["stop_timeout"], .zero ... .seconds(3600), example: "5s") {
+      balancer.stopTimeout = span
     }
     return balancer
   }

@@ -106,7 +106,7 @@ private final class Cluster {
         ServerConfiguration(name: $0.name.text, endpoint: Endpoint(address: $0.address, port: 80), member: $0.name)
       }, check: HealthCheckConfiguration(kind: .none))
     let balancer = BalancerConfiguration(
-      node: names[index].text, threads: 1, cookieKeys: [], drainTimeout: .seconds(60), listeners: [], pools: [pool])
+      node: names[index].text, threads: 1, cookieKeys: [], listeners: [], pools: [pool])
     return try ClusterRequests(
       plan: ClusterPlan(cluster: elector, balancer: balancer, drainTimeout: .seconds(60), version: "0"),
       controls: nodes[index], directory: folders[index].path)

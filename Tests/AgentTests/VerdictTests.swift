@@ -216,7 +216,7 @@ import Testing
       ServerConfiguration(name: name, endpoint: Endpoint(address: .anyV4, port: 82), hostName: "h.example")
     }
     let file = BalancerConfiguration(
-      node: "n", threads: 1, cookieKeys: [], drainTimeout: .seconds(1), listeners: [],
+      node: "n", threads: 1, cookieKeys: [], listeners: [],
       pools: [pool("app", [literal, named("known"), named("unknown")]), all])
     #expect(file.knowing([]) == file)
     let next = file.knowing([

@@ -28,7 +28,7 @@ import Testing
       check: HealthCheckConfiguration(kind: check))
     if dns { pool.discovery = PoolConfiguration.Discovery(name: "app.example", port: 80) }
     return BalancerConfiguration(
-      node: "n1", threads: 1, cookieKeys: [], drainTimeout: .seconds(1), listeners: [], pools: [pool])
+      node: "n1", threads: 1, cookieKeys: [], listeners: [], pools: [pool])
   }
 
   static func names(_ file: BalancerConfiguration, _ addresses: IPAddress...) -> NameBook {

@@ -20,7 +20,7 @@ struct AdjustmentsTests {
         servers: ["a", "b"].map { ServerConfiguration(name: $0, endpoint: address) }, check: .init(kind: .none))
     }
     return BalancerConfiguration(
-      node: "n1", threads: 1, cookieKeys: [], drainTimeout: .seconds(1), listeners: [listener], pools: pools)
+      node: "n1", threads: 1, cookieKeys: [], listeners: [listener], pools: pools)
   }
 
   @Test func `a weight is one server's, and what does not exist is ignored`() {

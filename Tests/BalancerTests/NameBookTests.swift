@@ -26,7 +26,7 @@ struct NameBookTests {
       name: "app", balance: .roundRobin, affinity: .none, servers: servers,
       check: HealthCheckConfiguration(kind: .none))
     return BalancerConfiguration(
-      node: "n1", threads: 1, cookieKeys: [], drainTimeout: .seconds(1), listeners: [], pools: [pool])
+      node: "n1", threads: 1, cookieKeys: [], listeners: [], pools: [pool])
   }
 
   @Test func `without names there is nothing to do`() {

@@ -147,7 +147,7 @@ import Testing
     }
     let pool = PoolConfiguration(name: "app", balance: .roundRobin, affinity: .none, servers: servers, check: check)
     return BalancerConfiguration(
-      node: "n1", threads: 1, cookieKeys: [], drainTimeout: .seconds(1), listeners: [], pools: [pool])
+      node: "n1", threads: 1, cookieKeys: [], listeners: [], pools: [pool])
   }
 
   /// A registry with so many servers whose checks by `path` hang, at the moment when they are due.

@@ -32,6 +32,7 @@ import Testing
     #expect(vip.announce == .seconds(60))
     #expect(configuration.balancer.threads == nil)
     #expect(configuration.balancer.drainTimeout == .seconds(600))
+    #expect(configuration.balancer.stopTimeout == .seconds(5))
     let listener = try #require(configuration.listeners.first)
     #expect(listener == ListenerConfiguration(name: "web", mode: .http, bind: [Endpoint("0.0.0.0:80")!], pool: "app"))
     let pool = try #require(configuration.pools.first)

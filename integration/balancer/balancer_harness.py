@@ -257,7 +257,7 @@ class Balancer:
     """A running afloat-balancer. Use as a context manager; `status` is the last one that it sent."""
 
     def __init__(
-        self, listeners, pools, threads=1, node="n1", user="nobody", drain_timeout=5, prefix=(), log=None, log_format="json",
+        self, listeners, pools, threads=1, node="n1", user="nobody", prefix=(), log=None, log_format="json",
     ):  # fmt: skip
         """`log`: where the access log goes, a path, a descriptor or "syslog"."""
         self.reports, self.statuses, self.status, self.changes = [], 0, None, []
@@ -284,8 +284,7 @@ class Balancer:
         )  # fmt: skip
         theirs.close()
         self._configuration = {
-            "node": node, "threads": threads, "cookieKeys": [bytes(range(16))], "drainTimeout": span(drain_timeout),
-            "listeners": listeners, "pools": pools,
+            "node": node, "threads": threads, "cookieKeys": [bytes(range(16))], "listeners": listeners, "pools": pools,
         }  # fmt: skip
         self.revision, self._token = 0, 0
         if log is not None:
@@ -483,8 +482,8 @@ class Balancer:
     def resume(self, addresses):
         self._send({"resume": {"addresses": list(addresses)}})
 
-    def shutdown(self):
-        self._send({"shutdown": {}})
+    def shutdown(self, seconds=5):
+        self._send({"shutdown": {"within": span(seconds)}})
 
     def rss(self):
         """Resident memory in bytes."""

@@ -336,13 +336,13 @@ def test_ending_takes_no_longer_than_a_few_seconds():
 def test_ending_sends_what_waits_for_a_slow_reader():
     count = 25_000
     with Balancer(
-        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [])], drain_timeout=20
+        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [])]
     ) as balancer, Client(balancer.port) as client:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         data = "GET / HTTP/1.1\r\nHost: t\r\n\r\n" * count
         threading.Thread(target=client.send, args=(data,), daemon=True).start()
         time.sleep(0.5)
-        balancer.shutdown()
+        balancer.shutdown(20)
         time.sleep(0.3)
         answered, fields = 0, {}
         while client.reader.buffer or client.reader.more():
@@ -359,23 +359,24 @@ def test_ending_never_makes_a_part_of_an_answer_look_whole():
         time.sleep(10)
 
     with Balancer(
-        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s", Backend(handler).at)])], drain_timeout=0.5
+        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s", Backend(handler).at)])]
     ) as balancer, Client(balancer.port) as client:
         client.send("GET / HTTP/1.0\r\n\r\n")
         client.reader.until(b"part")
-        balancer.shutdown()
+        balancer.shutdown(0.5)
         with pytest.raises(ConnectionResetError):
             client.reader.more()
 
 
-def test_shutdown_waits_for_the_drain_time_out():
+def test_shutdown_waits_for_what_is_in_flight():
     balancer = front(http_backend("s", lambda *_: time.sleep(0.5)))
     with Client(balancer.port) as client:
         client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
         time.sleep(0.1)
-        balancer.shutdown()
+        balancer.shutdown(60)
         assert client.reader.response()[0] == 200
-    assert balancer.process.wait(5) == 0
+        # What is idle then is not waited for.
+        assert balancer.process.wait(5) == 0
 
 
 @pytest.mark.parametrize("to", ["https://{host}{path}?{query}", "https://{host}{uri}{uri}{path}?{query}{port}"])
