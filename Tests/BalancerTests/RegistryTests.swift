@@ -18,7 +18,8 @@ struct RegistryTests {
       ServerConfiguration(name: $0, endpoint: Endpoint(address: IPAddress("192.0.2.1")!, port: 80))
     }
     return BalancerConfiguration(
-      node: "n1", threads: 1, cookieKeys: keys, listeners: [ListenerConfiguration(name: "web", mode: .http, bind: [], pool: pool)],
+      node: "n1", threads: 1, cookieKeys: keys,
+      listeners: [ListenerConfiguration(name: "web", mode: .http, bind: [], pool: pool)],
       pools: [
         PoolConfiguration(
           name: "app", balance: .roundRobin, affinity: affinity, servers: servers, check: .init(kind: check))

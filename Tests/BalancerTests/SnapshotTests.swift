@@ -45,7 +45,8 @@ struct SnapshotTests {
       names.map { ServerConfiguration(name: $0, endpoint: Endpoint(address: IPAddress("192.0.2.1")!, port: 80)) }
     }
     return BalancerConfiguration(
-      node: "n1", threads: 1, cookieKeys: keys, listeners: [ListenerConfiguration(name: "web", mode: .http, bind: [], pool: pool, servedByHeader: "X-By")],
+      node: "n1", threads: 1, cookieKeys: keys,
+      listeners: [ListenerConfiguration(name: "web", mode: .http, bind: [], pool: pool, servedByHeader: "X-By")],
       pools: pools.sorted { $0.key < $1.key }.map {
         PoolConfiguration(
           name: $0.key, balance: .roundRobin, affinity: affinity, servers: servers($0.value), check: .init(kind: .none))
