@@ -115,9 +115,15 @@ package actor Reloader: ReloadRequests {
     let inUse = Set(switches.applied(to: configuration.listeners, configuration.pools).flatMap(\.pools))
     var answer = APIReloadAnswer(
       applied: false, changes: changes,
-      warnings: configuration.warnings(besides: inUse) + SwitchNotes.warnings(switches, configuration),
+      warnings: configuration.warnings(besides: inUse)
+        + configuration.bindWarnings(NetlinkConnection.ownAddresses()) + SwitchNotes.warnings(switches, configuration),
       configuration: APISources.hexadecimal(configuration.digest))
-    if check { return answer }
+    if check {
+      // What could not be opened then is refused now; nothing of it stays.
+      try tryLog(configuration)
+      _ = try sockets(next)
+      return answer
+    }
     let opened = try openLog(configuration)
     let complaint = try await supervisor.reload(next, sockets: try sockets(next))
     accessLog.adopt(configuration.log.access?.target, opened)
@@ -168,6 +174,18 @@ package actor Reloader: ReloadRequests {
       return try AccessLogKeeper.open(configuration.log.access?.target)
     } catch {
       throw Refusal(409, "log.access: \(error)")
+    }
+  }
+
+  /// As `openLog`, but no file is made.
+  private func tryLog(_ configuration: Configuration) throws {
+    guard case .file(let path) = configuration.log.access?.target, !Files.exists(path) else {
+      _ = try openLog(configuration)
+      return
+    }
+    let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    guard folder.isEmpty || Files.exists(folder) else {
+      throw Refusal(409, "log.access: cannot open \(path): there is no folder \(folder)")
     }
   }
 
@@ -229,9 +247,15 @@ package actor Reloader: ReloadRequests {
     let text = FileContents(bytes: try history.bytes(of: try entry(number)), mode: before.mode)
     _ = try prepare(text)
     let path = try Files.resolved(options.configurationFile)
+    // An edit that was never accepted is nowhere else.
+    let isKept = try entries.contains { try history.bytes(of: $0) == before.bytes }
+    let copy = path + ".before-rollback"
+    if !isKept { try Files.replace(copy, with: before.bytes, mode: before.mode & 0o777) }
     try Files.replace(path, with: text.bytes, mode: before.mode & 0o777)
     do {
-      return try await take(text, check: false, by: request.by)
+      var answer = try await take(text, check: false, by: request.by)
+      if !isKept { answer.warnings.append("what \(path) said before had not been accepted; it is kept in \(copy)") }
+      return answer
     } catch let late as LateReload {
       throw late.complaint
     } catch {

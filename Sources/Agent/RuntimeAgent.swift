@@ -46,7 +46,9 @@ package enum AgentProgram {
         try loaded.configuration.refuseUnusableScripts(file: options.configurationFile, Files.faultOfProgram)
         sink.write("\(options.configurationFile) is good for node \(node)")
         let warnings =
-          loaded.configuration.warnings + loaded.configuration.programWarnings(Files.faultOfProgram)
+          loaded.configuration.warnings
+          + loaded.configuration.machineWarnings(program: Files.faultOfProgram, folder: Files.faultOfServedFolder)
+          + loaded.configuration.bindWarnings(NetlinkConnection.ownAddresses())
         for warning in warnings { sink.write("warning: \(warning)") }
         return 0
       }
@@ -82,7 +84,9 @@ package enum AgentProgram {
     let configuration = noting(plan, in: loaded.configuration)
     let events = EventLog(directory: directories.state, node: node.text, logger: logger)
     events.record("agent_started", subject: node.text, cause: "version \(Software.version)")
-    for warning in configuration.warnings { logger.warning("\(warning)") }
+    for warning in configuration.warnings + configuration.bindWarnings(NetlinkConnection.ownAddresses()) {
+      logger.warning("\(warning)")
+    }
 
     let gate = try plan.elector.map { elector in
       let gate = try GateWarden()
@@ -140,7 +144,8 @@ package enum AgentProgram {
   /// The configuration with what should be known of the plan.
   static func noting(_ plan: SupervisorPlan, in configuration: Configuration) -> Configuration {
     var configuration = configuration
-    configuration.warnings += configuration.programWarnings(Files.faultOfProgram)
+    configuration.warnings += configuration.machineWarnings(
+      program: Files.faultOfProgram, folder: Files.faultOfServedFolder)
     if plan.user == Privileges.standInUser {
       configuration.warnings.append("there is no user afloat: elector and balancer run as \(plan.user)")
     }

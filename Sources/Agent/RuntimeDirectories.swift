@@ -21,6 +21,8 @@ package final class Directories: Sendable {
   package let run: String
   package let state: String
   private let lock: FileDescriptor
+  /// Of the state folder, where that is another one.
+  private let stateLock: FileDescriptor?
 
   package var socketPath: String { run + "/afloat.sock" }
 
@@ -43,6 +45,14 @@ package final class Directories: Sendable {
             + "another --run-dir and --state-dir)")
       }
       self.lock = lock
+      if self.state == self.run {
+        stateLock = nil
+      } else {
+        guard let stateLock = try Files.lock(self.state + "/afloat.lock") else {
+          throw StartFailure("another agent keeps its state in \(self.state) (give this one another --state-dir)")
+        }
+        self.stateLock = consume stateLock
+      }
     } catch let error as SystemError {
       throw StartFailure("\(error)\(error.code == EACCES ? " (run as root, or use --run-dir and --state-dir)" : "")")
     }

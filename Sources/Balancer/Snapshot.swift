@@ -59,6 +59,7 @@ struct PoolRecord {
   /// "no server of pool app is up" and its likes.
   var noneUp: Text
   var noneLeft: Text
+  var cookieFull: Text
   var allFull: Text
   var name: Text
 }

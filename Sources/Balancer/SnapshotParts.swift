@@ -56,6 +56,7 @@ final class PoolPart {
       terms: PoolTerms(pool, standIn: source.standIn, memory),
       noneUp: memory.text("no server of pool \(pool.name) is up"),
       noneLeft: memory.text("every server of pool \(pool.name) that is up has been tried"),
+      cookieFull: memory.text("the server of this client in pool \(pool.name) has reached max_connections"),
       allFull: memory.text("every server of pool \(pool.name) has reached max_connections"),
       name: memory.text(pool.name))
     var servers: [ServerRecord] = []

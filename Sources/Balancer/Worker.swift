@@ -126,6 +126,8 @@ struct Worker: ~Copyable {
   /// When slow starts go on; `never` while there are none.
   var nextRamp = TimerWheel.never
   var handover = Handover()
+  /// Where clients connected to as a proxy before us has said, by their places.
+  var proxiedTo: [Int32: Endpoint] = [:]
   /// Set once `stop` has come.
   var stopDeadline: Instant?
 

@@ -117,6 +117,7 @@ extension Worker {
         client.pointee.address = source.address
         client.pointee.port = source.port
       }
+      if let destination = header.destination { proxiedTo[index] = destination }
       client.pointee.isSecure = header.isSecure
       client.pointee.stream.holdNext(receiveStart + header.byteCount, count - header.byteCount, &buffers)
       client.pointee.phase = .head
@@ -390,6 +391,7 @@ extension Worker {
     shared.listenerConnections[Int(listener)].wrappingSubtract(1, ordering: .relaxed)
     if client.pointee.isCountedBySource { shared.sources.release(client.pointee.address, listener: listener) }
     if client.pointee.isLeaving { stopWaitingForLeaving(client) }
+    if !proxiedTo.isEmpty { proxiedTo[index] = nil }
     clients.give(index)
   }
 

@@ -322,7 +322,8 @@ extension Worker {
     let pool = snapshot.pools[Int(client.pointee.exchange.pool)]
     let reason =
       switch cause {
-      case .allFull, .cookieFull: pool.allFull
+      case .allFull: pool.allFull
+      case .cookieFull: pool.cookieFull
       case .noneLeft: pool.noneLeft
       default: pool.noneUp
       }

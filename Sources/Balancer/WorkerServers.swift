@@ -175,9 +175,12 @@ extension Worker {
   /// What a server is told of its client before anything else. False if it was not taken whole.
   private func sendProxyHeader(_ version: ProxyHeaderVersion, _ client: Client, _ upstream: Upstream) -> Bool {
     let source = Endpoint(address: client.pointee.address, port: client.pointee.port)
-    guard let local = StreamSocket.localAddress(client.pointee.stream.descriptor) else { return false }
-    let header = ProxyHeader.bytes(
-      version, source: source, destination: Endpoint(address: local.address, port: local.port))
+    var destination = proxiedTo[upstream.pointee.client]
+    if destination == nil, let local = StreamSocket.localAddress(client.pointee.stream.descriptor) {
+      destination = Endpoint(address: local.address, port: local.port)
+    }
+    guard let destination else { return false }
+    let header = ProxyHeader.bytes(version, source: source, destination: destination)
     return StreamSocket.send(upstream.pointee.stream.descriptor, header, header.count) == header.count
   }
 

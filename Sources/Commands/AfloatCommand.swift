@@ -47,6 +47,15 @@ package struct AfloatCommand: ParsableCommand {
   package static func run(
     arguments: [String], runAgent: @Sendable (AgentCommand) async -> Int32
   ) async -> Int32 {
+    let status = await attempt(arguments, runAgent)
+    guard status == 0, let fault = Terminal.fault else { return status }
+    Terminal.write("afloat: \(fault)\n", toError: true)
+    return 1
+  }
+
+  private static func attempt(
+    _ arguments: [String], _ runAgent: @Sendable (AgentCommand) async -> Int32
+  ) async -> Int32 {
     do {
       var command = try parseAsRoot(arguments)
       if let agent = command as? AgentCommand { return await runAgent(agent) }
@@ -56,6 +65,7 @@ package struct AfloatCommand: ParsableCommand {
       Terminal.write("afloat: \(failure)\n", toError: true)
       return failure.exitStatus
     } catch let fault as ClientFault {
+      if case .refused(_, let error) = fault, arguments.contains("--json") { error.show() }
       Terminal.write("afloat: \(fault)\n", toError: true)
       return 1
     } catch let status as ExitCode {

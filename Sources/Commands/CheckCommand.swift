@@ -40,7 +40,9 @@ struct CheckCommand: ParsableCommand {
       let configuration = loaded.configuration
       try configuration.refuseUnusableScripts(file: file, Files.faultOfProgram)
       let remarks =
-        configuration.warnings + configuration.programWarnings(Files.faultOfProgram)
+        configuration.warnings
+        + configuration.machineWarnings(program: Files.faultOfProgram, folder: Files.faultOfServedFolder)
+        + configuration.bindWarnings(NetlinkConnection.ownAddresses())
         + loaded.absentKeys.map { "the key \($0) is not here" }
       let text = json ? nil : ConfigurationSummary.text(loaded.configuration, file: file, warnings: remarks)
       Terminal.write(text ?? Self.encode(Report(file: file, ok: true, warnings: remarks)))

@@ -36,6 +36,7 @@ enum ReloadAnswer {
       Terminal.write(text(answer))
     } catch let fault as ClientFault {
       guard case .refused(_, let error) = fault else { throw fault }
+      if connection.json { error.show() }
       for line in error.lines ?? [] { Terminal.write(Words.printable(line) + "\n", toError: true) }
       throw CommandFailure(fault.description, exitStatus: 2)
     }

@@ -45,8 +45,8 @@ extension Views {
 
   private func servers(_ pools: [TopPool]) -> String {
     var table = Table([
-      ("POOL/SERVER", .left), ("STATE", .left), ("CONN", .right), ("REQ/S", .right), ("2XX", .right), ("4XX", .right),
-      ("5XX", .right), ("FAIL/S", .right), ("WAITING", .right), ("RETRY/S", .right), ("IN/S", .right),
+      ("POOL/SERVER", .left), ("STATE", .left), ("CONN", .right), ("REQ/S", .right), ("2XX", .right), ("3XX", .right),
+      ("4XX", .right), ("5XX", .right), ("FAIL/S", .right), ("WAITING", .right), ("RETRY/S", .right), ("IN/S", .right),
       ("OUT/S", .right), ("P50", .right), ("P90", .right), ("P99", .right),
     ])
     for pool in pools {
@@ -72,8 +72,9 @@ extension Views {
   ) {
     table.add(
       name, state, "\(connections)", Cell(Self.rate(traffic.requestsPerSecond)),
-      Cell(Self.rate(traffic.responsesPerSecond[1])), Cell(Self.rate(traffic.responsesPerSecond[3])),
-      errors(traffic.responsesPerSecond[4]), errors(failures), Cell(waiting), Cell(retries),
+      Cell(Self.rate(traffic.responsesPerSecond[1])), Cell(Self.rate(traffic.responsesPerSecond[2])),
+      Cell(Self.rate(traffic.responsesPerSecond[3])), errors(traffic.responsesPerSecond[4]), errors(failures),
+      Cell(waiting), Cell(retries),
       Cell(Self.size(traffic.bytesInPerSecond)), Cell(Self.size(traffic.bytesOutPerSecond)),
       Cell(Words.milliseconds(traffic.firstByteMilliseconds.p50)),
       Cell(Words.milliseconds(traffic.firstByteMilliseconds.p90)),

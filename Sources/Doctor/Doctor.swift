@@ -65,7 +65,9 @@ package struct Doctor: Sendable {
     do throws(SettingsError) {
       let loaded = try LoadedConfiguration.load(path: configurationFile, read: Self.read)
       let warnings =
-        loaded.configuration.warnings + loaded.configuration.programWarnings(Files.faultOfProgram)
+        loaded.configuration.warnings
+        + loaded.configuration.machineWarnings(program: Files.faultOfProgram, folder: Files.faultOfServedFolder)
+        + loaded.configuration.bindWarnings(NetlinkConnection.ownAddresses())
       findings += warnings.map { Finding(.configuration, .warning, $0) }
       return loaded
     } catch {

@@ -4,6 +4,7 @@
 internal import CLinux
 internal import Glibc
 package import Primitives
+internal import Synchronization
 
 package struct LocalStream: ~Copyable {
   private let descriptor: FileDescriptor
@@ -41,7 +42,15 @@ package enum Terminal {
   package static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
   package static var inputIsTerminal: Bool { isatty(STDIN_FILENO) == 1 }
 
-  /// Writes all of `text` to standard output or standard error; a closed pipe ends it quietly.
+  private static let outputFault = Atomic<Int32>(0)
+  /// Why something that was to be on standard output is not; nil for a reader that has seen enough.
+  package static var fault: String? {
+    let code = outputFault.load(ordering: .relaxed)
+    return code == 0 ? nil : SystemError("write to standard output", code: code).description
+  }
+
+  /// Writes all of `text` to standard output or standard error; a closed pipe ends it quietly, other failures are kept in
+  /// `fault`.
   package static func write(_ text: String, toError: Bool = false) {
     let bytes = Array(text.utf8)
     var written = 0
@@ -49,7 +58,12 @@ package enum Terminal {
       let count = bytes.withUnsafeBytes {
         Glibc.write(toError ? STDERR_FILENO : STDOUT_FILENO, $0.baseAddress! + written, $0.count - written)
       }
-      if count > 0 { written += count } else if errno != EINTR { return }
+      if count > 0 {
+        written += count
+      } else if errno != EINTR {
+        if !toError && errno != EPIPE { outputFault.store(errno, ordering: .relaxed) }
+        return
+      }
     }
   }
 

@@ -118,6 +118,11 @@ package struct NetlinkConnection: ~Copyable, @unchecked Sendable {
     guard code == 0 else { throw SystemError("bring interface \(index) up", code: -code) }
   }
 
+  /// Those of this network namespace; none where they cannot be had.
+  package static func ownAddresses() -> [IPAddress] {
+    ((try? NetlinkConnection().addresses()) ?? []).map(\.prefix.address)
+  }
+
   /// All addresses of this network namespace.
   package borrowing func addresses() throws(SystemError) -> [InterfaceAddress] {
     var room = 256

@@ -146,5 +146,25 @@ extension Files {
     return nil
   }
 
+  /// Why files below the folder `path` cannot be sent by the user that the balancer runs as, in words; nil if they can.
+  package static func faultOfServedFolder(_ path: String) -> String? {
+    var information = stat()
+    guard stat(path, &information) == 0 else { return SystemError.last("look at \(path)").cause }
+    guard information.st_mode & S_IFMT == S_IFDIR else { return "it is no folder" }
+    let user = Privileges.serviceUser()
+    guard Privileges.isRoot, let entry = getpwnam(user) else { return nil }
+    // It has to pass through each folder on the way.
+    var folder = ""
+    let parts: [Substring] = [""] + path.split(separator: "/")
+    for part in parts {
+      folder += folder.hasSuffix("/") ? "\(part)" : "/\(part)"
+      guard stat(folder, &information) == 0 else { return SystemError.last("look at \(folder)").cause }
+      let shift =
+        information.st_uid == entry.pointee.pw_uid ? 6 : information.st_gid == entry.pointee.pw_gid ? 3 : mode_t(0)
+      if information.st_mode >> shift & 1 == 0 { return "user \(user) may not enter \(folder)" }
+    }
+    return nil
+  }
+
   package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 }

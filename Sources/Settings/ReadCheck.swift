@@ -24,7 +24,9 @@ extension Reader {
         add(field.position, "\(field.path): \(text) needs a path", "for instance {\(text): \(example)}")
         return nil
       }
-      return choice(field, kinds, notYet: ["tls"]).map { HealthCheckConfiguration(kind: $0) }
+      return choice(field, kinds, notYet: ["tls"], besides: ["{http: /healthz}", "{script: PATH}"]).map {
+        HealthCheckConfiguration(kind: $0)
+      }
     }
     let named = Self.kinds.filter { kind in pairs.contains { $0.key == kind } }
     // Keys of the other kinds are found below, with a better message than "unknown".

@@ -55,6 +55,7 @@ extension Reader {
     }
     for listener in configuration.listeners {
       configuration.warnings += sharedCookies(of: listener, configuration.pools)
+      configuration.warnings += listener.warningsOfHiddenRoutes()
     }
   }
 

@@ -103,9 +103,10 @@ extension Reader {
   private func servedBy(_ field: Field?) -> String? {
     guard let field else { return nil }
     if let word = field.word?.lowercased(), ["no", "none", "false", "off"].contains(word) { return nil }
-    guard let text = field.text, text.utf8.count <= 64, HTTPWords.isToken(text) else {
+    let isYes = field.word.map { ["yes", "true", "on"].contains($0.lowercased()) } ?? false
+    guard let text = field.text, text.utf8.count <= 64, HTTPWords.isToken(text), !isYes else {
       add(
-        field.position, "\(field.path) must be no or the name of a header, not \(field.value.kind)",
+        field.position, "\(field.path) must be no or the name of a header, not \(isYes ? "yes" : field.value.kind)",
         "for instance X-Served-By")
       return nil
     }

@@ -89,4 +89,29 @@ import Testing
     #expect(changes == ["member n3 is removed", "member n4 is new", "cluster: heartbeat 10ms → 20ms"])
     #expect(try parse(web).changes(to: parse(cluster + web)).contains("a cluster instead of a lone balancer"))
   }
+
+  @Test(
+    "routes that nobody reaches are named, and no others",
+    arguments: [
+      ("{path_prefix: /a}", "{path: /a/b}", true), ("{path_prefix: /a}", "{path_prefix: [/a/b, /a]}", true),
+      ("{path_prefix: /}", "{path_regex: '^/x'}", false), ("{path_prefix: /a}", "{path: /ab}", false),
+      ("{path_prefix: /a}", "{path: [/a/b, /c]}", false), ("{path: /a}", "{path: /a, method: GET}", true),
+      ("{path: /a, method: GET}", "{path: /a}", false), ("{host: a.example}", "{host: a.example, path: /x}", true),
+      ("{host: a.example}", "{host: [a.example, b.example]}", false),
+      ("{path_prefix: /a, not: {method: GET}}", "{path: /a/b}", false),
+      ("{header: {X-A: 1}}", "{header: {X-A: 1}, path: /a}", true), ("{header: {X-A: 1}}", "{header: {X-A: 2}}", false),
+      ("{source: 192.0.2.0/24}", "{source: 192.0.2.0/24, path: /a}", true),
+      ("{source: 192.0.2.0/24}", "{path: /a}", false),
+    ])
+  func hidden(_ first: String, _ second: String, _ isHidden: Bool) throws {
+    let configuration = try parse(
+      """
+      listeners:
+        web: {bind: ["*:80"], pool: app, routes: [{match: \(first), pool: app}, {match: \(second), pool: app}]}
+      pools:
+        app: {servers: {s1: "192.0.2.21:8080"}}
+      """)
+    let warning = "route web/1 is never reached: web/0 before it takes all of its requests (put it first)"
+    #expect(configuration.warnings == (isHidden ? [warning] : []))
+  }
 }

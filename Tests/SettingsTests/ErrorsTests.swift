@@ -324,6 +324,10 @@ import Testing
         "listeners.web.served_by_header must be no or the name of a header, not \"a b\" (for instance X-Served-By)"
       ),
       (
+        "{bind: \"*:80\", pool: app, served_by_header: yes}",
+        "listeners.web.served_by_header must be no or the name of a header, not yes (for instance X-Served-By)"
+      ),
+      (
         "{bind: \"*:80\", pool: app, served_by_header: Content-Length}",
         "listeners.web.served_by_header: Content-Length has a meaning of its own in HTTP (for instance X-Served-By)"
       ),

@@ -201,3 +201,16 @@ def test_a_child_that_cannot_work_is_started_ever_more_rarely_and_says_why(stage
     time.sleep(2)
     assert elector()["restarts"] - before <= 4
     assert ask(agent, "GET", "/v1/status")[1]["verdict"] == "CRITICAL"
+
+
+def test_two_agents_do_not_share_their_state(lone):
+    other = os.path.join(lone.directory, "other")
+    done = run(lone, "--run-dir", other, "--state-dir", os.path.join(lone.directory, "state"))
+    assert done.returncode == 1 and "another agent keeps its state in" in done.stderr + done.stdout, done
+
+
+def test_pools_as_json_has_what_the_table_has(lone):
+    pools = lone.query("pools")
+    assert {"name", "servers", "waiting", "queued", "queue_full", "queue_late", "retries"} <= set(pools[0])
+    server = pools[0]["servers"][0]
+    assert (server["name"], server["requests"], server["responses"], server["p50_ms"]) == ("s1", 0, [0] * 5, None)

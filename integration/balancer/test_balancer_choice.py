@@ -286,6 +286,27 @@ def test_tcp_connections_wait_too():
         assert sorted(backend.requests) == [b"0", b"1", b"2", b"3"]
 
 
+def test_who_may_not_wait_for_its_own_server_is_told_that_it_is_full():
+    held = threading.Event()
+
+    def answer(first, *_):
+        if "/hold" in first:
+            held.wait(10)
+
+    backends = [http_backend(f"s{place}", answer) for place in range(2)]
+    servers = [server(f"s{place}", item.at, maximum=1) for place, item in enumerate(backends)]
+    with run([pool("app", servers, affinity=cookie_affinity(), queue=(0, 5))]) as balancer:
+        with Client(balancer.port) as first, Client(balancer.port) as second:
+            cookie = cookie_of(first.get("/")[1])
+            first.send(f"GET /hold HTTP/1.1\r\nHost: t\r\nCookie: AFLOAT={cookie}\r\n\r\n")
+            time.sleep(0.2)
+            status, _, body = second.get("/", f"Cookie: AFLOAT={cookie}\r\n")
+            assert status == 503 and b"the server of this client in pool app has reached max_connections" in body
+            assert second.get("/")[0] == 200, "another has room"
+            held.set()
+            assert first.reader.response()[0] == 200
+
+
 def test_clients_of_a_draining_server_wait_for_no_room_in_it():
     gate = threading.Event()
     backends = [http_backend(name, lambda first, *_: gate.wait(20) and None if "/slow" in first else None) for name in "ab"]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -135,3 +136,10 @@ def test_the_api_answers_on_its_socket(stage):
         json.loads(done.stdout)
     mode = os.stat(agent.socket).st_mode & 0o777
     assert mode & 0o007 == 0, f"the socket is open to everybody ({mode:o})"
+
+
+@pytest.mark.parametrize("command", [["keygen"], ["version"], ["--help"]])
+def test_output_that_cannot_be_written_is_an_error(afloat, command):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = afloat(*command, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and "no space left" in done.stderr, done

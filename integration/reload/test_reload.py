@@ -401,3 +401,66 @@ def test_another_heartbeat_interrupts_nothing(stage, before, after):
     assert cluster.holder() is holder
     for agent in cluster.agents:
         assert not events(agent, "vip_lost") and not events(agent, "member_dead"), agent.query("events")
+
+
+def test_what_cannot_be_opened_is_refused_by_the_check_already(pool, tmp_path):
+    def checked(text):
+        pool.agent.write(pool.text() + text)
+        done = pool.agent.afloat("reload", "--check")
+        return done.returncode, done.stderr
+
+    status, words = checked(f"log: {{access: {{to: {tmp_path}/nowhere/access.log}}}}\n")
+    assert status == 2 and "there is no folder" in words
+    assert checked(f"log: {{access: {{to: {tmp_path}/access.log}}}}\n")[0] == 0
+    assert not os.path.exists(tmp_path / "access.log"), "a check makes no file"
+    with pool.lan.nodes[0].socket() as taken:
+        taken.bind((pool.lan.nodes[0].address, 8181))
+        taken.listen(1)
+        pool.write(listeners='  other: {bind: ["*:8181"], pool: app}\n')
+        done = pool.agent.afloat("reload", "--check")
+        assert done.returncode == 2 and "in use" in done.stderr, done
+    assert pool.agent.afloat("reload", "--check").returncode == 0
+    with pytest.raises(ConnectionRefusedError):
+        pool.lan.client.connect(pool.lan.nodes[0].address, 8181, timeout=2)
+
+
+def test_a_refusal_is_json_where_that_was_asked_for(pool):
+    pool.agent.write(pool.text() + "nonsense: 1\n")
+    done = pool.agent.afloat("reload", "--json")
+    assert done.returncode == 2
+    answer = json.loads(done.stdout)
+    assert "errors" in answer["error"] and any("nonsense" in line for line in answer["lines"])
+    done = pool.agent.afloat("switch", "web/default", "nowhere", "--json")
+    assert done.returncode == 1 and "nowhere" in json.loads(done.stdout)["error"]
+
+
+def test_a_rollback_keeps_an_edit_that_was_never_accepted(pool):
+    pool.write(listeners='  other: {bind: ["*:81"], pool: app}\n')
+    assert pool.agent.afloat("reload").returncode == 0
+    edit = pool.text() + "nonsense: 1\n"
+    pool.agent.write(edit)
+    assert pool.agent.afloat("reload").returncode == 2
+    done = pool.agent.afloat("config", "rollback")
+    assert done.returncode == 0, done.stderr
+    kept = pool.agent.configuration + ".before-rollback"
+    assert kept in done.stdout
+    with open(kept, encoding="utf-8") as file:
+        assert file.read() == edit
+    os.unlink(kept)
+    done = pool.agent.afloat("config", "rollback")
+    assert done.returncode == 0 and not os.path.exists(kept), "what is in the list is not kept once more"
+
+
+def test_what_this_machine_lacks_is_said(pool, tmp_path):
+    site = tmp_path / "site"
+    site.mkdir(mode=0o700)
+    pool.agent.write(
+        pool.text(listeners='  far: {bind: ["203.0.113.9:80"], pool: app}\n'
+                            f'  files: {{bind: ["*:82"], routes: [{{name: docs, static: {{root: {site}}}}}]}}\n')
+        + '    when_all_down: {static: {root: /nonexistent}}\n')
+    for command in (["reload", "--check"], ["reload"], ["check", pool.agent.configuration]):
+        done = pool.agent.afloat(*command)
+        assert done.returncode == 0, done.stderr
+        for words in ("listens on 203.0.113.9:80, which is no address of this machine", "may not enter",
+                      "when_all_down of pool app, /nonexistent: "):
+            assert words in done.stdout, (command, done.stdout)

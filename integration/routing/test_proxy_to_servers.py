@@ -100,11 +100,19 @@ def test_tcp_starts_with_the_header(site):
 def test_what_a_proxy_before_us_says_is_passed_on(site):
     client, node = site.lan.client, site.lan.nodes[0]
     with client.connect(node.address, 26) as connection:
-        connection.sendall(b"PROXY TCP4 203.0.113.77 192.0.2.1 4242 26\r\nafter\n")
+        connection.sendall(b"PROXY TCP4 203.0.113.77 203.0.113.200 4242 443\r\nafter\n")
         answer = connection.makefile("rb")
         header = bytes.fromhex(answer.readline().decode())
-        assert header[16:20] == socket.inet_aton("203.0.113.77") and struct.unpack(">H", header[24:26]) == (4242,)
+        assert header[16:24] == socket.inet_aton("203.0.113.77") + socket.inet_aton("203.0.113.200")
+        assert struct.unpack(">HH", header[24:28]) == (4242, 443)
         assert answer.readline() == b"after\n"
+    # Nothing of that is left for whoever gets the place next.
+    with client.connect(node.address, 26) as connection:
+        local = connection.getsockname()
+        connection.sendall(b"PROXY UNKNOWN\r\nafter\n")
+        header = bytes.fromhex(connection.makefile("rb").readline().decode())
+        assert header[16:24] == socket.inet_aton(client.address) + socket.inet_aton(node.address)
+        assert struct.unpack(">HH", header[24:28]) == (local[1], 26)
 
 
 def test_a_server_that_waits_for_its_client_is_up_by_the_usual_check(site):
