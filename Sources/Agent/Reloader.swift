@@ -119,9 +119,9 @@ package actor Reloader: ReloadRequests {
         + configuration.bindWarnings(NetlinkConnection.ownAddresses()) + SwitchNotes.warnings(switches, configuration),
       configuration: APISources.hexadecimal(configuration.digest))
     if check {
-      // What could not be opened then is refused now; nothing of it stays.
+      // What could not be opened then is refused now. Nothing is opened on trial where a client could meet it.
       try tryLog(configuration)
-      _ = try sockets(next)
+      _ = try naming { try next.balancer.map { try ListeningSockets.checkAreFree($0, before: supervisor.sockets) } }
       return answer
     }
     let opened = try openLog(configuration)
@@ -183,9 +183,9 @@ package actor Reloader: ReloadRequests {
       _ = try openLog(configuration)
       return
     }
-    let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-    guard folder.isEmpty || Files.exists(folder) else {
-      throw Refusal(409, "log.access: cannot open \(path): there is no folder \(folder)")
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "./"
+    if let fault = Files.faultOfFolder(folder) {
+      throw Refusal(409, "log.access: cannot open \(path): \(folder): \(fault)")
     }
   }
 
@@ -203,9 +203,13 @@ package actor Reloader: ReloadRequests {
   }
 
   private func sockets(_ next: SupervisorPlan) throws -> ListeningSockets? {
-    guard let balancer = next.balancer else { return nil }
+    try naming { try next.balancer.map { try ListeningSockets(for: $0, before: supervisor.sockets) } }
+  }
+
+  /// Makes a refusal of what the system refuses.
+  private func naming<Value>(_ work: () throws -> Value) throws -> Value {
     do {
-      return try ListeningSockets(for: balancer, before: supervisor.sockets)
+      return try work()
     } catch let error as SystemError {
       throw Refusal(409, "\(error)\(AgentProgram.remedy(for: error))")
     }
@@ -249,7 +253,7 @@ package actor Reloader: ReloadRequests {
     let path = try Files.resolved(options.configurationFile)
     // An edit that was never accepted is nowhere else.
     let isKept = try entries.contains { try history.bytes(of: $0) == before.bytes }
-    let copy = path + ".before-rollback"
+    let copy = "\(path).before-rollback-\(Clock.unixNanoseconds / 1_000_000_000)"
     if !isKept { try Files.replace(copy, with: before.bytes, mode: before.mode & 0o777) }
     try Files.replace(path, with: text.bytes, mode: before.mode & 0o777)
     do {

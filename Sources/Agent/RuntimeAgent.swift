@@ -113,11 +113,10 @@ package enum AgentProgram {
       events: events, accessLog: accessLog)
     let api = LocalAPI(path: directories.socketPath, environment: environment, logger: logger)
     // Stopped from the last to the first: the supervisor hands over while the API still answers.
-    var group = ServiceGroupConfiguration(
+    let group = ServiceGroupConfiguration(
       services: [api, HangupService(reloader: reloader), accessLog] + (cluster.map { [$0] } ?? []) + [supervisor],
       gracefulShutdownSignals: [.sigterm, .sigint],
       logger: quiet(logger))
-    group.maximumGracefulShutdownDuration = .seconds(12)
     try await ServiceGroup(configuration: group).run()
     events.record("agent_stopped", subject: node.text, cause: "asked to stop")
     events.flush(milliseconds: 1_000)

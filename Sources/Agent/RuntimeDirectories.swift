@@ -45,7 +45,7 @@ package final class Directories: Sendable {
             + "another --run-dir and --state-dir)")
       }
       self.lock = lock
-      if self.state == self.run {
+      if try Files.resolved(self.state) == Files.resolved(self.run) {
         stateLock = nil
       } else {
         guard let stateLock = try Files.lock(self.state + "/afloat.lock") else {

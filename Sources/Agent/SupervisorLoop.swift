@@ -10,13 +10,17 @@ internal import Primitives
 final class SupervisorLoop {
   enum Phase: Equatable {
     case running
-    /// VIPs are being handed over, until the instant at the latest; then the elector is killed and the guardian cleans up.
-    case handingOver(Instant, killed: Bool)
-    /// The balancer finishes what is in flight.
+    /// VIPs go to other nodes, as for a drain: what is connected through them goes on here. Until the instant at the latest;
+    /// there may be nobody to take them.
+    case partingWithVIPs(Instant)
+    /// The balancer finishes what is in flight, until the instant at the latest; then it is killed.
     case draining(Instant)
+    /// The elector gives up what is left, until the instant at the latest; then it is killed and the guardian cleans up.
+    case ending(Instant, killed: Bool)
     case stopped
   }
   private static let timeToReset = TimeSpan.seconds(2)
+  private static let timeToPart = TimeSpan.seconds(1)
   private enum Token: UInt64 { case commands, timer, electorSocket, balancerSocket, balancerProcess }
 
   let supervisor: Supervisor
@@ -42,8 +46,8 @@ final class SupervisorLoop {
   var requirements = RequirementBook()
   /// Made when the first hook is to be run.
   var hooks: HookRunner?
-  /// VIPs that this node's hooks believe it holds, as they were configured last.
-  var heldForHooks: [String: VIPConfiguration] = [:]
+  /// VIPs that this node holds, by what the elector has said and its hooks were told, as they were configured last.
+  var heldVIPs: [String: VIPConfiguration] = [:]
   /// What the elector was last told of the kernel gate, and under which revision.
   var gateSlotsTold: (slots: [String: Int], revision: UInt64)?
   /// None where nothing is required that others than the children know of.
@@ -166,7 +170,7 @@ final class SupervisorLoop {
     if let reload { next = min(next, reload.deadline) }
     if let first = figures.first { next = min(next, first.deadline) }
     switch phase {
-    case .handingOver(let deadline, _), .draining(let deadline): next = min(next, deadline)
+    case .partingWithVIPs(let deadline), .draining(let deadline), .ending(let deadline, _): next = min(next, deadline)
     case .running, .stopped: break
     }
     return next
@@ -206,33 +210,38 @@ final class SupervisorLoop {
     guard phase == .running else { return }
     supervisor.manager.stopping()
     events.record("agent_stopping", subject: plan.node.text, cause: "asked to stop")
-    phase = .handingOver(Clock.monotonic + plan.handoverOnStop, killed: false)
+    if let reload { refuse(reload, "the agent is stopping", status: 503) }
     elector.restartAt = nil
     balancer.restartAt = nil
-    tellElector(.shutdown)
+    phase = .partingWithVIPs(Clock.monotonic + Self.timeToPart)
+    tellElector(.draining(true))
   }
 
   private func advanceStop(_ now: Instant) {
-    if case .handingOver(let deadline, let killed) = phase {
-      if now >= deadline, !killed, elector.isRunning {
-        logger.warning("the elector did not finish in time and is killed")
-        elector.kill()
-        phase = .handingOver(now + .seconds(1), killed: true)
-      } else if !elector.isRunning || now >= deadline {
-        // It resets what is left by then, and says so in the log: only one that hangs is killed.
-        phase = .draining(now + plan.drainOnStop + Self.timeToReset)
-        tellBalancer(.shutdown(within: plan.drainOnStop))
-        // The balancer closes its own: nobody is to wait at a door that nobody opens any more.
-        supervisor.sockets = nil
-      }
+    if case .partingWithVIPs(let deadline) = phase, heldVIPs.isEmpty || !elector.isRunning || now >= deadline {
+      // The balancer resets what is left by then, and says so in the log: only one that hangs is killed.
+      phase = .draining(now + plan.drainOnStop + Self.timeToReset)
+      tellBalancer(.shutdown(within: plan.drainOnStop))
+      // It closes its own: nobody is to wait at a door that nobody opens any more.
+      supervisor.sockets = nil
     }
     if case .draining(let deadline) = phase {
-      if !balancer.isRunning {
+      if balancer.isRunning && now >= deadline {
+        logger.warning("the balancer did not finish in time and is killed: what is open is cut")
+        balancer.kill()
+      }
+      if !balancer.isRunning || now >= deadline {
+        phase = .ending(now + plan.handoverOnStop, killed: false)
+        tellElector(.shutdown)
+      }
+    }
+    if case .ending(let deadline, let killed) = phase {
+      if !elector.isRunning || killed && now >= deadline {
         phase = .stopped
       } else if now >= deadline {
-        logger.warning("the balancer did not finish in time: what is open is cut")
-        balancer.kill()
-        phase = .stopped
+        logger.warning("the elector did not finish in time and is killed")
+        elector.kill()
+        phase = .ending(now + .seconds(1), killed: true)
       }
     }
   }

@@ -17,7 +17,7 @@ package struct SupervisorPlan: Sendable {
   package var user: String
   /// All that checks and hooks get, `NAME=VALUE` each.
   package var programEnvironment: [String] = []
-  /// How long VIPs may take to be handed over on a stop, and what the balancer is given afterwards for what is in flight.
+  /// What the balancer is given for what is in flight on a stop, and the elector afterwards to give up what is left.
   package var handoverOnStop = TimeSpan.seconds(3)
   package var drainOnStop: TimeSpan
 

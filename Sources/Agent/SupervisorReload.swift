@@ -127,7 +127,7 @@ extension SupervisorLoop {
   /// From here on the plan is in force.
   private func adopt(_ pending: PendingReload, _ complaint: Refusal? = nil) {
     let startsBalancer = plan.balancer == nil && pending.plan.balancer != nil
-    for name in heldForHooks.keys { if let vip = vip(name) { heldForHooks[name] = vip } }
+    for name in heldVIPs.keys { if let vip = vip(name) { heldVIPs[name] = vip } }
     // The one before goes, and may be large.
     Privileges.atNormalPriority { plan = pending.plan }
     supervisor.sockets = pending.sockets

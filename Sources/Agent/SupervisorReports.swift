@@ -99,6 +99,7 @@ extension SupervisorLoop {
     childEnded(ofElector: false)
     giveUpFigures("the balancer ended")
     let reason = balancer.downBecause
+    if case .draining = phase { logger.info("the balancer \(reason)") }
     if phase == .running {
       events.record("process_ended", subject: "balancer", cause: reason, level: .error)
       balancerServes(false, "it ended: \(reason)")

@@ -65,11 +65,11 @@ extension SupervisorLoop {
   func runHook(_ event: ElectorEvent) {
     switch event.kind {
     case .vipGained:
-      heldForHooks[event.subject] = vip(event.subject)
+      heldVIPs[event.subject] = vip(event.subject)
       runHook(vip(event.subject), .gained, event.cause)
     case .vipLost:
       // One that a reload has removed is known from before.
-      let held = heldForHooks.removeValue(forKey: event.subject)
+      let held = heldVIPs.removeValue(forKey: event.subject)
       runHook(vip(event.subject) ?? held, .lost, event.cause)
     case .vipAddressFailed: runHook(vip(event.subject), .failed, event.cause)
     case .memberAlive, .memberSuspect, .memberDead, .pathLost, .pathBack, .handoverDone, .warning: break
@@ -78,8 +78,8 @@ extension SupervisorLoop {
 
   /// The elector could not say itself what it lost.
   func loseAllForHooks(cause: String) {
-    for (name, held) in heldForHooks.sorted(by: { $0.key < $1.key }) { runHook(vip(name) ?? held, .lost, cause) }
-    heldForHooks = [:]
+    for (name, held) in heldVIPs.sorted(by: { $0.key < $1.key }) { runHook(vip(name) ?? held, .lost, cause) }
+    heldVIPs = [:]
   }
 
   private func runHook(_ vip: VIPConfiguration?, _ kind: HookEvent.Kind, _ cause: String) {

@@ -30,14 +30,21 @@ package final class ListeningSockets: Sendable {
   /// Bind by bind, worker by worker.
   var raws: [Int32] { groups.flatMap(\.raws) }
 
+  /// Throws a `SystemError` for the first that somebody else has. All of them before the first is opened: those of one port may
+  /// overlap with each other. With what is open already they may, too, so there a port that is taken says nothing about
+  /// strangers.
+  static func checkAreFree(_ balancer: BalancerConfiguration, before: ListeningSockets?) throws(SystemError) {
+    let ports = Set((before?.groups ?? []).map(\.endpoint.port))
+    for endpoint in balancer.listeners.flatMap(\.bind) where !ports.contains(endpoint.port) {
+      try ListeningSocket.checkIsFree(endpoint)
+    }
+  }
+
   /// Opens what `before` does not have; throws a `SystemError` for the first that is refused.
   package init(for balancer: BalancerConfiguration, before: ListeningSockets? = nil) throws {
     let known = Dictionary((before?.groups ?? []).map { ($0.endpoint, $0) }, uniquingKeysWith: { first, _ in first })
     let binds = balancer.listeners.flatMap(\.bind)
-    // All before the first is opened: those of one port may overlap with each other. With what is open already they may, too,
-    // so there a port that is taken says nothing about strangers.
-    let ports = Set(known.keys.map(\.port))
-    for endpoint in binds where !ports.contains(endpoint.port) { try ListeningSocket.checkIsFree(endpoint) }
+    try Self.checkAreFree(balancer, before: before)
     var groups: [ListeningGroup] = []
     var opened: [ListeningGroup] = []
     for endpoint in binds {

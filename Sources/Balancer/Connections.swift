@@ -168,6 +168,8 @@ struct ServerConnection: SlabItem {
   var isReused = false
   /// The answer lets the connection carry another request.
   var keepsAlive = false
+  /// The answer began before its request was whole: the server may leave the rest unread, and the next request behind it.
+  var isEarly = false
   var bodyFraming = BodyFraming.none
   var outgoing = OutgoingFraming.asReceived
   var idleSince: Tick = 0

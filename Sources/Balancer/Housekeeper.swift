@@ -108,7 +108,10 @@ struct Housekeeper: ~Copyable {
       if now >= watch.nextLook { try lookAtWorkers(now) }
       if now >= names.nextRound { resolver.ask(names.beginRound(now)) }
       if registry.hasProven || holdsMayEnd { useAddresses(now) }
-      if now >= nextStatus { sendStatus(now) }
+      if now >= nextStatus {
+        plane.shared.idle.sweep(now, plane.shared.serverLoads)
+        sendStatus(now)
+      }
       flush()
       if isStopping && endedWorkers.count == plane.mailboxes.count { return }
       if !isStopping && !endedWorkers.isEmpty {

@@ -15,7 +15,9 @@ struct ServerLoad: ~Copyable {
   /// Failures of live traffic, ever, and what the last one was (`ServerFailure`).
   let failures = Atomic<UInt32>(0)
   let lastFailure = Atomic<UInt32>(0)
-  private let padding: InlineArray<12, Int32> = .init(repeating: 0)
+  /// Connections to it in `SharedState.idle`.
+  let sharedIdle = Atomic<Int32>(0)
+  private let padding: InlineArray<11, Int32> = .init(repeating: 0)
 }
 
 /// Of a pool, written by all workers while clients wait.
@@ -138,6 +140,7 @@ struct SharedState: @unchecked Sendable {
   let threads: Int
   /// A server has failed a live request since the main thread last looked.
   let hasNewFailures: UnsafeMutablePointer<Atomic<Bool>>
+  let idle = SharedIdle()
   let sources = SourceTable()
   let rates = RateTable(seed: (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max)))
 

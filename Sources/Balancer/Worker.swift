@@ -305,7 +305,7 @@ struct Worker: ~Copyable {
           reports.post(.failed("cannot listen: \(error)"), from: index)
         }
       case .serve(let pool): queueIsDue(Int(pool))
-      case .closeIdle(let server, let count): closeIdleServers(server, atMost: count)
+      case .closeIdle(let server, let count): closeIdle(server, atMost: count)
       case .findUse(let token): reports.post(.inUse(retiredInUse(), token: token), from: index)
       }
     }

@@ -6,9 +6,9 @@ internal import Primitives
 
 extension Worker {
   /// Of an answer that begins before its request's body is whole: whether the server reads on behind it, as far as its head
-  /// tells. What waits to be told to go on is not sent after that.
+  /// tells.
   func wantsRest(_ upstream: Upstream, _ client: Client) -> Bool {
-    upstream.pointee.keepsAlive && !client.pointee.exchange.awaitsContinue && !client.pointee.exchange.bodyIsDropped
+    upstream.pointee.keepsAlive && !client.pointee.exchange.bodyIsDropped
   }
 
   /// Whether the rest of a request goes on to its server although the answer is whole: neither of them has said, or shown,

@@ -355,11 +355,10 @@ extension Worker {
 
   /// Gives the prepared request to `server`. False when reading from the client cannot go on now.
   mutating func sendExchange(_ index: Int32, _ client: Client, to server: Int32, mayReuse: Bool) -> Bool {
-    var mayReuse = mayReuse
     // What must not be sent twice is not risked on a connection that the server has closed meanwhile, or is about to.
-    if mayReuse && !client.pointee.exchange.method.isIdempotent { mayReuse = hasFreshIdle(server) }
+    let reuse: Reuse = !mayReuse ? .none : client.pointee.exchange.method.isIdempotent ? .any : .fresh
     if snapshot.hasOwnHosts { writeHost(client, of: server) }
-    let found = connect(index, client, to: server, mayReuse: mayReuse)
+    let found = connect(index, client, to: server, reuse: reuse)
     if found == Self.isFull {
       let isForCookie = client.pointee.exchange.cookieServer == server
       if !enqueue(index, client, forCookieServer: isForCookie) { queueIsFull(index, client) }

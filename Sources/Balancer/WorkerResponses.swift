@@ -110,6 +110,11 @@ extension Worker {
     client.pointee.exchange.notes.firstByteAt = now.nanoseconds
     upstream.pointee.keepsAlive = head.keepsAlive
     upstream.pointee.bodyFraming = head.framing
+    upstream.pointee.isEarly = client.pointee.phase == .body || serverOutputWaits(upstream)
+    // Who waited to be told to go on is not to send its body after that, or sends it to nobody.
+    if client.pointee.exchange.awaitsContinue && client.pointee.phase == .body {
+      client.pointee.exchange.bodyIsDropped = true
+    }
     if mustClose(client) || serverWantsClose(upstream) || client.pointee.phase == .body && !wantsRest(upstream, client)
     {
       client.pointee.keepsAlive = false
@@ -410,10 +415,8 @@ extension Worker {
       if client.pointee.phase == .body { client.pointee.keepsAlive = false }
     }
     noteEnd(client, ending)
-    // Who has answered before it had the request may leave the rest unread, and the next one behind it.
     let reuse =
-      upstream.pointee.keepsAlive && isClean && requestIsWhole && upstream.pointee.phase != .answered
-      && !mayBeMisread(client)
+      upstream.pointee.keepsAlive && isClean && requestIsWhole && !upstream.pointee.isEarly && !mayBeMisread(client)
       && !upstream.pointee.stream.peerClosed && isDrained(upstream) && stopDeadline == nil && isPooled(upstream)
     releaseServer(index, upstream, reuse: reuse, abortively: ending != .complete)
     if !client.pointee.exchange.request.isEmpty { dropRequest(client) }

@@ -22,9 +22,17 @@ extension Worker {
   /// Of `connect`: nobody listens there.
   static var isRefused: Int32 { -4 }
 
+  /// Which idle connections a request may go over.
+  enum Reuse {
+    case none
+    /// One that has been used within a second: servers close those that are idle for longer.
+    case fresh
+    case any
+  }
+
   /// A connection to `server` for the client: an idle one, or a new one that is about to be. -1 with nothing changed
   /// when none can be opened, `isFull` when the server has no room, `isExhausted` when this node has none.
-  mutating func connect(_ index: Int32, _ client: Client, to server: Int32, mayReuse: Bool) -> Int32 {
+  mutating func connect(_ index: Int32, _ client: Client, to server: Int32, reuse: Reuse) -> Int32 {
     let load = shared.serverLoads[Int(server)].connections.wrappingAdd(1, ordering: .relaxed).newValue
     let limit = snapshot.servers[Int(server)].limit
     if limit > 0 && load > limit {
@@ -32,9 +40,12 @@ extension Worker {
       return Self.isFull
     }
     var found: Int32 = -1
-    if mayReuse {
-      found = idleHeads[Int(server)]
-      if found >= 0 { unlinkIdle(found, upstreams[found]) }
+    if reuse != .none {
+      if reuse == .any || hasFreshIdle(server) {
+        found = idleHeads[Int(server)]
+        if found >= 0 { unlinkIdle(found, upstreams[found]) }
+      }
+      if found < 0 && limit > 0 { found = takeShared(server, reuse) }
     }
     if found < 0 {
       if limit > 0 { makeRoom(server, limit) }
@@ -60,24 +71,53 @@ extension Worker {
   /// connection takes one. The request that is about to be sent, or has just been, is counted.
   @inline(never)
   private func excess(_ server: Int32, _ limit: Int32) -> Int32 {
-    var count = shared.serverLoads[Int(server)].connections.load(ordering: .relaxed)
+    let load = shared.serverLoads + Int(server)
+    var count = load.pointee.connections.load(ordering: .relaxed) &+ load.pointee.sharedIdle.load(ordering: .relaxed)
     for peer in peers { count &+= Int32(truncatingIfNeeded: peer.counters.servers[Int(server)].idle.current) }
     return count &- limit
   }
 
   /// Has idle connections closed in favour of one that is about to be opened. Those of other workers go in a moment: until
-  /// then the new one waits in the server's queue.
+  /// then the new one waits in the server's queue. From then on they are shared.
   @inline(never)
   private mutating func makeRoom(_ server: Int32, _ limit: Int32) {
     var excess = excess(server, limit)
     if excess <= 0 { return }
-    excess &-= closeIdleServers(server, atMost: excess)
+    excess &-= shared.idle.close(server, atMost: excess, shared.serverLoads[Int(server)].sharedIdle)
+    if excess > 0 { excess &-= closeIdle(server, atMost: excess) }
     for (place, peer) in peers.enumerated() where place != index && excess > 0 {
       let idle = Int32(truncatingIfNeeded: peer.counters.servers[Int(server)].idle.current)
       if idle == 0 { continue }
       peer.mailbox.post(.closeIdle(server: server, count: min(idle, excess)))
       excess &-= idle
     }
+  }
+
+  /// An idle connection that some worker has left for all; -1: there is none.
+  @inline(never)
+  private mutating func takeShared(_ server: Int32, _ reuse: Reuse) -> Int32 {
+    let load = shared.serverLoads + Int(server)
+    if load.pointee.sharedIdle.load(ordering: .sequentiallyConsistent) == 0 { return -1 }
+    let notBefore = reuse == .fresh ? now - .seconds(1) : Instant(nanoseconds: 0)
+    let raw = shared.idle.take(server, notBefore: notBefore, load.pointee.sharedIdle)
+    if raw < 0 { return -1 }
+    let found = adopt(raw, server)
+    if found < 0 { return -1 }
+    upstreams[found].pointee.phase = .head
+    upstreams[found].pointee.isReused = true
+    return found
+  }
+
+  /// Leaves an idle connection to whichever worker needs it next.
+  private mutating func share(_ index: Int32, _ upstream: Upstream) {
+    let server = upstream.pointee.server
+    let raw = upstream.pointee.stream.descriptor
+    poller.remove(raw)
+    upstream.pointee.stream.descriptor = -1
+    closeServer(index, upstream, abortively: false)
+    let ticks = snapshot.pools[Int(snapshot.servers[Int(server)].pool)].idle
+    let span = TimeSpan(nanoseconds: Int64(clamping: ticks) * TimerWheel.tickNanoseconds)
+    shared.idle.put(raw, to: server, now: now, until: now + span, shared.serverLoads[Int(server)].sharedIdle)
   }
 
   /// The connection's index, or a result of `connect`.
@@ -87,6 +127,11 @@ extension Worker {
       return StreamSocket.isRefused(raw)
         ? Self.isRefused : StreamSocket.isExhausted(raw) ? Self.isExhausted : -1
     }
+    return adopt(raw, server)
+  }
+
+  /// A place for a connection that begins; closes the descriptor where there is none.
+  private mutating func adopt(_ raw: Int32, _ server: Int32) -> Int32 {
     let index = upstreams.take()
     if index < 0 {
       StreamSocket.close(raw)
@@ -193,12 +238,29 @@ extension Worker {
     let server = upstream.pointee.server
     clients[client].pointee.server = -1
     upstream.pointee.client = -1
-    giveBack(server)
+    // Before it is given back: who gets its place then finds the connection, or does not count it.
     if reuse {
-      pushIdle(index, upstream)
+      keep(index, upstream)
     } else {
       closeServer(index, upstream, abortively: abortively)
     }
+    giveBack(server)
+  }
+
+  @inline(__always)
+  private mutating func keep(_ index: Int32, _ upstream: Upstream) {
+    let limit = snapshot.servers[Int(upstream.pointee.server)].limit
+    if limit > 0 && shared.threads > 1 && keptForOthers(index, upstream, limit) { return }
+    pushIdle(index, upstream)
+  }
+
+  /// Of a server with a limit: at the limit its idle connections are everybody's, above it they are closed.
+  @inline(never)
+  private mutating func keptForOthers(_ index: Int32, _ upstream: Upstream, _ limit: Int32) -> Bool {
+    let excess = excess(upstream.pointee.server, limit)
+    if excess < 0 { return false }
+    if excess == 0 { share(index, upstream) } else { closeServer(index, upstream, abortively: false) }
+    return true
   }
 
   /// One request or connection fewer on `server`. Whoever waits for it must not be missed: see `enqueue`.
@@ -244,16 +306,16 @@ extension Worker {
     timers.cancel(serverTimer(index))
   }
 
-  /// Whether the connection that would be used next has been used within a second: servers close those that are idle for
-  /// longer. Connections that have something to be read are closed on the way.
+  /// Whether the connection that would be used next is `Reuse.fresh`. Those that have something to be read are closed on the
+  /// way, and so is a stale one: a new one takes its place.
   @inline(never)
-  mutating func hasFreshIdle(_ server: Int32) -> Bool {
+  private mutating func hasFreshIdle(_ server: Int32) -> Bool {
     while idleHeads[Int(server)] >= 0 {
       let index = idleHeads[Int(server)]
-      if !StreamSocket.hasInput(upstreams[index].pointee.stream.descriptor) {
-        return tick &- upstreams[index].pointee.idleSince < Self.second
-      }
+      let isStale = tick &- upstreams[index].pointee.idleSince >= Self.second
+      if !isStale && !StreamSocket.hasInput(upstreams[index].pointee.stream.descriptor) { return true }
       dropIdle(index, upstreams[index])
+      if isStale { return false }
     }
     return false
   }
@@ -263,9 +325,9 @@ extension Worker {
     closeServer(index, upstream, abortively: false)
   }
 
-  /// Returns how many there were.
+  /// Of this worker. Returns how many there were.
   @discardableResult
-  mutating func closeIdleServers(_ server: Int32, atMost limit: Int32 = .max) -> Int32 {
+  mutating func closeIdle(_ server: Int32, atMost limit: Int32) -> Int32 {
     var count: Int32 = 0
     while count < limit && idleHeads[Int(server)] >= 0 {
       let index = idleHeads[Int(server)]
@@ -273,6 +335,15 @@ extension Worker {
       count &+= 1
     }
     return count
+  }
+
+  /// Of this worker, and those that are everybody's.
+  mutating func closeIdleServers(_ server: Int32) {
+    closeIdle(server, atMost: .max)
+    let count = shared.serverLoads + Int(server)
+    if count.pointee.sharedIdle.load(ordering: .relaxed) > 0 {
+      _ = shared.idle.close(server, atMost: .max, count.pointee.sharedIdle)
+    }
   }
 
   @inline(never)
@@ -310,7 +381,6 @@ extension Worker {
   func isPooled(_ upstream: Upstream) -> Bool {
     let server = snapshot.servers.baseAddress! + Int(upstream.pointee.server)
     if server.pointee.isRetired || server.pointee.proxyHeader != nil { return false }
-    if server.pointee.limit > 0 && excess(upstream.pointee.server, server.pointee.limit) > 0 { return false }
     return tables[Int(server.pointee.pool)].availability(Int(server.pointee.place)).keepsConnections
   }
 

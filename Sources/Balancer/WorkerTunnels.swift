@@ -66,7 +66,7 @@ extension Worker {
   }
 
   mutating func openTunnel(_ index: Int32, _ client: Client, to server: Int32) {
-    let found = connect(index, client, to: server, mayReuse: false)
+    let found = connect(index, client, to: server, reuse: .none)
     if found == Self.isFull {
       if !enqueue(index, client, forCookieServer: false) { queueIsFull(index, client) }
       return

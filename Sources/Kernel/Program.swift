@@ -166,5 +166,10 @@ extension Files {
     return nil
   }
 
+  /// Why no file can be made in the folder `path`, in words; nil if it can.
+  package static func faultOfFolder(_ path: String) -> String? {
+    access(path, W_OK | X_OK) == 0 ? nil : SystemError.last("look at \(path)").cause
+  }
+
   package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 }

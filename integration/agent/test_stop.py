@@ -1,12 +1,14 @@
 """What a stop of the agent means for who is connected, and for who comes meanwhile."""
 
 import json
+import os
 import signal
+import threading
 import time
 
 import lone_balancer
 import pytest
-from lab import Lan, wait_until
+from lab import Cluster, Lan, wait_until
 from peers import Server, Wire
 
 CONFIGURATION = """balancer: {{stop_timeout: {time}}}
@@ -96,3 +98,96 @@ def test_nobody_is_let_in_any_more(stopping):
             time.sleep(0.05)
     assert ending(client) == "reset"
     assert lone.agent.process.wait(10) == 0
+
+
+def test_a_stop_during_a_reload_opens_no_door_again(stopping):
+    lan, lone, _ = stopping
+    address = lan.nodes[0].address
+    client = Wire(lan.client.connect(address, 81, timeout=15))
+    client.send("GET / HTTP/1.0\r\n\r\n")
+    client.until(b"x")
+    child = lone.agent.balancer
+    with open(lone.agent.configuration, encoding="utf-8") as file:
+        text = file.read()
+    lone.agent.write(text.replace("listeners:\n", 'listeners:\n  more: {bind: ["*:82"], pool: app}\n'))
+    os.kill(child, signal.SIGSTOP)
+    try:
+        asked = threading.Thread(target=lone.agent.afloat, args=("reload",))
+        asked.start()
+        time.sleep(0.5)
+        lone.agent.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+    finally:
+        os.kill(child, signal.SIGCONT)
+    asked.join(10)
+    deadline = time.monotonic() + 5
+
+    def closed():
+        for port in (80, 81, 82):
+            try:
+                lan.client.connect(address, port, timeout=1).close()
+                return False
+            except ConnectionRefusedError:
+                continue
+        return True
+
+    wait_until(closed, 1.5, "refusals")
+    while lone.agent.running() and time.monotonic() < deadline:
+        assert closed()
+        time.sleep(0.1)
+    assert lone.agent.process.wait(10) == 0
+
+
+class Dripping:
+    name = "b1"
+
+    def __init__(self, server):
+        self.address = server.address
+
+
+def test_what_is_in_flight_through_a_vip_finishes_too():
+    length = 25
+
+    def answer(_, peer):
+        peer.until(b"\r\n\r\n")
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+        for _ in range(length):
+            peer.send(b"x")
+            time.sleep(0.1)
+
+    with Lan(nodes=2, backends=1) as lan:
+        server = Server(lan.backends[0], answer)
+        cluster = Cluster(
+            lan, backends=[Dripping(server)], pool_options={"check": "none"}, extra=["balancer: {stop_timeout: 8s}"])
+        cluster.start()
+        try:
+            def holder():
+                name = cluster.agents[0].holder()
+                return name and all(agent.holder() == name for agent in cluster.agents) and cluster[name]
+
+            giver = wait_until(holder, 20, "one holder")
+            other = next(agent for agent in cluster.agents if agent is not giver)
+
+            def served():
+                try:
+                    lan.client.connect(cluster.vip, 80, timeout=1).close()
+                    return True
+                except OSError:
+                    return False
+
+            wait_until(served, 15, "service")
+            time.sleep(1)
+            clients = [Wire(lan.client.connect(address, 80, timeout=15)) for address in (cluster.vip, giver.host.address)]
+            for client in clients:
+                client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+                client.until(b"xx")
+            giver.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: other.holder() == other.name, 5, "the other to have the VIP")
+            assert giver.running()
+            for client in clients:
+                client.take(length - 2)
+            assert giver.process.wait(10) == 0
+            assert served(), "by the other"
+        finally:
+            cluster.stop()
+            server.close()

@@ -124,6 +124,47 @@ def test_a_body_is_never_taken_for_a_request(end):
         assert all(first.startswith("POST /") for first in seen) and len(seen) == 10
 
 
+@pytest.mark.parametrize("when", ["expected", "ends later"])
+def test_an_unread_body_is_no_request_of_another_client(when):
+    """The server takes what it has not read of a body for the next request."""
+    seen, go = [], threading.Event()
+
+    def handler(connection, _):
+        reader = Reader(connection)
+        with contextlib.suppress(EOFError):
+            while True:
+                first, _ = reader.head()
+                seen.append(first)
+                if first.startswith("POST") and when == "ends later":
+                    connection.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\nno")
+                    go.wait(5)
+                    connection.sendall(b"ne")
+                elif first.startswith("POST"):
+                    connection.sendall(b"HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\nnone")
+                else:
+                    path = first.split()[1].encode()
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(path) + path)
+
+    evil = b"GET /evil HTTP/1.1\r\nHost: t\r\nX: "
+    with front(handler) as balancer:
+        with Client(balancer.port) as client:
+            expect = b"Expect: 100-continue\r\n" if when == "expected" else b""
+            client.send(b"POST / HTTP/1.1\r\nHost: t\r\n%sContent-Length: %d\r\n\r\n" % (expect, len(evil)))
+            if when == "expected":
+                assert client.reader.response()[0] == 401
+                client.send(evil)
+            else:
+                assert client.reader.head()[0].startswith("HTTP/1.1 404")
+                client.send(evil)
+                time.sleep(0.2)
+                go.set()
+                assert client.reader.exactly(4) == b"none"
+            time.sleep(0.2)
+            with Client(balancer.port) as victim:
+                assert victim.get("/victim")[2] == b"/victim"
+        assert not any("/evil" in first for first in seen)
+
+
 @pytest.mark.parametrize("fault", ["half-close", "bad chunk", "too much"])
 def test_a_whole_answer_arrives_whatever_becomes_of_the_body(fault):
     size = 1_000_000

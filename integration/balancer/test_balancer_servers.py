@@ -460,6 +460,60 @@ def test_connections_are_still_kept_below_the_limit():
         assert backend.accepted <= 2, "one for each thread"
 
 
+@pytest.mark.parametrize("limit, count", [(4, 16), (1, 6)])
+def test_a_full_server_is_not_opened_connections_to_again_and_again(limit, count):
+    """Those that wait are on two threads: what one of them gives back is for the other."""
+    backend = Prefork(100)
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s0", backend.at, maximum=limit)])], threads=2
+    ) as balancer:
+        clients, results = [Client(balancer.port) for _ in range(count)], []
+
+        def work(client):
+            for _ in range(60):
+                results.append(client.get("/")[0])
+
+        threads = [threading.Thread(target=work, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert results == [200] * (60 * count)
+        assert backend.accepted <= 60 * count / 10
+        assert backend.most <= 2 * limit
+
+
+def test_slow_posts_pile_up_no_connections():
+    backend = Prefork(100)
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s0", backend.at)])]
+    ) as balancer, Client(balancer.port) as client:
+        for _ in range(4):
+            assert client.get("/", method="POST", body=b"1")[0] == 200
+            time.sleep(1.1)
+        time.sleep(0.2)
+        assert backend.accepted == 4 and backend.open == 1
+
+
+def test_idle_connections_that_are_everybodys_end_as_well():
+    """Those of a server at its limit belong to no thread; they end with their time, and when their server goes down."""
+    backend, down = Prefork(100), threading.Event()
+    health = http_backend("health", lambda *_: b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n" if down.is_set() else None)
+    with Balancer(
+        [listener("web", ["127.0.0.1:0"], "app")],
+        [pool("app", [server("s0", backend.at, maximum=1)], idle=1, check=http_check(port=health.port))], threads=2,
+    ) as balancer:
+        balancer.wait_up()
+        with Client(balancer.port) as client:
+            assert client.get("/")[0] == 200
+            assert client.get("/")[0] == 200
+            assert (backend.accepted, backend.open) == (1, 1)
+            balancer.wait(lambda: backend.open == 0, "its end by time", 4)
+            assert client.get("/")[0] == 200 and backend.open == 1
+            down.set()
+            balancer.wait(lambda: backend.open == 0, "its end with the server", 0.9)
+
+
 def test_what_must_not_be_sent_twice_goes_over_a_connection_of_this_second():
     backend = http_backend("s0")
     with Balancer([listener("web", ["127.0.0.1:0"], "app")], [pool("app", [server("s0", backend.at)])]) as balancer:

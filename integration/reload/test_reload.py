@@ -409,8 +409,9 @@ def test_what_cannot_be_opened_is_refused_by_the_check_already(pool, tmp_path):
         done = pool.agent.afloat("reload", "--check")
         return done.returncode, done.stderr
 
-    status, words = checked(f"log: {{access: {{to: {tmp_path}/nowhere/access.log}}}}\n")
-    assert status == 2 and "there is no folder" in words
+    for place, why in ((f"{tmp_path}/nowhere/access.log", "no such file"), ("/etc/passwd/access.log", "not a directory")):
+        status, words = checked(f"log: {{access: {{to: {place}}}}}\n")
+        assert status == 2 and why in words, words
     assert checked(f"log: {{access: {{to: {tmp_path}/access.log}}}}\n")[0] == 0
     assert not os.path.exists(tmp_path / "access.log"), "a check makes no file"
     with pool.lan.nodes[0].socket() as taken:
@@ -442,13 +443,13 @@ def test_a_rollback_keeps_an_edit_that_was_never_accepted(pool):
     assert pool.agent.afloat("reload").returncode == 2
     done = pool.agent.afloat("config", "rollback")
     assert done.returncode == 0, done.stderr
-    kept = pool.agent.configuration + ".before-rollback"
-    assert kept in done.stdout
+    kept = next(word for word in done.stdout.split() if ".before-rollback-" in word)
+    assert kept.startswith(pool.agent.configuration)
     with open(kept, encoding="utf-8") as file:
         assert file.read() == edit
     os.unlink(kept)
     done = pool.agent.afloat("config", "rollback")
-    assert done.returncode == 0 and not os.path.exists(kept), "what is in the list is not kept once more"
+    assert done.returncode == 0 and "before-rollback" not in done.stdout, "what is in the list is not kept once more"
 
 
 def test_what_this_machine_lacks_is_said(pool, tmp_path):
