@@ -124,7 +124,7 @@ def test_a_body_is_never_taken_for_a_request(end):
         assert all(first.startswith("POST /") for first in seen) and len(seen) == 10
 
 
-@pytest.mark.parametrize("when", ["expected", "ends later"])
+@pytest.mark.parametrize("when", ["expected", "expected, large", "ends later"])
 def test_an_unread_body_is_no_request_of_another_client(when):
     """The server takes what it has not read of a body for the next request."""
     seen, go = [], threading.Event()
@@ -140,7 +140,8 @@ def test_an_unread_body_is_no_request_of_another_client(when):
                     go.wait(5)
                     connection.sendall(b"ne")
                 elif first.startswith("POST"):
-                    connection.sendall(b"HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\nnone")
+                    size = 20_000_000 if "large" in when else 4
+                    connection.sendall(b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n" % size + b"n" * size)
                 else:
                     path = first.split()[1].encode()
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(path) + path)
@@ -148,9 +149,15 @@ def test_an_unread_body_is_no_request_of_another_client(when):
     evil = b"GET /evil HTTP/1.1\r\nHost: t\r\nX: "
     with front(handler) as balancer:
         with Client(balancer.port) as client:
-            expect = b"Expect: 100-continue\r\n" if when == "expected" else b""
+            expect = b"Expect: 100-continue\r\n" if "expected" in when else b""
             client.send(b"POST / HTTP/1.1\r\nHost: t\r\n%sContent-Length: %d\r\n\r\n" % (expect, len(evil)))
-            if when == "expected":
+            if "large" in when:
+                # Its answer has begun and cannot go on before the client reads.
+                time.sleep(0.3)
+                client.send(evil)
+                time.sleep(0.2)
+                assert client.reader.response()[0] == 401
+            elif when == "expected":
                 assert client.reader.response()[0] == 401
                 client.send(evil)
             else:
