@@ -137,7 +137,8 @@ final class SupervisorLoop {
     case .draining(let new):
       guard new != draining else { return }
       draining = new
-      tellElector(.draining(new))
+      // A stop drains the node whatever operators say.
+      if phase == .running { tellElector(.draining(new)) }
     case .intentsDigest(let new):
       guard new != intentsDigest else { return }
       intentsDigest = new

@@ -221,7 +221,10 @@ extension SupervisorLoop {
     let quietened = handovers.addresses
     handovers = Handovers()
     childEnded(ofElector: true)
-    loseAllForHooks(cause: running ? "the elector ended: \(elector.downBecause)" : "the agent stopped")
+    var isLast = false
+    if case .ending = phase { isLast = true }
+    loseAllForHooks(cause: isLast ? "the agent stopped" : "the elector ended: \(elector.downBecause)")
+    if !running && !isLast { logger.error("the elector ended before the balancer had: \(elector.downBecause)") }
     if running {
       events.record(
         "process_ended", subject: "elector", cause: report.describe(elector.downBecause), steps: report.steps,

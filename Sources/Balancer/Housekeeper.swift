@@ -109,7 +109,7 @@ struct Housekeeper: ~Copyable {
       if now >= names.nextRound { resolver.ask(names.beginRound(now)) }
       if registry.hasProven || holdsMayEnd { useAddresses(now) }
       if now >= nextStatus {
-        plane.shared.idle.sweep(now, plane.shared.serverLoads)
+        plane.shared.idle.sweep(now)
         sendStatus(now)
       }
       flush()

@@ -15,9 +15,11 @@ struct ServerLoad: ~Copyable {
   /// Failures of live traffic, ever, and what the last one was (`ServerFailure`).
   let failures = Atomic<UInt32>(0)
   let lastFailure = Atomic<UInt32>(0)
-  /// Connections to it in `SharedState.idle`.
+  /// Connections to it, busy ones, idle ones and those that are being opened, over all workers; checks are not counted.
+  let open = Atomic<Int32>(0)
+  /// Of them, those in `SharedState.idle`.
   let sharedIdle = Atomic<Int32>(0)
-  private let padding: InlineArray<11, Int32> = .init(repeating: 0)
+  private let padding: InlineArray<10, Int32> = .init(repeating: 0)
 }
 
 /// Of a pool, written by all workers while clients wait.
@@ -140,7 +142,7 @@ struct SharedState: @unchecked Sendable {
   let threads: Int
   /// A server has failed a live request since the main thread last looked.
   let hasNewFailures: UnsafeMutablePointer<Atomic<Bool>>
-  let idle = SharedIdle()
+  let idle: SharedIdle
   let sources = SourceTable()
   let rates = RateTable(seed: (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max)))
 
@@ -152,6 +154,7 @@ struct SharedState: @unchecked Sendable {
     hasNewFailures = .allocate(capacity: 1)
     hasNewFailures.initialize(to: Atomic(false))
     serverLoads = .allocate(capacity: SnapshotMaker.serverCapacity)
+    idle = SharedIdle(serverLoads)
     listenerConnections = .allocate(capacity: SnapshotMaker.listenerCapacity)
   }
 

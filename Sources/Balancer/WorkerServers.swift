@@ -67,23 +67,14 @@ extension Worker {
     return found
   }
 
-  /// Connections to `server` of all workers above `limit`, idle ones too: it may have no more slots than that, and an idle
-  /// connection takes one. The request that is about to be sent, or has just been, is counted.
-  @inline(never)
-  private func excess(_ server: Int32, _ limit: Int32) -> Int32 {
-    let load = shared.serverLoads + Int(server)
-    var count = load.pointee.connections.load(ordering: .relaxed) &+ load.pointee.sharedIdle.load(ordering: .relaxed)
-    for peer in peers { count &+= Int32(truncatingIfNeeded: peer.counters.servers[Int(server)].idle.current) }
-    return count &- limit
-  }
-
-  /// Has idle connections closed in favour of one that is about to be opened. Those of other workers go in a moment: until
-  /// then the new one waits in the server's queue. From then on they are shared.
+  /// Has idle connections closed in favour of one that is about to be opened: the server may have no more slots than `limit`, and
+  /// an idle connection takes one. Those of other workers go in a moment: until then the new one waits in the server's queue.
+  /// From then on they are shared.
   @inline(never)
   private mutating func makeRoom(_ server: Int32, _ limit: Int32) {
-    var excess = excess(server, limit)
+    var excess = shared.serverLoads[Int(server)].open.load(ordering: .relaxed) &+ 1 &- limit
     if excess <= 0 { return }
-    excess &-= shared.idle.close(server, atMost: excess, shared.serverLoads[Int(server)].sharedIdle)
+    excess &-= shared.idle.close(server, atMost: excess)
     if excess > 0 { excess &-= closeIdle(server, atMost: excess) }
     for (place, peer) in peers.enumerated() where place != index && excess > 0 {
       let idle = Int32(truncatingIfNeeded: peer.counters.servers[Int(server)].idle.current)
@@ -94,12 +85,8 @@ extension Worker {
   }
 
   /// An idle connection that some worker has left for all; -1: there is none.
-  @inline(never)
   private mutating func takeShared(_ server: Int32, _ reuse: Reuse) -> Int32 {
-    let load = shared.serverLoads + Int(server)
-    if load.pointee.sharedIdle.load(ordering: .sequentiallyConsistent) == 0 { return -1 }
-    let notBefore = reuse == .fresh ? now - .seconds(1) : Instant(nanoseconds: 0)
-    let raw = shared.idle.take(server, notBefore: notBefore, load.pointee.sharedIdle)
+    let raw = shared.idle.take(server, notBefore: reuse == .fresh ? now - .seconds(1) : Instant(nanoseconds: 0))
     if raw < 0 { return -1 }
     let found = adopt(raw, server)
     if found < 0 { return -1 }
@@ -109,6 +96,7 @@ extension Worker {
   }
 
   /// Leaves an idle connection to whichever worker needs it next.
+  @inline(never)
   private mutating func share(_ index: Int32, _ upstream: Upstream) {
     let server = upstream.pointee.server
     let raw = upstream.pointee.stream.descriptor
@@ -117,7 +105,7 @@ extension Worker {
     closeServer(index, upstream, abortively: false)
     let ticks = snapshot.pools[Int(snapshot.servers[Int(server)].pool)].idle
     let span = TimeSpan(nanoseconds: Int64(clamping: ticks) * TimerWheel.tickNanoseconds)
-    shared.idle.put(raw, to: server, now: now, until: now + span, shared.serverLoads[Int(server)].sharedIdle)
+    shared.idle.put(raw, to: server, now: now, until: now + span)
   }
 
   /// The connection's index, or a result of `connect`.
@@ -127,14 +115,16 @@ extension Worker {
       return StreamSocket.isRefused(raw)
         ? Self.isRefused : StreamSocket.isExhausted(raw) ? Self.isExhausted : -1
     }
+    shared.serverLoads[Int(server)].open.wrappingAdd(1, ordering: .relaxed)
     return adopt(raw, server)
   }
 
-  /// A place for a connection that begins; closes the descriptor where there is none.
+  /// A place for a connection that is counted already; closes it where there is none.
   private mutating func adopt(_ raw: Int32, _ server: Int32) -> Int32 {
     let index = upstreams.take()
     if index < 0 {
       StreamSocket.close(raw)
+      shared.serverLoads[Int(server)].open.wrappingSubtract(1, ordering: .relaxed)
       return Self.isExhausted
     }
     let upstream = upstreams[index]
@@ -247,20 +237,17 @@ extension Worker {
     giveBack(server)
   }
 
+  /// Of a server with a limit: at the limit its idle connections are every worker's, above it they are closed.
   @inline(__always)
   private mutating func keep(_ index: Int32, _ upstream: Upstream) {
-    let limit = snapshot.servers[Int(upstream.pointee.server)].limit
-    if limit > 0 && shared.threads > 1 && keptForOthers(index, upstream, limit) { return }
+    let server = Int(upstream.pointee.server)
+    let limit = snapshot.servers[server].limit
+    if limit > 0 {
+      let open = shared.serverLoads[server].open.load(ordering: .relaxed)
+      if open > limit { return closeServer(index, upstream, abortively: false) }
+      if open == limit && shared.threads > 1 { return share(index, upstream) }
+    }
     pushIdle(index, upstream)
-  }
-
-  /// Of a server with a limit: at the limit its idle connections are everybody's, above it they are closed.
-  @inline(never)
-  private mutating func keptForOthers(_ index: Int32, _ upstream: Upstream, _ limit: Int32) -> Bool {
-    let excess = excess(upstream.pointee.server, limit)
-    if excess < 0 { return false }
-    if excess == 0 { share(index, upstream) } else { closeServer(index, upstream, abortively: false) }
-    return true
   }
 
   /// One request or connection fewer on `server`. Whoever waits for it must not be missed: see `enqueue`.
@@ -271,6 +258,9 @@ extension Worker {
   }
 
   mutating func closeServer(_ index: Int32, _ upstream: Upstream, abortively: Bool) {
+    if upstream.pointee.stream.descriptor >= 0 {
+      shared.serverLoads[Int(upstream.pointee.server)].open.wrappingSubtract(1, ordering: .relaxed)
+    }
     upstream.pointee.stream.close(&buffers, abortively: abortively)
     timers.cancel(serverTimer(index))
     upstreams.give(index)
@@ -337,13 +327,10 @@ extension Worker {
     return count
   }
 
-  /// Of this worker, and those that are everybody's.
+  /// Of this worker, and those that are every worker's.
   mutating func closeIdleServers(_ server: Int32) {
     closeIdle(server, atMost: .max)
-    let count = shared.serverLoads + Int(server)
-    if count.pointee.sharedIdle.load(ordering: .relaxed) > 0 {
-      _ = shared.idle.close(server, atMost: .max, count.pointee.sharedIdle)
-    }
+    shared.idle.close(server, atMost: .max)
   }
 
   @inline(never)

@@ -145,49 +145,78 @@ class Dripping:
         self.address = server.address
 
 
-def test_what_is_in_flight_through_a_vip_finishes_too():
-    length = 25
+LENGTH = 25
 
-    def answer(_, peer):
-        peer.until(b"\r\n\r\n")
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
-        for _ in range(length):
-            peer.send(b"x")
-            time.sleep(0.1)
 
+def answer(_, peer):
+    """Takes two and a half seconds."""
+    peer.until(b"\r\n\r\n")
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LENGTH)
+    for _ in range(LENGTH):
+        peer.send(b"x")
+        time.sleep(0.1)
+
+
+class Pair:
+    """Two nodes with a VIP; `giver` has it."""
+
+    def __init__(self, lan, server):
+        self.lan = lan
+        self.cluster = Cluster(
+            lan, backends=[Dripping(server)], pool_options={"check": "none"}, extra=["balancer: {stop_timeout: 8s}"],
+            vip_options={"prefer": "[n1, n2]", "failback": "at_once"})
+        self.cluster.start()
+        self.giver, self.other = self.cluster["n1"], self.cluster["n2"]
+        wait_until(lambda: all(agent.holder() == "n1" for agent in self.cluster.agents), 20, "one holder")
+        wait_until(self.serves, 15, "service")
+        time.sleep(1)
+
+    def serves(self):
+        try:
+            self.lan.client.connect(self.cluster.vip, 80, timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def asked(self, address):
+        client = Wire(self.lan.client.connect(address, 80, timeout=15))
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        client.until(b"xx")
+        return client
+
+
+@pytest.fixture
+def pair():
     with Lan(nodes=2, backends=1) as lan:
         server = Server(lan.backends[0], answer)
-        cluster = Cluster(
-            lan, backends=[Dripping(server)], pool_options={"check": "none"}, extra=["balancer: {stop_timeout: 8s}"])
-        cluster.start()
+        pair = Pair(lan, server)
         try:
-            def holder():
-                name = cluster.agents[0].holder()
-                return name and all(agent.holder() == name for agent in cluster.agents) and cluster[name]
-
-            giver = wait_until(holder, 20, "one holder")
-            other = next(agent for agent in cluster.agents if agent is not giver)
-
-            def served():
-                try:
-                    lan.client.connect(cluster.vip, 80, timeout=1).close()
-                    return True
-                except OSError:
-                    return False
-
-            wait_until(served, 15, "service")
-            time.sleep(1)
-            clients = [Wire(lan.client.connect(address, 80, timeout=15)) for address in (cluster.vip, giver.host.address)]
-            for client in clients:
-                client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
-                client.until(b"xx")
-            giver.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: other.holder() == other.name, 5, "the other to have the VIP")
-            assert giver.running()
-            for client in clients:
-                client.take(length - 2)
-            assert giver.process.wait(10) == 0
-            assert served(), "by the other"
+            yield pair
         finally:
-            cluster.stop()
+            pair.cluster.stop()
             server.close()
+
+
+def test_what_is_in_flight_through_a_vip_finishes_too(pair):
+    clients = [pair.asked(address) for address in (pair.cluster.vip, pair.giver.host.address)]
+    pair.giver.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: pair.other.holder() == "n2", 5, "the other to have the VIP")
+    assert pair.giver.running()
+    for client in clients:
+        client.take(LENGTH - 2)
+    assert pair.giver.process.wait(10) == 0
+    assert pair.serves(), "by the other"
+
+
+def test_a_node_that_stops_takes_no_vip_when_its_drain_ends(pair):
+    assert pair.other.afloat("drain", "n1").returncode == 0
+    wait_until(lambda: pair.other.holder() == "n2", 5, "the other to have the VIP")
+    client = pair.asked(pair.giver.host.address)
+    pair.giver.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert pair.other.afloat("undrain", "n1").returncode == 0
+    for _ in range(15):
+        assert pair.serves() and pair.other.holder() == "n2"
+        time.sleep(0.1)
+    client.take(LENGTH - 2)
+    assert pair.giver.process.wait(10) == 0
