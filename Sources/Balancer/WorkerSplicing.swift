@@ -21,7 +21,11 @@ extension Worker {
     case .moved(let taken, let left):
       sender.noteSpliced(taken, largest: Self.largestWindow)
       // Asked once more, the kernel is sure to tell when the receiver takes more.
-      if left > 0 && !receiver.write(receiveStart, left, &buffers) { return .receiverFailed(taken: taken) }
+      if left > 0 && !receiver.write(receiveStart, left, &buffers) {
+        // A splice that has moved a part keeps the reset to itself that stopped it, and what comes then is EPIPE.
+        receiver.isBrokenOff = true
+        return .receiverFailed(taken: taken)
+      }
       return .bytes(taken)
     case .nothing: return .nothing
     case .senderFailed:
