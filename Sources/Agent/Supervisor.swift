@@ -67,8 +67,8 @@ package final class Supervisor: NodeControls, Service {
     (ended, end) = AsyncStream.makeStream(of: Void.self)
   }
 
-  /// Starts the children and looks after them until a graceful shutdown; then has the elector hand over, the balancer
-  /// drain, and returns.
+  /// Starts the children and looks after them until a graceful shutdown; then has the elector part with its VIPs, the balancer
+  /// finish, the elector end, and returns.
   package func run() async throws {
     let guardian = plan.elector == nil ? nil : try Guardian(plan: plan, gate: gate) { [weak self] in self?.post($0) }
     try gate?.watch(

@@ -17,9 +17,10 @@ package struct SupervisorPlan: Sendable {
   package var user: String
   /// All that checks and hooks get, `NAME=VALUE` each.
   package var programEnvironment: [String] = []
-  /// What the balancer is given for what is in flight on a stop, and the elector afterwards to give up what is left.
-  package var handoverOnStop = TimeSpan.seconds(3)
+  /// What the balancer is given on a stop for what is in flight.
   package var drainOnStop: TimeSpan
+  /// What the elector is given afterwards to give up the VIPs that nobody has taken.
+  package var handoverOnStop = TimeSpan.seconds(3)
 
   package init(
     node: NodeName, elector: ElectorConfiguration?, balancer: BalancerConfiguration?, electorPath: String,

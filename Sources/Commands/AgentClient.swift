@@ -37,8 +37,7 @@ enum ClientFault: Error, CustomStringConvertible {
 extension APIError {
   /// With --json a refusal is an object on standard output as well.
   func show() {
-    guard let bytes = try? JSONEncoder().encode(self) else { return }
-    Terminal.write(String(decoding: bytes, as: UTF8.self) + "\n")
+    if let line = try? JSONLine.text(self) { Terminal.write(line) }
   }
 }
 

@@ -2,7 +2,6 @@
 
 internal import ArgumentParser
 internal import Control
-internal import FoundationEssentials
 internal import Kernel
 internal import Settings
 
@@ -63,10 +62,7 @@ struct CheckCommand: ParsableCommand {
   }
 
   private static func encode(_ report: Report) -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let bytes = (try? encoder.encode(report)) ?? Data()
-    return String(decoding: bytes, as: UTF8.self) + "\n"
+    (try? JSONLine.text(report)) ?? "\n"
   }
 
   private static func read(_ path: String, _ limit: Int) throws(FileFault) -> FileContents {

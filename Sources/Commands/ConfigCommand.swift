@@ -2,7 +2,6 @@
 
 internal import ArgumentParser
 internal import Control
-internal import FoundationEssentials
 internal import Kernel
 
 struct ConfigCommand: ParsableCommand {
@@ -54,10 +53,7 @@ struct ConfigCommand: ParsableCommand {
         from: try Accepted.text(earlier, client), to: try Accepted.text(newest, client),
         style: connection.json ? Style(isColoured: false) : .ofOutput)
       if connection.json {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        let bytes = try encoder.encode(Difference(from: earlier, to: newest, lines: lines))
-        return Terminal.write(connection.line(Array(bytes)))
+        return Terminal.write(try JSONLine.text(Difference(from: earlier, to: newest, lines: lines)))
       }
       Terminal.write(lines.isEmpty ? "\(earlier) and \(newest) are the same\n" : lines.joined(separator: "\n") + "\n")
     }

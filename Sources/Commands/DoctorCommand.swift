@@ -3,7 +3,6 @@
 internal import ArgumentParser
 internal import Control
 internal import Doctor
-internal import FoundationEssentials
 internal import Kernel
 internal import Primitives
 internal import Settings
@@ -58,9 +57,7 @@ struct DoctorCommand: ParsableCommand {
       configurationFile: config, node: node, duration: try span(), agent: agent, agentFault: fault)
     let diagnosis = doctor.examine()
     if connection.json {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-      Terminal.write(String(decoding: try encoder.encode(diagnosis), as: UTF8.self) + "\n")
+      Terminal.write(try JSONLine.text(diagnosis))
     } else {
       Terminal.write(connection.views.diagnosis(diagnosis))
     }

@@ -2,7 +2,6 @@
 // something has changed.
 
 package import Control
-internal import FoundationEssentials
 
 package struct DrainProgress {
   package let node: String
@@ -60,8 +59,6 @@ package struct DrainProgress {
   }
 
   static func json(_ drain: APIDrain) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(drain), as: UTF8.self) + "\n"
+    try JSONLine.text(drain)
   }
 }

@@ -2,7 +2,6 @@
 
 internal import ArgumentParser
 internal import Control
-internal import FoundationEssentials
 internal import Kernel
 internal import Primitives
 internal import Settings
@@ -54,8 +53,6 @@ struct EventsCommand: ParsableCommand {
   }
 
   private func jsonLines(_ events: [APIEvent]) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return try events.map { String(decoding: try encoder.encode($0), as: UTF8.self) + "\n" }.joined()
+    try events.map { try JSONLine.text($0) }.joined()
   }
 }

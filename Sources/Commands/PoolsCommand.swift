@@ -2,7 +2,6 @@
 
 internal import ArgumentParser
 internal import Control
-internal import FoundationEssentials
 internal import Kernel
 
 struct PoolsCommand: ParsableCommand {
@@ -25,10 +24,8 @@ struct PoolsCommand: ParsableCommand {
     // The table without them is better than none.
     let figures = try? client.get("/v1/figures", BalancerFigures.self)
     guard connection.json else { return Terminal.write(connection.views.pools(pools, figures)) }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let counted = pools.map { pool in CountedPool(pool, figures?.pools.first { $0.name == pool.name }) }
-    Terminal.write(connection.line(Array(try encoder.encode(counted))))
+    Terminal.write(
+      try JSONLine.text(pools.map { pool in CountedPool(pool, figures?.pools.first { $0.name == pool.name }) }))
   }
 }
 

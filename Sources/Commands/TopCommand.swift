@@ -2,7 +2,6 @@
 
 internal import ArgumentParser
 internal import Control
-internal import FoundationEssentials
 internal import Kernel
 internal import Primitives
 
@@ -27,8 +26,6 @@ struct TopCommand: ParsableCommand {
 
   func run() throws {
     let client = connection.client()
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     var before = try client.get("/v1/figures", BalancerFigures.self)
     let isLive = !once && !connection.json && Terminal.outputIsTerminal
     while true {
@@ -38,7 +35,7 @@ struct TopCommand: ParsableCommand {
       let status = try client.get("/v1/status", APIStatus.self)
       let top = TopFigures(status, from: before, to: now, time: .now)
       if connection.json {
-        Terminal.write(String(decoding: try encoder.encode(top), as: UTF8.self) + "\n")
+        Terminal.write(try JSONLine.text(top))
       } else {
         // Home, and what is left of the last picture cleared: no flicker.
         let text = connection.views.top(top)

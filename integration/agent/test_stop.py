@@ -55,6 +55,15 @@ def ending(wire):
     return "end"
 
 
+def dripped(lan):
+    """The balancer's address, and a client whose answer has begun in mode tcp."""
+    address = lan.nodes[0].address
+    client = Wire(lan.client.connect(address, 81, timeout=15))
+    client.send("GET / HTTP/1.0\r\n\r\n")
+    client.until(b"x")
+    return address, client
+
+
 def test_what_is_not_finished_in_time_is_reset_and_logged(stopping):
     lan, lone, log = stopping
     address = lan.nodes[0].address
@@ -75,10 +84,7 @@ def test_what_is_not_finished_in_time_is_reset_and_logged(stopping):
 
 def test_nobody_is_let_in_any_more(stopping):
     lan, lone, _ = stopping
-    address = lan.nodes[0].address
-    client = Wire(lan.client.connect(address, 81, timeout=15))
-    client.send("GET / HTTP/1.0\r\n\r\n")
-    client.until(b"x")
+    address, client = dripped(lan)
     lone.agent.process.send_signal(signal.SIGTERM)
 
     def refused():
@@ -102,10 +108,7 @@ def test_nobody_is_let_in_any_more(stopping):
 
 def test_a_stop_during_a_reload_opens_no_door_again(stopping):
     lan, lone, _ = stopping
-    address = lan.nodes[0].address
-    client = Wire(lan.client.connect(address, 81, timeout=15))
-    client.send("GET / HTTP/1.0\r\n\r\n")
-    client.until(b"x")
+    address, client = dripped(lan)
     child = lone.agent.balancer
     with open(lone.agent.configuration, encoding="utf-8") as file:
         text = file.read()
